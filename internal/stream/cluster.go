@@ -3,6 +3,7 @@
 package stream
 
 import (
+	"encoding/binary"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -21,13 +22,34 @@ type Cluster struct {
 // Topic is the full name of the topic called name ("events" → "sluice.events").
 func (c Cluster) Topic(name string) string { return c.Prefix + name }
 
+// Client opens a client with the cluster's own options before opts.
+func (c Cluster) Client(opts ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(c.with(opts)...)
+}
+
+func (c Cluster) with(opts []kgo.Opt) []kgo.Opt {
+	all := append([]kgo.Opt{kgo.SeedBrokers(c.Brokers...)}, c.Options...)
+	return append(all, opts...)
+}
+
+// PartitionOf is the partition of a key: the first four bytes of its pseudonym, which is uniform already, modulo Partitions.
+// A key of fewer than four bytes is in partition 0.
+func PartitionOf(pseudonym []byte) int32 {
+	if len(pseudonym) < 4 {
+		return 0
+	}
+	return int32(binary.BigEndian.Uint32(pseudonym) % Partitions)
+}
+
 // Record is one record as a processor or a follower sees it. Key and Value must not be kept unless copied by decoding.
 type Record struct {
+	Topic     string // short name, as the engine or follower was given it
 	Partition int32
 	Offset    int64
 	Key       []byte
 	Value     []byte // nil is a tombstone
 	Time      time.Time
+	Headers   []kgo.RecordHeader
 }
 
 // Processor folds the records of one partition into its task's tables and emits records. It never reads the wall clock.
@@ -36,9 +58,13 @@ type Processor interface {
 	Process(rec *Record) error
 }
 
-// Codec writes and reads a table's values. Encode appends to buf.
-type Codec[V any] interface {
-	Encode(buf []byte, v *V) ([]byte, error)
-	Decode(data []byte) (*V, error)
-	Clone(v *V) *V
+// Engine is a kind of processor: what it reads, and how one is made for a partition.
+type Engine struct {
+	Name   string   // also of its group and its changelog topic, "state.<Name>"
+	Inputs []string // short topic names, co-partitioned
+	// Open declares the task's tables, which come restored, and returns its processor.
+	Open func(t *Task) (Processor, error)
 }
+
+// Changelog is the short name of the engine's changelog topic.
+func (e Engine) Changelog() string { return "state." + e.Name }

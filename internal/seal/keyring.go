@@ -1,0 +1,142 @@
+// Package seal holds the deployment's keys: everything that is sealed or pseudonymous is so under a key derived from one root key.
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// Keyring derives and holds keys. It is safe for concurrent use.
+type Keyring struct {
+	root [32]byte
+	aead cipher.AEAD
+	logs sync.Pool // of hash.Hash: HMAC-SHA-256 under the log key
+	dups sync.Pool // the same under the dedupe key
+}
+
+// bodyKeyID is the id of the deployment's own sealing key. Ids from 2 on are for keys that can be destroyed one by one.
+const bodyKeyID = 1
+
+// ErrUnknownKey is returned for a key id that the ring does not hold (any more).
+var ErrUnknownKey = errors.New("unknown sealing key")
+
+// Open reads the root key in dir, or makes one at the first start (32 random bytes, mode 0600).
+func Open(dir string) (*Keyring, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the key directory: %w", err)
+	}
+	path := filepath.Join(dir, "root.key")
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		data, err = create(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the root key: %w", err)
+	}
+	if len(data) != 32 {
+		return nil, fmt.Errorf("reading the root key %s: 32 bytes expected, %d found", path, len(data))
+	}
+	return NewKeyring([32]byte(data)), nil
+}
+
+// create writes a new key so that a crash leaves either none or all of it.
+func create(path string) ([]byte, error) {
+	data := make([]byte, 32)
+	if _, err := rand.Read(data); err != nil {
+		return nil, err
+	}
+	temporary := path + ".new"
+	if err := os.WriteFile(temporary, data, 0o600); err != nil {
+		return nil, err
+	}
+	return data, os.Rename(temporary, path)
+}
+
+// NewKeyring makes a ring from a root key.
+func NewKeyring(root [32]byte) *Keyring {
+	k := &Keyring{root: root}
+	body := k.Derive("seal/body")
+	block, err := aes.NewCipher(body[:])
+	if err != nil {
+		panic(fmt.Sprintf("seal: AES with a 32-byte key: %v", err)) // cannot fail
+	}
+	if k.aead, err = cipher.NewGCM(block); err != nil {
+		panic(fmt.Sprintf("seal: GCM: %v", err)) // cannot fail
+	}
+	k.logs.New = macs(k.Derive("pseudonym/log"))
+	k.dups.New = macs(k.Derive("pseudonym/dedupe"))
+	return k
+}
+
+func macs(key [32]byte) func() any {
+	return func() any { return hmac.New(sha256.New, key[:]) }
+}
+
+// Derive is the key for a use (HKDF-SHA-256, RFC 5869, with the label as info).
+func (k *Keyring) Derive(label string) [32]byte {
+	key, err := hkdf.Key(sha256.New, k.root[:], nil, label, 32)
+	if err != nil {
+		panic(fmt.Sprintf("seal: HKDF: %v", err)) // cannot fail for 32 bytes
+	}
+	return [32]byte(key)
+}
+
+// LogKey is the log pseudonym of a subject ("u:…", "a:…"): the Kafka key of its records on sluice.events. It never changes, also not after an erasure.
+func (k *Keyring) LogKey(subject string) [16]byte {
+	return [16]byte(sum(&k.logs, subject, "", nil)[:16])
+}
+
+// DedupeHash is what the filter remembers of an event's id.
+func (k *Keyring) DedupeHash(subject, id string) uint64 {
+	return binary.BigEndian.Uint64(sum(&k.dups, subject, id, []byte{0}))
+}
+
+func sum(pool *sync.Pool, a, b string, separator []byte) []byte {
+	mac := pool.Get().(hash.Hash) //nolint:forcetypeassert // the pool's New makes nothing else
+	defer pool.Put(mac)
+	mac.Reset()
+	mac.Write([]byte(a))
+	mac.Write(separator)
+	mac.Write([]byte(b))
+	return mac.Sum(make([]byte, 0, sha256.Size))
+}
+
+// Seal encrypts plaintext under the deployment's body key (AES-256-GCM, random nonce in front); additional is authenticated with it.
+func (k *Keyring) Seal(plaintext, additional []byte) (keyID uint32, sealed []byte) {
+	sealed = make([]byte, k.aead.NonceSize(), k.aead.NonceSize()+len(plaintext)+k.aead.Overhead())
+	if _, err := rand.Read(sealed); err != nil {
+		panic(fmt.Sprintf("seal: reading random bytes: %v", err)) // crypto/rand never fails
+	}
+	return bodyKeyID, k.aead.Seal(sealed, sealed, plaintext, additional)
+}
+
+// Unseal decrypts what Seal made. Key id 0 means that the data is plain. Errors: ErrUnknownKey, or that the data is not authentic.
+func (k *Keyring) Unseal(keyID uint32, sealed, additional []byte) ([]byte, error) {
+	switch keyID {
+	case 0:
+		return sealed, nil
+	case bodyKeyID:
+	default:
+		return nil, fmt.Errorf("key %d: %w", keyID, ErrUnknownKey)
+	}
+	if len(sealed) < k.aead.NonceSize() {
+		return nil, errors.New("sealed data: too short")
+	}
+	nonce, ciphertext := sealed[:k.aead.NonceSize()], sealed[k.aead.NonceSize():]
+	plain, err := k.aead.Open(make([]byte, 0, len(ciphertext)), nonce, ciphertext, additional)
+	if err != nil {
+		return nil, errors.New("sealed data: not authentic")
+	}
+	return plain, nil
+}

@@ -1,0 +1,188 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// FollowerOptions says how a follower reads and what it does with the records.
+type FollowerOptions struct {
+	// Apply gets records in partition order, from one goroutine. Keys and values may be kept by views that decode them; the slice may not.
+	Apply func(recs []Record)
+	// Uncommitted reads records of open transactions too: for views that know themselves which row is the newer one.
+	Uncommitted bool
+	Logger      *slog.Logger
+}
+
+// Follower reads every partition of a topic from its beginning, for as long as it runs: a view's source.
+type Follower struct {
+	cluster Cluster
+	topic   string
+	o       FollowerOptions
+
+	mu       sync.Mutex // guards applied and waiters
+	applied  [Partitions]int64
+	waiters  map[chan struct{}]struct{}
+	caughtUp chan struct{}
+}
+
+// NewFollower makes a follower of the topic with the short name.
+func NewFollower(cluster Cluster, topic string, o FollowerOptions) *Follower {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Follower{cluster: cluster, topic: topic, o: o, caughtUp: make(chan struct{}), waiters: make(map[chan struct{}]struct{})}
+}
+
+// CaughtUp is closed once everything that the topic held at the start has been applied.
+func (f *Follower) CaughtUp() <-chan struct{} { return f.caughtUp }
+
+// Applied is the next offset of every partition: all records below it are applied.
+func (f *Follower) Applied() []int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.applied[:])
+}
+
+// Wait returns when the partition is applied up to the offset (exclusive), or with ctx's error.
+func (f *Follower) Wait(ctx context.Context, partition int32, next int64) error {
+	changed := make(chan struct{}, 1)
+	f.mu.Lock()
+	f.waiters[changed] = struct{}{}
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		delete(f.waiters, changed)
+		f.mu.Unlock()
+	}()
+	for {
+		f.mu.Lock()
+		done := f.applied[partition] >= next
+		f.mu.Unlock()
+		if done {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// Run follows until ctx ends. Errors of the broker are waited out by the client.
+func (f *Follower) Run(ctx context.Context) error {
+	topic := f.cluster.Topic(f.topic)
+	starts, ends, err := f.bounds(ctx, topic)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return fmt.Errorf("following %s: %w", topic, err)
+	}
+	from := make(map[int32]kgo.Offset, len(starts))
+	for p, start := range starts {
+		from[p] = kgo.NewOffset().At(start)
+		f.applied[p] = start
+	}
+	isolation := kgo.ReadCommitted()
+	if f.o.Uncommitted {
+		isolation = kgo.ReadUncommitted()
+	}
+	client, err := f.cluster.Client(
+		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
+		kgo.FetchIsolationLevel(isolation),
+		kgo.KeepControlRecords(), // their offsets count as applied
+		kgo.FetchMaxWait(250*time.Millisecond),
+	)
+	if err != nil {
+		return fmt.Errorf("following %s: %w", topic, err)
+	}
+	defer client.Close()
+	return f.follow(ctx, client, ends)
+}
+
+// bounds lists the first offsets and the high watermarks, trying until the broker answers.
+func (f *Follower) bounds(ctx context.Context, topic string) (starts, ends map[int32]int64, err error) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		if starts, ends, err = bounds(ctx, f.cluster, topic); err == nil || !pause(ctx, wait) {
+			return starts, ends, err
+		}
+		f.o.Logger.Warn("listing offsets", "topic", topic, "error", err)
+	}
+}
+
+func (f *Follower) follow(ctx context.Context, client *kgo.Client, ends map[int32]int64) error {
+	behind := f.behind(ends)
+	if behind == 0 {
+		close(f.caughtUp)
+	}
+	var batch []Record
+	for {
+		fetches := client.PollRecords(ctx, 20_000)
+		if ctx.Err() != nil {
+			return nil
+		}
+		for _, e := range fetches.Errors() {
+			f.o.Logger.Warn("following", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
+		}
+		batch = f.batch(batch[:0], fetches)
+		if len(batch) > 0 {
+			f.o.Apply(batch)
+		}
+		f.advance(fetches)
+		if behind > 0 {
+			if behind = f.behind(ends); behind == 0 {
+				close(f.caughtUp)
+			}
+		}
+	}
+}
+
+func (f *Follower) batch(batch []Record, fetches kgo.Fetches) []Record {
+	fetches.EachRecord(func(r *kgo.Record) {
+		if r.Attrs.IsControl() {
+			return
+		}
+		batch = append(batch, Record{
+			Topic: f.topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers,
+		})
+	})
+	return batch
+}
+
+// advance publishes what has been applied and wakes those who wait for it.
+func (f *Follower) advance(fetches kgo.Fetches) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fetches.EachPartition(func(part kgo.FetchTopicPartition) {
+		if n := len(part.Records); n > 0 {
+			f.applied[part.Partition] = part.Records[n-1].Offset + 1
+		}
+	})
+	for w := range f.waiters {
+		select {
+		case w <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// behind counts the partitions that have not reached ends.
+func (f *Follower) behind(ends map[int32]int64) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := 0
+	for p, end := range ends {
+		if f.applied[p] < end {
+			n++
+		}
+	}
+	return n
+}

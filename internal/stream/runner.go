@@ -1,0 +1,516 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// RunnerOptions says where a runner keeps its state and how it is watched.
+type RunnerOptions struct {
+	Node            string        // stable name of this process; part of the transactional id, so that a restart fences its predecessor
+	Store           *Store        // checkpoint of the engine
+	CheckpointEvery time.Duration // how much of a changelog a crash may have to read again; 5 s if 0
+	DeleteRetention time.Duration // delete.retention.ms of the changelog: an older checkpoint starts from nothing; 24 h if 0
+	Logger          *slog.Logger
+	Registerer      prometheus.Registerer
+}
+
+const (
+	pollRecords        = 5000                   // at most, in one transaction
+	commitGap          = 5 * time.Millisecond   // at least, between the ends of two transactions
+	transactionTimeout = 10 * time.Second       // after which the broker aborts a dead member's transaction
+	idlePoll           = 500 * time.Millisecond // so that checkpoints are written without input
+)
+
+// Runner runs an engine's tasks: it reads the assigned input partitions, and commits outputs, changelog and input offsets of all its tasks
+// in one transaction at a time. It is crash-only: any error from ending a transaction closes the session, and the next one starts as a new process would.
+//
+//	poll ─▶ open what was assigned ─▶ process ─▶ flush ─▶ end ─▶ checkpoint one task ─▶ poll
+type Runner struct {
+	cluster Cluster
+	engine  Engine
+	o       RunnerOptions
+	metrics *runnerMetrics
+
+	mu     sync.Mutex // guards status
+	status Status
+}
+
+// Status is what a runner tells about itself.
+type Status struct {
+	Joined bool  // the group has given it its partitions, and their state is restored
+	Tasks  int   // open tasks
+	Lag    int64 // records of the last fetch that are still to be processed
+}
+
+// NewRunner makes a runner; Run starts it.
+func NewRunner(cluster Cluster, engine Engine, o RunnerOptions) *Runner {
+	if o.CheckpointEvery == 0 {
+		o.CheckpointEvery = 5 * time.Second
+	}
+	if o.DeleteRetention == 0 {
+		o.DeleteRetention = 24 * time.Hour
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Registerer == nil {
+		o.Registerer = prometheus.NewRegistry()
+	}
+	return &Runner{cluster: cluster, engine: engine, o: o, metrics: newRunnerMetrics(o.Registerer, engine.Name)}
+}
+
+// Status is the runner's present state.
+func (r *Runner) Status() Status {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.status
+}
+
+// Run works until ctx ends or something fails that a new session cannot mend (a processor's error, a broken record).
+func (r *Runner) Run(ctx context.Context) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		began := time.Now()
+		err := r.session(ctx)
+		r.setStatus(Status{})
+		if ctx.Err() != nil {
+			return nil
+		}
+		if fatal := (*processError)(nil); errors.As(err, &fatal) {
+			return fmt.Errorf("running %s: %w", r.engine.Name, err)
+		}
+		r.metrics.restarts.Inc()
+		r.o.Logger.Warn("stream session ended, starting anew", "engine", r.engine.Name, "error", err)
+		if time.Since(began) > time.Minute {
+			wait = 50 * time.Millisecond
+		}
+		if !pause(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+// processError is an error of the engine itself: reading the same records again would give it again.
+type processError struct{ error }
+
+func (e *processError) Unwrap() error { return e.error }
+
+var errNotAssigned = errors.New("records of a partition that is not assigned")
+
+// session is one life as a member of the group.
+type session struct {
+	*Runner
+	kafka   *kgo.GroupTransactSession
+	tasks   map[int32]*liveTask
+	short   map[string]string // full input topic → short name
+	topics  map[string]string // short output topic → full name
+	outputs []kgo.Record
+	round   int // of the checkpoint
+
+	mu      sync.Mutex // guards changes
+	changes []change
+}
+
+// change is one step of the group's assignment.
+type change struct {
+	partition int32
+	assigned  bool
+}
+
+// liveTask is a task with its processor and its place in the changelog.
+type liveTask struct {
+	*Task
+	processor    Processor
+	store        *partitionStore
+	next         int64 // changelog offset after the last committed record
+	produced     int64 // the same, within the open transaction
+	checkpointed time.Time
+	unsaved      bool
+}
+
+func (r *Runner) session(ctx context.Context) (err error) {
+	s := &session{Runner: r, tasks: make(map[int32]*liveTask), short: make(map[string]string), topics: make(map[string]string)}
+	if s.kafka, err = s.join(); err != nil {
+		return err
+	}
+	defer s.kafka.Close()
+	for ctx.Err() == nil {
+		if err := s.step(ctx); err != nil {
+			return err
+		}
+	}
+	return s.saveTasks()
+}
+
+func (s *session) join() (*kgo.GroupTransactSession, error) {
+	inputs := make([]string, 0, len(s.engine.Inputs))
+	for _, name := range s.engine.Inputs {
+		s.short[s.cluster.Topic(name)] = name
+		inputs = append(inputs, s.cluster.Topic(name))
+	}
+	name := s.cluster.Topic(s.engine.Name)
+	return kgo.NewGroupTransactSession(s.cluster.with([]kgo.Opt{
+		kgo.ConsumerGroup(name),
+		kgo.TransactionalID(name + "-" + s.o.Node),
+		kgo.TransactionTimeout(transactionTimeout),
+		kgo.ConsumeTopics(inputs...),
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.RequireStableFetchOffsets(),
+		kgo.Balancers(kgo.RangeBalancer()), // co-partitions several inputs; sticky does not
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.ProducerLinger(0),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+		kgo.FetchMaxWait(250 * time.Millisecond),
+		kgo.SessionTimeout(10 * time.Second),
+		kgo.HeartbeatInterval(time.Second),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { s.note(p, true) }),
+		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { s.note(p, false) }),
+		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { s.note(p, false) }),
+	})...)
+}
+
+// note remembers a change of the assignment for the owner of the tasks, who acts on it before the next record.
+func (s *session) note(partitions map[string][]int32, assigned bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, ps := range partitions {
+		for _, p := range ps {
+			s.changes = append(s.changes, change{p, assigned})
+		}
+	}
+}
+
+func (s *session) step(ctx context.Context) error {
+	pollCtx, cancel := context.WithTimeout(ctx, idlePoll)
+	fetches := s.kafka.PollRecords(pollCtx, pollRecords)
+	cancel()
+	if ctx.Err() != nil {
+		return nil
+	}
+	if err := fetchError(fetches); err != nil {
+		return err
+	}
+	if err := s.reassign(ctx); err != nil {
+		return err
+	}
+	if fetches.NumRecords() > 0 {
+		began := time.Now()
+		if err := s.transact(ctx, fetches); err != nil {
+			return err
+		}
+		if err := s.checkpoint(); err != nil {
+			return err
+		}
+		pause(ctx, commitGap-time.Since(began))
+		return nil
+	}
+	return s.checkpoint()
+}
+
+// fetchError is the first error of a poll that is not about its deadline.
+func fetchError(fetches kgo.Fetches) error {
+	for _, e := range fetches.Errors() {
+		if errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled) {
+			continue
+		}
+		return fmt.Errorf("fetching %s/%d: %w", e.Topic, e.Partition, e.Err)
+	}
+	return nil
+}
+
+// reassign opens and closes tasks as the group said. Assigned is authoritative, as the revoked callback can be skipped:
+// a task that is assigned again was perhaps another member's meanwhile, and is opened anew.
+func (s *session) reassign(ctx context.Context) error {
+	s.mu.Lock()
+	changes := s.changes
+	s.changes = nil
+	s.mu.Unlock()
+	if len(changes) == 0 {
+		return nil
+	}
+	assigned := make(map[int32]bool)
+	for _, c := range changes {
+		delete(s.tasks, c.partition) // what its checkpoint lacks, the changelog has
+		assigned[c.partition] = c.assigned
+	}
+	var open []int32
+	for p, yes := range assigned {
+		if yes {
+			open = append(open, p)
+		}
+	}
+	return s.openTasks(ctx, open)
+}
+
+func (s *session) openTasks(ctx context.Context, partitions []int32) error {
+	began := time.Now()
+	restored, err := restore(ctx, s.cluster, s.engine.Changelog(), s.o.Store, partitions, s.o.DeleteRetention)
+	if err != nil {
+		return fmt.Errorf("restoring %s: %w", s.engine.Name, err)
+	}
+	for _, p := range partitions {
+		task := &liveTask{Task: &Task{Partition: p, store: s.o.Store.forPartition(p)}, next: restored[p], checkpointed: time.Now()}
+		task.store = task.Task.store
+		if task.processor, err = s.engine.Open(task.Task); err != nil {
+			return &processError{fmt.Errorf("opening partition %d: %w", p, err)}
+		}
+		if err := task.Err(); err != nil {
+			return &processError{err}
+		}
+		s.tasks[p] = task
+	}
+	s.metrics.restore.Set(time.Since(began).Seconds())
+	s.setStatus(Status{Joined: true, Tasks: len(s.tasks)})
+	return nil
+}
+
+// saveTasks writes every checkpoint, so that the next start has nothing to read again.
+func (s *session) saveTasks() error {
+	for _, t := range s.tasks {
+		if !t.unsaved {
+			continue
+		}
+		if err := t.save(); err != nil {
+			return fmt.Errorf("writing the checkpoint of partition %d: %w", t.Partition, err)
+		}
+	}
+	return nil
+}
+
+// transact processes fetched records in one transaction.
+func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
+	if err := s.kafka.Begin(); err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	oldest, err := s.process(fetches)
+	if errors.Is(err, errNotAssigned) {
+		return s.abort(ctx) // fetched before a rebalance
+	}
+	if err != nil {
+		return errors.Join(err, s.abort(ctx))
+	}
+	if err := s.produce(ctx); err != nil {
+		return errors.Join(err, s.abort(ctx))
+	}
+	committed, err := s.kafka.End(context.WithoutCancel(ctx), kgo.TryCommit)
+	if err != nil {
+		return fmt.Errorf("ending a transaction: %w", err)
+	}
+	s.finish(committed)
+	if !committed {
+		s.metrics.aborted.Inc()
+		return nil
+	}
+	s.metrics.committed.Inc()
+	s.metrics.records.Add(float64(fetches.NumRecords()))
+	s.metrics.freshness.Observe(time.Since(oldest).Seconds())
+	return nil
+}
+
+func (s *session) abort(ctx context.Context) error {
+	_, err := s.kafka.End(context.WithoutCancel(ctx), kgo.TryAbort)
+	s.finish(false)
+	return err
+}
+
+func (s *session) finish(committed bool) {
+	for _, t := range s.tasks {
+		t.finish(committed)
+		if committed && t.produced > t.next {
+			t.next, t.unsaved = t.produced, true
+		}
+		t.produced = 0
+	}
+}
+
+// process gives every record to its task and returns the oldest record time.
+func (s *session) process(fetches kgo.Fetches) (oldest time.Time, err error) {
+	var lag int64
+	oldest = time.Now()
+	fetches.EachPartition(func(part kgo.FetchTopicPartition) {
+		if err != nil || len(part.Records) == 0 {
+			return
+		}
+		task := s.tasks[part.Partition]
+		if task == nil {
+			err = errNotAssigned
+			return
+		}
+		last := part.Records[len(part.Records)-1]
+		lag += part.HighWatermark - last.Offset - 1
+		if first := part.Records[0].Timestamp; first.Before(oldest) {
+			oldest = first
+		}
+		err = s.processPartition(task, s.short[part.Topic], part.Records)
+	})
+	s.setStatus(Status{Joined: true, Tasks: len(s.tasks), Lag: lag})
+	s.metrics.lag.Set(float64(lag))
+	return oldest, err
+}
+
+func (s *session) processPartition(task *liveTask, topic string, records []*kgo.Record) error {
+	for _, r := range records {
+		rec := Record{Topic: topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers}
+		err := task.processor.Process(&rec)
+		if err == nil {
+			err = task.Err()
+		}
+		if err != nil {
+			return &processError{fmt.Errorf("processing %s/%d at %d: %w", topic, r.Partition, r.Offset, err)}
+		}
+	}
+	return nil
+}
+
+// produce sends what the tasks emitted and one changelog record per changed key.
+func (s *session) produce(ctx context.Context) error {
+	changelog := s.cluster.Topic(s.engine.Changelog())
+	s.outputs = s.outputs[:0]
+	var failed firstError
+	for _, t := range s.tasks {
+		for _, e := range t.emitted {
+			s.outputs = append(s.outputs, kgo.Record{Topic: s.full(e.Topic), Partition: e.Partition, Key: e.Key, Value: e.Value})
+		}
+		err := t.flush(func(id byte, key, value []byte) {
+			k := make([]byte, 1+len(key))
+			k[0] = id
+			copy(k[1:], key)
+			s.outputs = append(s.outputs, kgo.Record{Topic: changelog, Partition: t.Partition, Key: k, Value: value})
+		})
+		if err != nil {
+			return &processError{err}
+		}
+	}
+	for i := range s.outputs {
+		out := &s.outputs[i]
+		s.kafka.Produce(ctx, out, func(r *kgo.Record, err error) {
+			failed.set(err)
+			if err == nil && r.Topic == changelog {
+				failed.reached(s.tasks[r.Partition], r.Offset+1)
+			}
+		})
+	}
+	if err := s.kafka.Client().Flush(ctx); err != nil {
+		return fmt.Errorf("flushing: %w", err)
+	}
+	if err := failed.get(); err != nil {
+		return fmt.Errorf("producing: %w", err)
+	}
+	return nil
+}
+
+func (s *session) full(topic string) string {
+	name, ok := s.topics[topic]
+	if !ok {
+		name = s.cluster.Topic(topic)
+		s.topics[topic] = name
+	}
+	return name
+}
+
+// firstError collects what producing told, from the client's goroutines.
+type firstError struct {
+	mu  sync.Mutex // guards err and the tasks' produced
+	err error
+}
+
+func (f *firstError) set(err error) {
+	if err == nil {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.err = err
+	}
+}
+
+func (f *firstError) reached(t *liveTask, next int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t.produced = max(t.produced, next)
+}
+
+func (f *firstError) get() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// checkpoint writes the task that has waited longest, if it is due: one task at a time keeps the pause short.
+func (s *session) checkpoint() error {
+	var due *liveTask
+	for _, t := range s.tasks {
+		if t.unsaved && (due == nil || t.checkpointed.Before(due.checkpointed)) {
+			due = t
+		}
+	}
+	if due == nil || time.Since(due.checkpointed) < s.o.CheckpointEvery {
+		return nil
+	}
+	began := time.Now()
+	if err := due.save(); err != nil {
+		return &processError{fmt.Errorf("writing the checkpoint of partition %d: %w", due.Partition, err)}
+	}
+	s.metrics.checkpoint.Observe(time.Since(began).Seconds())
+	entries := make(map[string]int)
+	for _, t := range s.tasks {
+		for _, tb := range t.tables {
+			entries[tb.tableName()] += tb.size()
+		}
+	}
+	for name, n := range entries {
+		s.metrics.entries.WithLabelValues(name).Set(float64(n))
+	}
+	return nil
+}
+
+// save writes the task's dirty entries and its place in the changelog in one batch.
+func (t *liveTask) save() error {
+	b := t.store.newBatch()
+	for _, tb := range t.tables {
+		if err := tb.checkpoint(func(key, value []byte) error { return b.set(tb.tableID(), key, value) }); err != nil {
+			return err
+		}
+	}
+	t.checkpointed, t.unsaved = time.Now(), false
+	if err := b.setPosition(position{Next: t.next, Time: t.checkpointed}); err != nil {
+		return err
+	}
+	if err := b.commit(); err != nil {
+		return err
+	}
+	for _, tb := range t.tables {
+		tb.evict(t.store.limit)
+	}
+	return nil
+}
+
+func (r *Runner) setStatus(status Status) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.status = status
+}
+
+// pause waits for d; false if ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,157 @@
+package stream
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Store is an engine's checkpoint on disk: the tables of its partitions and the changelog offset that they include, in one Pebble database.
+//
+// Keys: partition (2 bytes, big endian) ‖ table id ‖ key. Table id 0 is the store's own: it holds a partition's position.
+type Store struct {
+	db    *pebble.DB
+	limit int // entries of a table that stay in memory
+}
+
+// StoreOptions sizes a store.
+type StoreOptions struct {
+	CacheBytes int64 // block cache; 32 MiB if 0
+	Entries    int   // entries of one table and partition that stay in memory; 2,000,000 if 0
+	Logger     pebble.Logger
+}
+
+// OpenStore opens or makes the database in dir.
+func OpenStore(dir string, o StoreOptions) (*Store, error) {
+	if o.CacheBytes == 0 {
+		o.CacheBytes = 32 << 20
+	}
+	if o.Entries == 0 {
+		o.Entries = 2_000_000
+	}
+	if o.Logger == nil {
+		o.Logger = quietLogger{}
+	}
+	cache := pebble.NewCache(o.CacheBytes)
+	defer cache.Unref()
+	db, err := pebble.Open(dir, &pebble.Options{Cache: cache, MemTableSize: 16 << 20, Logger: o.Logger})
+	if err != nil {
+		return nil, fmt.Errorf("opening checkpoint %s: %w", dir, err)
+	}
+	return &Store{db: db, limit: o.Entries}, nil
+}
+
+// Close closes the database.
+func (s *Store) Close() error { return s.db.Close() }
+
+// position is what a partition's checkpoint includes: the changelog below Next, written at Time.
+type position struct {
+	Next int64
+	Time time.Time
+}
+
+// partitionStore is one partition's part of a Store.
+type partitionStore struct {
+	*Store
+	partition int32
+}
+
+func (s *Store) forPartition(p int32) *partitionStore {
+	return &partitionStore{Store: s, partition: p}
+}
+
+func (p *partitionStore) key(table byte, key string) []byte {
+	k := make([]byte, 0, 3+len(key))
+	k = binary.BigEndian.AppendUint16(k, uint16(p.partition))
+	k = append(k, table)
+	return append(k, key...)
+}
+
+func (p *partitionStore) get(table byte, key string, use func(data []byte) error) (found bool, err error) {
+	data, closer, err := p.db.Get(p.key(table, key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	err = use(data)
+	return true, errors.Join(err, closer.Close())
+}
+
+// scan yields the table's records until yield says stop.
+func (p *partitionStore) scan(table byte, yield func(key, value []byte) (bool, error)) (err error) {
+	it, err := p.db.NewIter(&pebble.IterOptions{LowerBound: p.key(table, ""), UpperBound: p.key(table+1, "")})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		more, err := yield(it.Key()[3:], it.Value())
+		if err != nil || !more {
+			return err
+		}
+	}
+	return it.Error()
+}
+
+// position reads how far the checkpoint goes; zero if there is none.
+func (p *partitionStore) position() (pos position, err error) {
+	_, err = p.get(0, "", func(data []byte) error {
+		if len(data) != 16 {
+			return errors.New("checkpoint position: 16 bytes expected")
+		}
+		pos = position{Next: int64(binary.BigEndian.Uint64(data)), Time: time.UnixMicro(int64(binary.BigEndian.Uint64(data[8:])))}
+		return nil
+	})
+	return pos, err
+}
+
+// batch collects writes of the partition that become visible together.
+type batch struct {
+	*partitionStore
+	writes *pebble.Batch
+}
+
+func (p *partitionStore) newBatch() *batch {
+	return &batch{partitionStore: p, writes: p.db.NewBatch()}
+}
+
+// set writes a table's record; a nil value deletes it.
+func (b *batch) set(table byte, key, value []byte) error {
+	k := b.key(table, string(key))
+	if value == nil {
+		return b.writes.Delete(k, nil)
+	}
+	return b.writes.Set(k, value, nil)
+}
+
+func (b *batch) setPosition(pos position) error {
+	data := binary.BigEndian.AppendUint64(nil, uint64(pos.Next))
+	data = binary.BigEndian.AppendUint64(data, uint64(pos.Time.UnixMicro()))
+	return b.writes.Set(b.key(0, ""), data, nil)
+}
+
+// commit applies the batch. It is not synced: the changelog has everything, and a lost tail only means to read more of it.
+func (b *batch) commit() error { return b.writes.Commit(pebble.NoSync) }
+
+// clear forgets the partition.
+func (p *partitionStore) clear() error {
+	end := binary.BigEndian.AppendUint16(nil, uint16(p.partition+1))
+	return p.db.DeleteRange(p.key(0, ""), end, pebble.NoSync)
+}
+
+// quietLogger drops Pebble's progress notes; its errors come back as errors, and fatal ones must stop the process.
+type quietLogger struct{}
+
+func (quietLogger) Infof(string, ...any)  {}
+func (quietLogger) Errorf(string, ...any) {}
+func (quietLogger) Fatalf(format string, args ...any) {
+	panic(fmt.Sprintf("pebble: "+format, args...))
+}
+
+var _ io.Closer = (*Store)(nil)
