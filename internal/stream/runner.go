@@ -158,12 +158,14 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 	name := s.cluster.Topic(s.engine.Name)
 	return kgo.NewGroupTransactSession(s.cluster.with([]kgo.Opt{
 		kgo.ConsumerGroup(name),
+		kgo.InstanceID(name + "-" + s.o.Node), // a restarted process takes its predecessor's place at once
 		kgo.TransactionalID(name + "-" + s.o.Node),
 		kgo.TransactionTimeout(transactionTimeout),
 		kgo.ConsumeTopics(inputs...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.RequireStableFetchOffsets(),
+		kgo.KeepControlRecords(),           // so that committed offsets reach the high watermark, and a lag of 0 means that nothing is left
 		kgo.Balancers(kgo.RangeBalancer()), // co-partitions several inputs; sticky does not
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(0),
@@ -358,6 +360,9 @@ func (s *session) process(fetches kgo.Fetches) (oldest time.Time, err error) {
 
 func (s *session) processPartition(task *liveTask, topic string, records []*kgo.Record) error {
 	for _, r := range records {
+		if r.Attrs.IsControl() {
+			continue
+		}
 		rec := Record{Topic: topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers}
 		err := task.processor.Process(&rec)
 		if err == nil {

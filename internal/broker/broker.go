@@ -1,0 +1,50 @@
+// Package broker runs the embedded Kafka-protocol broker: one node on loopback with a data directory, for one machine.
+// A record is durable when it is acknowledged: it survives the death of the process, and with Sync also the loss of power.
+package broker
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+)
+
+// Options of the embedded broker.
+type Options struct {
+	Dir  string // data directory, made if missing
+	Sync bool   // fsync before every acknowledgement: survives power loss, far slower
+	Port int    // 0: a free one
+}
+
+// Broker is a running broker.
+type Broker struct{ cluster *kfake.Cluster }
+
+// Start opens the data directory and listens on 127.0.0.1.
+func Start(o Options) (*Broker, error) {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the broker's data directory: %w", err)
+	}
+	opts := []kfake.Opt{
+		kfake.NumBrokers(1),
+		kfake.Ports(o.Port),
+		kfake.DataDir(o.Dir),
+		kfake.ClusterID("sluice"),
+		kfake.BrokerConfigs(map[string]string{"message.max.bytes": "16777216"}),
+		kfake.WithLogger(kfake.BasicLogger(io.Discard, kfake.LogLevelNone)),
+	}
+	if o.Sync {
+		opts = append(opts, kfake.SyncWrites())
+	}
+	cluster, err := kfake.NewCluster(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("starting the embedded broker on %s: %w", o.Dir, err)
+	}
+	return &Broker{cluster: cluster}, nil
+}
+
+// Addrs are the broker's addresses, host:port.
+func (b *Broker) Addrs() []string { return b.cluster.ListenAddrs() }
+
+// Close writes everything and stops. Clients should be closed before it.
+func (b *Broker) Close() { b.cluster.Close() }
