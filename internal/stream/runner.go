@@ -141,6 +141,10 @@ func (r *Runner) session(ctx context.Context) (err error) {
 		return err
 	}
 	defer s.kafka.Close()
+	// Taking over the transactional id ends a dead predecessor's transaction now: its pending offsets would hold up the group until they time out.
+	if _, _, err := s.kafka.Client().ProducerID(ctx); err != nil {
+		return fmt.Errorf("taking over the transactional id: %w", err)
+	}
 	for ctx.Err() == nil {
 		if err := s.step(ctx); err != nil {
 			return err
