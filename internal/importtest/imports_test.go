@@ -1,0 +1,93 @@
+// Package importtest holds the table of rooms: which may import which.
+package importtest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rooms lists what each room may import beside itself and internal. cmd and benchmarks may import everything.
+var rooms = map[string][]string{
+	"internal":      {},
+	"ingest":        {"internal"},
+	"privacyfilter": {"internal", "ingest"},
+	"features":      {"internal", "privacyfilter"},
+	"recommend":     {"internal", "privacyfilter", "features"},
+	"risk":          {"internal", "privacyfilter", "features"},
+}
+
+// rawEvent is the package of stored raw events: beside ingest, which makes them, only privacyfilter and the program's wiring may open them.
+const rawEvent = "sluice/ingest/eventpb"
+
+// heavy dependencies stay in one adapter package each.
+var heavy = map[string]string{
+	"github.com/parquet-go/parquet-go":   "sluice/ingest/replay/parquet",
+	"github.com/cockroachdb/pebble/v2":   "sluice/internal/stream",
+	"github.com/expr-lang/expr":          "sluice/risk",
+	"github.com/twmb/franz-go/pkg/kfake": "sluice/internal/broker",
+}
+
+type goPackage struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
+	for _, p := range packages(t) {
+		room := roomOf(p.ImportPath)
+		allowed, bound := rooms[room]
+		for _, imported := range p.Imports {
+			if home, ok := heavy[imported]; ok && !strings.HasPrefix(p.ImportPath, home) {
+				t.Errorf("%s imports %s, which belongs in %s", p.ImportPath, imported, home)
+			}
+			if !bound || !strings.HasPrefix(imported, "sluice/") {
+				continue
+			}
+			if to := roomOf(imported); to != room && !slices.Contains(allowed, to) {
+				t.Errorf("%s imports %s: %s may import only %v", p.ImportPath, imported, room, allowed)
+			}
+			if imported == rawEvent && room != "ingest" && room != "privacyfilter" {
+				t.Errorf("%s opens raw events", p.ImportPath)
+			}
+		}
+	}
+}
+
+// TestRoomsCoverTheTree fails when a new top-level folder is in no row of the table.
+func TestRoomsCoverTheTree(t *testing.T) {
+	for _, p := range packages(t) {
+		room := roomOf(p.ImportPath)
+		if _, ok := rooms[room]; !ok && room != "cmd" && room != "benchmarks" {
+			t.Errorf("%s is in no room", p.ImportPath)
+		}
+	}
+}
+
+func roomOf(path string) string {
+	room, _, _ := strings.Cut(strings.TrimPrefix(path, "sluice/"), "/")
+	return room
+}
+
+func packages(t *testing.T) []goPackage {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "sluice/...").Output()
+	if err != nil {
+		t.Fatalf("listing packages: %v", err)
+	}
+	decoder := json.NewDecoder(strings.NewReader(string(out)))
+	var all []goPackage
+	for {
+		var p goPackage
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}

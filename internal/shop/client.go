@@ -1,0 +1,70 @@
+package shop
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+)
+
+// client calls the public API as a storefront would.
+type client struct {
+	base string
+	key  string // server key
+	http *http.Client
+}
+
+func newClient(base, key string) *client {
+	return &client{base: base, key: key, http: &http.Client{Timeout: 30 * time.Second}}
+}
+
+func (c *client) call(ctx context.Context, method, path, contentType string, body []byte, into any) error {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Authorization", "Bearer "+c.key)
+	req.Header.Set("Content-Type", contentType)
+	answer, err := c.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	data, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode >= http.StatusMultipleChoices {
+		return fmt.Errorf("%s %s: %s", method, path, answer.Status)
+	}
+	if into == nil {
+		return nil
+	}
+	return json.Unmarshal(data, into)
+}
+
+func (c *client) json(ctx context.Context, method, path string, body, into any) error {
+	var data []byte
+	if body != nil {
+		var err error
+		if data, err = json.Marshal(body); err != nil {
+			return err
+		}
+	}
+	return c.call(ctx, method, path, "application/json", data, into)
+}
+
+// lines posts values as NDJSON.
+func (c *client) lines(ctx context.Context, path string, values []any) error {
+	var body bytes.Buffer
+	encoder := json.NewEncoder(&body)
+	for _, v := range values {
+		if err := encoder.Encode(v); err != nil {
+			return err
+		}
+	}
+	return c.call(ctx, http.MethodPost, path, "application/x-ndjson", body.Bytes(), nil)
+}

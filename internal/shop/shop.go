@@ -1,0 +1,104 @@
+// Package shop is the demo shop: a catalogue, orders of the past, and simulated shoppers who browse through the public API.
+// Its data is made from UCI Online Retail (CC BY 4.0); see ATTRIBUTION.md.
+package shop
+
+import (
+	"bufio"
+	"bytes"
+	_ "embed"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+//go:embed data/catalogue.tsv.zst
+var catalogueFile []byte
+
+//go:embed data/orders.tsv.zst
+var ordersFile []byte
+
+// Attribution is what pages that show the data must say.
+const Attribution = "Catalogue and orders: Online Retail, Daqing Chen, UCI Machine Learning Repository, CC BY 4.0, changed."
+
+// Item is a thing that the shop offers.
+type Item struct {
+	ID, Title, Category, Subcategory string
+	Price                            string // decimal, GBP
+}
+
+// Order is one order of the past.
+type Order struct {
+	Customer int
+	Time     time.Time
+	Lines    []Line
+}
+
+// Line is an item of an order.
+type Line struct {
+	Item     int // index in Items
+	Quantity int
+}
+
+// Items is the catalogue, the most ordered item first.
+var Items = sync.OnceValues(func() ([]Item, error) {
+	var items []Item
+	err := eachRow(catalogueFile, 5, func(f []string) error {
+		items = append(items, Item{ID: f[0], Title: f[1], Category: f[2], Subcategory: f[3], Price: f[4]})
+		return nil
+	})
+	return items, err
+})
+
+// Orders are the orders of the past, the oldest first.
+var Orders = sync.OnceValues(func() ([]Order, error) {
+	var orders []Order
+	err := eachRow(ordersFile, 3, func(f []string) error {
+		o, err := parseOrder(f)
+		orders = append(orders, o)
+		return err
+	})
+	return orders, err
+})
+
+func parseOrder(f []string) (Order, error) {
+	customer, err := strconv.Atoi(f[0])
+	if err != nil {
+		return Order{}, err
+	}
+	seconds, err := strconv.ParseInt(f[1], 10, 64)
+	if err != nil {
+		return Order{}, err
+	}
+	o := Order{Customer: customer, Time: time.Unix(seconds, 0).UTC()}
+	for field := range strings.FieldsSeq(f[2]) {
+		var l Line
+		if _, err := fmt.Sscanf(field, "%d×%d", &l.Item, &l.Quantity); err != nil {
+			return o, err
+		}
+		o.Lines = append(o.Lines, l)
+	}
+	return o, nil
+}
+
+func eachRow(file []byte, columns int, use func(fields []string) error) error {
+	r, err := zstd.NewReader(bytes.NewReader(file))
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	lines := bufio.NewScanner(r)
+	for n := 1; lines.Scan(); n++ {
+		fields := strings.Split(lines.Text(), "\t")
+		if len(fields) != columns {
+			return fmt.Errorf("demo shop data, row %d: %d columns expected, %d found", n, columns, len(fields))
+		}
+		if err := use(fields); err != nil {
+			return fmt.Errorf("demo shop data, row %d: %w", n, err)
+		}
+	}
+	return lines.Err()
+}
