@@ -1,0 +1,79 @@
+package replay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// imports posts, for everyone in the files, that they had accepted the policy and what they had allowed, before their first row is sent.
+type imports struct {
+	client  *client
+	tail    []byte // `,"policy_version":…,"grants":[…]}`
+	seen    map[string]struct{}
+	pending []byte
+	waiting int
+	count   int
+}
+
+// maxImports is how many people one request may hold.
+const maxImports = 10_000
+
+// newImports asks for the policy version in force.
+func newImports(ctx context.Context, c *client, grants []string) (*imports, error) {
+	var policy struct {
+		Version string `json:"version"`
+	}
+	if err := c.get(ctx, "/v1/policy", &policy); err != nil {
+		return nil, fmt.Errorf("asking for the policy in force: %w", err)
+	}
+	if grants == nil {
+		grants = []string{}
+	}
+	tail, err := json.Marshal(struct {
+		Version string   `json:"policy_version"`
+		Grants  []string `json:"grants"`
+	}{policy.Version, grants})
+	if err != nil {
+		return nil, err
+	}
+	tail[0] = ','
+	return &imports{client: c, tail: tail, seen: make(map[string]struct{})}, nil
+}
+
+// note remembers the person of a row, once. A row without a person, or with a name that is not text, is the server's to reject.
+func (i *imports) note(a *About) {
+	subject := "u:" + a.UserID
+	if a.UserID == "" {
+		subject = "a:" + a.AnonymousID
+	}
+	if _, ok := i.seen[subject]; ok || len(subject) == 2 {
+		return
+	}
+	i.seen[subject] = struct{}{}
+	i.pending = append(i.pending, `{"subject":`...)
+	i.pending, _ = appendText(i.pending, subject) // the mapper has encoded it already
+	i.pending = append(i.pending, `,"jurisdiction":`...)
+	i.pending, _ = appendText(i.pending, a.Jurisdiction)
+	i.pending = append(append(i.pending, i.tail...), '\n')
+	i.waiting++
+	i.count++
+}
+
+// flush posts those who wait. A batch never waits for more than maxImports people: batches are smaller.
+func (i *imports) flush(ctx context.Context) error {
+	if i.waiting == 0 {
+		return nil
+	}
+	var answer struct {
+		Accepted int `json:"accepted"`
+	}
+	if err := i.client.post(ctx, "/v1/imports", i.pending, &answer); err != nil {
+		return fmt.Errorf("importing consent: %w", err)
+	}
+	if answer.Accepted != i.waiting {
+		return fmt.Errorf("importing consent: %d of %d people accepted", answer.Accepted, i.waiting)
+	}
+	i.pending, i.waiting = i.pending[:0], 0
+	return nil
+}

@@ -1,0 +1,124 @@
+package replay
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// letter is a row that was rejected.
+type letter struct {
+	Fault
+	row   int64
+	names []string // of the columns; nil if the row could not be told apart
+	cells []string
+	text  string // the row as it came, where names is nil
+	about About
+}
+
+// letters posts dead letters. Several workers add to it.
+type letters struct {
+	client *client
+	run    string
+
+	mu     sync.Mutex // guards body, count and denied; held while posting, which blocks the others: rejected rows are bounded in memory
+	body   []byte
+	count  int
+	denied int64 // letters that the gate refused to keep: their rows are denied, not rejected
+}
+
+func newLetters(c *client, run string) *letters { return &letters{client: c, run: run} }
+
+func (l *letters) add(ctx context.Context, x letter) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.body = append(l.body, `{"stage":"replay","source":"`...)
+	l.body = append(l.body, l.run...)
+	l.body = append(l.body, `","position":`...)
+	l.body = strconv.AppendInt(l.body, x.row, 10)
+	detail := x.Detail
+	if x.Column != "" {
+		detail = "column " + x.Column + ": " + detail
+	}
+	for _, m := range []struct{ key, value string }{
+		{"code", x.Code}, {"pointer", x.Pointer}, {"detail", detail},
+		{"user_id", x.about.UserID}, {"anonymous_id", x.about.AnonymousID}, {"type", x.about.Type}, {"jurisdiction", x.about.Jurisdiction},
+	} {
+		if m.value != "" {
+			l.body = append(append(l.body, `,"`...), m.key...)
+			l.body = append(l.body, `":`...)
+			l.body = appendAnyText(l.body, m.value)
+		}
+	}
+	l.body = append(l.body, `,"payload":`...)
+	l.body = appendPayload(l.body, &x)
+	l.body = append(l.body, '}', '\n')
+	if l.count++; l.count >= maxRows || len(l.body) >= maxBytes {
+		return l.post(ctx)
+	}
+	return nil
+}
+
+// maxPayload is how much of a row is kept. Only a damaged file has longer ones: an event may have 32 KiB.
+const maxPayload = 256 << 10
+
+// appendPayload writes the row as a JSON object, column → string, so that a corrected map can read it; or its text, cut off at maxPayload.
+func appendPayload(dst []byte, x *letter) []byte {
+	size := 0
+	for _, cell := range x.cells {
+		size += len(cell)
+	}
+	if size > maxPayload {
+		x.names, x.text = nil, strings.Join(x.cells, "\t")
+	}
+	if x.names == nil {
+		return appendAnyText(dst, x.text[:min(len(x.text), maxPayload)])
+	}
+	dst = append(dst, '{')
+	for i, cell := range x.cells {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = appendAnyText(dst, x.names[i])
+		dst = append(dst, ':')
+		dst = appendAnyText(dst, cell)
+	}
+	return append(dst, '}')
+}
+
+// appendAnyText appends a JSON string; what is not UTF-8 is replaced.
+func appendAnyText(dst []byte, s string) []byte {
+	if out, ok := appendText(dst, s); ok {
+		return out
+	}
+	out, _ := appendText(dst, strings.ToValidUTF8(s, "\ufffd"))
+	return out
+}
+
+// flush posts what is left.
+func (l *letters) flush(ctx context.Context) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.post(ctx)
+}
+
+func (l *letters) post(ctx context.Context) error {
+	if l.count == 0 {
+		return nil
+	}
+	var answer struct {
+		Accepted int64 `json:"accepted"`
+		Denied   int64 `json:"denied"`
+	}
+	if err := l.client.post(ctx, "/v1/dead-letters", l.body, &answer); err != nil {
+		return fmt.Errorf("keeping dead letters: %w", err)
+	}
+	if answer.Accepted+answer.Denied != int64(l.count) {
+		return fmt.Errorf("keeping dead letters: the server accounts for %d of %d", answer.Accepted+answer.Denied, l.count)
+	}
+	l.denied += answer.Denied
+	l.body, l.count = l.body[:0], 0
+	return nil
+}

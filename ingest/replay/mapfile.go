@@ -1,0 +1,343 @@
+package replay
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"sluice/internal/config"
+	"sluice/internal/vocab"
+)
+
+// Map says how a file's columns become events (CONTRACTS §6). Make one with LoadMap, ParseMap, Columns or Events.
+type Map struct {
+	set    map[string]string            // path → constant
+	fields map[string]string            // path → column, or "$id"
+	values map[string]map[string]string // path → a column's word → ours
+	time   timeRule
+	ignore map[string]bool
+	exact  bool // every column named in fields must be in the file
+
+	file     string // as errors show it
+	sections map[string]config.Section
+}
+
+// idReference on the right of a map stands for the event's own id.
+const idReference = "$id"
+
+// LoadMap reads a map file; set, entries of the form field=value, overrides its `set`. Errors are *config.Error: file, line, column, field and what was expected.
+func LoadMap(file string, set []string) (*Map, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, &config.Error{File: file, Message: "a readable map file expected: " + reason(err)}
+	}
+	return ParseMap(file, data, set)
+}
+
+// ParseMap is LoadMap for a file that is in memory.
+func ParseMap(file string, data []byte, set []string) (*Map, error) {
+	parsed, err := config.Parse(file, data)
+	if err != nil {
+		return nil, err
+	}
+	if err := parsed.Allow("set", "fields", "values", "time", "ignore"); err != nil {
+		return nil, err
+	}
+	m := newMap(file)
+	m.exact = true
+	for _, s := range parsed.Sections() {
+		m.sections[s.Name] = s
+	}
+	if err := m.decode(); err != nil {
+		return nil, err
+	}
+	if err := m.override(set); err != nil {
+		return nil, err
+	}
+	return m, m.check()
+}
+
+// Columns is the map's short form: entries "field=column" and "field=value". Numbers in time fields are Unix seconds, dates are UTC.
+func Columns(columns, set []string) (*Map, error) {
+	m := newMap("--columns")
+	m.exact = true
+	for _, entry := range columns {
+		field, column, ok := strings.Cut(entry, "=")
+		if !ok || field == "" || column == "" {
+			return nil, &config.Error{File: "--columns", Message: "field=column,… expected"}
+		}
+		if _, twice := m.fields[field]; twice {
+			return nil, &config.Error{File: "--columns", Path: field, Message: "is given twice"}
+		}
+		m.fields[field] = column
+	}
+	if err := m.override(set); err != nil {
+		return nil, err
+	}
+	return m, m.check()
+}
+
+// Events is the map of JSON lines files that hold events as CONTRACTS §1 has them: every field is its own column.
+func Events(set []string) (*Map, error) {
+	m := newMap("--events")
+	if err := m.override(set); err != nil {
+		return nil, err
+	}
+	for i := range paths {
+		if _, ok := m.set[paths[i].name]; !ok {
+			m.fields[paths[i].name] = paths[i].name
+		}
+	}
+	return m, m.check()
+}
+
+func newMap(file string) *Map {
+	return &Map{
+		file: file, set: make(map[string]string), fields: make(map[string]string), ignore: make(map[string]bool),
+		sections: make(map[string]config.Section), time: timeRule{zone: time.UTC, unit: "s"},
+	}
+}
+
+func (m *Map) decode() error {
+	for name, into := range map[string]any{"set": &m.set, "fields": &m.fields, "values": &m.values} {
+		if s, ok := m.sections[name]; ok {
+			if err := s.Decode(into); err != nil {
+				return err
+			}
+		}
+	}
+	if s, ok := m.sections["ignore"]; ok {
+		var names []string
+		if err := s.Decode(&names); err != nil {
+			return err
+		}
+		for _, n := range names {
+			m.ignore[n] = true
+		}
+	}
+	return m.decodeTime()
+}
+
+func (m *Map) decodeTime() error {
+	s, ok := m.sections["time"]
+	if !ok {
+		return nil
+	}
+	var t struct {
+		Zone   string `yaml:"zone"`
+		Unit   string `yaml:"unit"`
+		Layout string `yaml:"layout"`
+	}
+	if err := s.Decode(&t); err != nil {
+		return err
+	}
+	if t.Unit != "" && t.Layout != "" {
+		return s.Errorf(".layout", "unit (of numbers) or layout (of dates) expected, not both")
+	}
+	exponents := map[string]int{"s": 0, "ms": -3, "us": -6, "ns": -9}
+	if t.Unit != "" {
+		if m.time.exponent, ok = exponents[t.Unit]; !ok {
+			return s.Errorf(".unit", "one of s, ms, us, ns expected")
+		}
+		m.time.unit = t.Unit
+	}
+	if t.Layout != "" && !strings.Contains(t.Layout, "06") {
+		return s.Errorf(".layout", "the reference time 2006-01-02 15:04:05 written as the file writes times expected, as in Go (not %%Y-%%m-%%d)")
+	}
+	m.time.layout = t.Layout
+	if t.Zone != "" {
+		zone, err := time.LoadLocation(t.Zone)
+		if err != nil {
+			return s.Errorf(".zone", "a time zone such as UTC or Asia/Shanghai expected")
+		}
+		m.time.zone = zone
+	}
+	return nil
+}
+
+// override applies --set.
+func (m *Map) override(set []string) error {
+	for _, entry := range set {
+		field, value, ok := strings.Cut(entry, "=")
+		if !ok || field == "" {
+			return &config.Error{File: "--set", Message: "field=value,… expected"}
+		}
+		if findPath(field) < 0 {
+			return &config.Error{File: "--set", Path: field, Message: unknownPath(field)}
+		}
+		if _, mapped := m.fields[field]; mapped {
+			return &config.Error{File: "--set", Path: field, Message: "the field is mapped to a column already"}
+		}
+		m.set[field] = value
+	}
+	return nil
+}
+
+// check holds what a map must say, whatever the file.
+func (m *Map) check() error {
+	for _, section := range []string{"set", "fields", "values"} {
+		if err := m.checkSection(section); err != nil {
+			return err
+		}
+	}
+	for _, column := range slices.Sorted(maps.Values(m.fields)) {
+		if m.ignore[column] {
+			return m.fault("ignore", "", "column %q is both mapped and ignored", column)
+		}
+	}
+	for _, needed := range []struct{ path, how string }{
+		{"type", "set: {type: payment}, or a column"},
+		{"time", "a column"},
+		{"jurisdiction", "set: {jurisdiction: CN}, or a column; it decides what a person's silence means"},
+	} {
+		if !m.fills(needed.path) {
+			return m.fault("fields", "", "%s must be set: %s expected", needed.path, needed.how)
+		}
+	}
+	if !m.fills("user_id") && !m.fills("anonymous_id") {
+		return m.fault("fields", "", "user_id or anonymous_id must be mapped: whose event is it?")
+	}
+	return nil
+}
+
+func (m *Map) fills(name string) bool {
+	_, constant := m.set[name]
+	_, column := m.fields[name]
+	return constant || column
+}
+
+func (m *Map) checkSection(section string) error {
+	for _, name := range m.names(section) {
+		if findPath(name) < 0 {
+			return m.fault(section, name, "%s", unknownPath(name))
+		}
+		var err error
+		switch section {
+		case "set":
+			err = m.checkConstant(name)
+		case "fields":
+			err = m.checkField(name)
+		case "values":
+			err = m.checkValues(name)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Map) names(section string) []string {
+	switch section {
+	case "set":
+		return slices.Sorted(maps.Keys(m.set))
+	case "fields":
+		return slices.Sorted(maps.Keys(m.fields))
+	default:
+		return slices.Sorted(maps.Keys(m.values))
+	}
+}
+
+func (m *Map) checkConstant(name string) error {
+	value := m.set[name]
+	switch {
+	case name == "id":
+		return m.fault("set", name, "a column expected: every event needs its own id (left out, one is derived)")
+	case value == "":
+		return m.fault("set", name, "a value expected")
+	case value == idReference:
+		return nil
+	}
+	if expected := wordFault(name, value); expected != "" {
+		return m.fault("set", name, "%s", expected)
+	}
+	if _, code := m.encode(nil, &paths[findPath(name)], value); code != "" {
+		return m.fault("set", name, "%s", m.expected(&paths[findPath(name)]))
+	}
+	return nil
+}
+
+func (m *Map) checkField(name string) error {
+	column := m.fields[name]
+	switch {
+	case column == "":
+		return m.fault("fields", name, "the name of a column expected")
+	case column == idReference && name == "id":
+		return m.fault("fields", name, "a column expected: $id is the event's own id")
+	case column == idReference && paths[findPath(name)].kind != kindText:
+		return m.fault("fields", name, "a column expected: the id is a string")
+	}
+	if _, also := m.set[name]; also {
+		return m.fault("fields", name, "a column or a constant expected: the field is in `set` too")
+	}
+	if strings.HasPrefix(name, "items.") && m.fills("items") && m.file != "--events" {
+		return m.fault("fields", name, "items (a JSON array) or items.… (the row's one item) expected, not both")
+	}
+	return nil
+}
+
+func (m *Map) checkValues(name string) error {
+	if _, ok := m.fields[name]; !ok {
+		return m.fault("values", name, "the field is not in `fields`")
+	}
+	if m.fields[name] == idReference {
+		return m.fault("values", name, "a field with a column of its own expected")
+	}
+	table := m.values[name]
+	for _, word := range slices.Sorted(maps.Keys(table)) {
+		if expected := wordFault(name, table[word]); expected != "" {
+			return m.fault("values", name, "%s", expected)
+		}
+	}
+	return nil
+}
+
+// wordFault says what a closed vocabulary expects, empty if value is one of its words or the field takes any.
+func wordFault(name, value string) string {
+	switch name {
+	case "type":
+		if _, ok := vocab.ParseType(value); !ok {
+			return "unknown event type; expected one of " + strings.Join(vocab.Types(), " ")
+		}
+	case "channel":
+		if _, ok := vocab.ParseChannel(value); !ok {
+			return "unknown channel; expected one of web app applet server"
+		}
+	case "counterparty.kind":
+		if _, ok := vocab.ParseCounterpartyKind(value); !ok {
+			return "unknown kind; expected one of seller terminal payee"
+		}
+	}
+	return ""
+}
+
+func unknownPath(name string) string {
+	if near := nearestPath(name); near != "" {
+		return fmt.Sprintf("unknown field of the event; did you mean %s?", near)
+	}
+	return "unknown field of the event; see the table of fields in the API's description"
+}
+
+// fault places a fault at an entry of a section, or at the section, or at the map as a whole.
+func (m *Map) fault(section, name, format string, args ...any) error {
+	s, ok := m.sections[section]
+	if !ok {
+		path := name
+		if section != "fields" && section != "" && name != "" && m.file != "--columns" {
+			path = section + "." + name
+		}
+		return &config.Error{File: m.file, Path: path, Message: fmt.Sprintf(format, args...)}
+	}
+	if name == "" {
+		return s.Errorf("", format, args...)
+	}
+	err := s.Errorf(".'"+name+"'", format, args...)
+	if placed := new(config.Error); errors.As(err, &placed) {
+		placed.Path = section + "." + name // without the quotes that the lookup needs
+	}
+	return err
+}
