@@ -43,7 +43,7 @@ func (l *letters) add(ctx context.Context, x letter) error {
 		detail = "column " + x.Column + ": " + detail
 	}
 	for _, m := range []struct{ key, value string }{
-		{"code", x.Code}, {"pointer", x.Pointer}, {"detail", detail},
+		{"code", x.Code}, {"pointer", x.Pointer}, {"detail", detail[:min(len(detail), maxDetail)]},
 		{"user_id", x.about.UserID}, {"anonymous_id", x.about.AnonymousID}, {"type", x.about.Type}, {"jurisdiction", x.about.Jurisdiction},
 	} {
 		if m.value != "" {
@@ -62,7 +62,10 @@ func (l *letters) add(ctx context.Context, x letter) error {
 }
 
 // maxPayload is how much of a row is kept. Only a damaged file has longer ones: an event may have 32 KiB.
-const maxPayload = 256 << 10
+const maxPayload = 64 << 10
+
+// maxDetail is what the server takes.
+const maxDetail = 2048
 
 // appendPayload writes the row as a JSON object, column → string, so that a corrected map can read it; or its text, cut off at maxPayload.
 func appendPayload(dst []byte, x *letter) []byte {

@@ -1,0 +1,290 @@
+package deadletter
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sluice/internal/httpx"
+)
+
+// Gate says whether a rejected input of a person may be kept: nothing behavioural is stored of those who have not accepted the policy.
+type Gate interface {
+	// Keeps tells about an input of which no more is known than this. An error means that it cannot be told now (503).
+	Keeps(about About) (bool, error)
+}
+
+// About is what could be read of a rejected input. Empty where it could not.
+type About struct {
+	UserID       string `json:"user_id"`
+	AnonymousID  string `json:"anonymous_id"`
+	Type         string `json:"type"`
+	Jurisdiction string `json:"jurisdiction"`
+}
+
+// Known is whether the input can be laid at someone's door.
+func (a About) Known() bool { return a.UserID != "" || a.AnonymousID != "" }
+
+// Meta is a letter without its payload, as the API shows it.
+type Meta struct {
+	ID       string    `json:"id"`
+	Stage    string    `json:"stage" enum:"replay,inbound,filter"`
+	Code     string    `json:"code" doc:"Stable code of the fault."`
+	Pointer  string    `json:"pointer,omitempty" doc:"RFC 6901 pointer to the field at fault."`
+	Detail   string    `json:"detail,omitempty" doc:"What was expected."`
+	Time     time.Time `json:"time"`
+	Source   string    `json:"source" doc:"Run of a replay, or topic and partition."`
+	Position uint64    `json:"position" doc:"Row, or offset."`
+	Redriven bool      `json:"redriven"`
+}
+
+// Shown is a letter with its payload: as JSON where it is JSON, else as text.
+type Shown struct {
+	Meta
+	Payload any `json:"payload" doc:"The input as it came: a replayed row is an object, column to text. What is not JSON is a string."`
+}
+
+// Page is one page of a list.
+type Page struct {
+	DeadLetters []Meta  `json:"dead_letters"`
+	NextCursor  *string `json:"next_cursor"`
+}
+
+const (
+	maxBody    = 5 << 20
+	maxLetters = 10_000
+	maxWord    = 256
+	maxText    = 2048
+	maxPayload = 512 << 10
+)
+
+// Register adds the operations. A nil gate keeps everything.
+func Register(api *httpx.API, s *Store, gate Gate) {
+	api.Mux.Handle("POST /v1/dead-letters", api.Keys.Require(&intake{store: s, gate: gate}, httpx.RoleServer))
+	api.Document(&huma.Operation{
+		OperationID: "post-dead-letters", Method: http.MethodPost, Path: "/v1/dead-letters", Tags: []string{"dead letters"}, Summary: "Keep rejected rows of a replay",
+		Description: "NDJSON, at most 5 MiB and 10,000 lines: {stage, code, pointer, detail, source, position, payload, user_id, anonymous_id, type, jurisdiction}. " +
+			"The last four are asked of the gate and not kept. Server key. Answers {accepted, denied}; a faulty line refuses the whole request.",
+		Security: []map[string][]string{{"key": {}}}, Responses: map[string]*huma.Response{"202": {Description: "Kept."}, "422": {Description: "A line is faulty; nothing was kept."}},
+	})
+	operator := api.Secure(httpx.RoleOperator)
+	huma.Register(api.Huma, huma.Operation{
+		OperationID: "list-dead-letters", Method: http.MethodGet, Path: "/v1/dead-letters", Tags: []string{"dead letters"}, Summary: "List dead letters, newest first", Middlewares: operator,
+	}, s.list)
+	huma.Register(api.Huma, huma.Operation{
+		OperationID: "show-dead-letter", Method: http.MethodGet, Path: "/v1/dead-letters/{id}", Tags: []string{"dead letters"}, Summary: "Show a dead letter with its payload", Middlewares: operator,
+	}, s.get)
+	huma.Register(api.Huma, huma.Operation{
+		OperationID: "mark-dead-letter", Method: http.MethodPost, Path: "/v1/dead-letters/{id}/redriven", Tags: []string{"dead letters"}, Summary: "Mark a dead letter as driven again", Middlewares: operator,
+	}, s.mark)
+}
+
+type listInput struct {
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50"`
+	Cursor string `query:"cursor"`
+	Stage  string `query:"stage" enum:"replay,inbound,filter"`
+	Code   string `query:"code"`
+	Source string `query:"source" doc:"Run of a replay, or topic and partition."`
+	State  string `query:"state" enum:"open,redriven"`
+}
+
+type answer[T any] struct{ Body T }
+
+func (s *Store) list(_ context.Context, in *listInput) (*answer[Page], error) {
+	page := Page{DeadLetters: []Meta{}}
+	found, next, err := s.index.list(Query(*in))
+	if err != nil {
+		return nil, httpx.NewProblem(http.StatusUnprocessableEntity, "invalid", "The query is not valid.",
+			httpx.FieldError{Pointer: "/cursor", Code: "invalid_cursor", Detail: err.Error()})
+	}
+	for i := range found {
+		page.DeadLetters = append(page.DeadLetters, found[i].meta())
+	}
+	if next != "" {
+		page.NextCursor = &next
+	}
+	return &answer[Page]{page}, nil
+}
+
+func (e *entry) meta() Meta {
+	return Meta{
+		ID: e.hexID(), Stage: e.stage, Code: e.code, Pointer: e.pointer, Detail: e.detail, Time: time.UnixMicro(e.time).UTC(),
+		Source: e.source, Position: e.position, Redriven: e.redriven,
+	}
+}
+
+type idInput struct {
+	ID string `path:"id"`
+}
+
+func (s *Store) get(ctx context.Context, in *idInput) (*answer[Shown], error) {
+	e, err := s.entryOf(in.ID)
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	l, err := s.show(ctx, &e)
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	return &answer[Shown]{Shown{Meta: e.meta(), Payload: payloadOf(l.Payload)}}, nil
+}
+
+// payloadOf is the payload as JSON has it: a JSON value as it is, anything else as text.
+func payloadOf(b []byte) any {
+	if json.Valid(b) && utf8.Valid(b) {
+		return json.RawMessage(b)
+	}
+	return string(bytes.ToValidUTF8(b, []byte("\ufffd")))
+}
+
+func (s *Store) mark(ctx context.Context, in *idInput) (*answer[Meta], error) {
+	e, err := s.entryOf(in.ID)
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	if !e.redriven {
+		if err := s.redriven(ctx, &e); err != nil {
+			return nil, problemOf(err)
+		}
+	}
+	e.redriven = true
+	return &answer[Meta]{e.meta()}, nil
+}
+
+func (s *Store) entryOf(id string) (entry, error) {
+	key, err := parseID(id)
+	if err != nil {
+		return entry{}, err
+	}
+	e, ok := s.index.find(key)
+	if !ok {
+		return entry{}, ErrNotFound
+	}
+	return e, nil
+}
+
+func problemOf(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return httpx.NewProblem(http.StatusNotFound, "not_found", "No dead letter with this id is kept.")
+	}
+	return httpx.NewProblem(http.StatusServiceUnavailable, "log_unavailable", "The log cannot be reached now.")
+}
+
+// intake is POST /v1/dead-letters.
+type intake struct {
+	store *Store
+	gate  Gate
+}
+
+// posted is one line.
+type posted struct {
+	Stage    string          `json:"stage"`
+	Code     string          `json:"code"`
+	Pointer  string          `json:"pointer"`
+	Detail   string          `json:"detail"`
+	Source   string          `json:"source"`
+	Position uint64          `json:"position"`
+	Payload  json.RawMessage `json:"payload"`
+	About
+}
+
+func (h *intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	letters, denied, problem := h.read(http.MaxBytesReader(w, r.Body, maxBody))
+	if problem == nil {
+		if err := h.store.Put(r.Context(), letters...); err != nil {
+			problem = httpx.NewProblem(http.StatusServiceUnavailable, "log_unavailable", "The log cannot be written now.")
+		}
+	}
+	if problem != nil {
+		httpx.WriteProblem(w, problem)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	fmt.Fprintf(w, `{"accepted":%d,"denied":%d}`+"\n", len(letters), denied)
+}
+
+// read decodes all lines, or says which one is faulty. Denied counts those that the gate does not let us keep.
+func (h *intake) read(body io.Reader) (letters []Letter, denied int, problem *httpx.Problem) {
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return nil, 0, bodyProblem(err)
+	}
+	line := -1
+	for text := range bytes.Lines(data) {
+		if line++; line == maxLetters {
+			return nil, 0, httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_many", "At most 10,000 dead letters a request expected.")
+		}
+		if len(bytes.TrimSpace(text)) == 0 {
+			continue
+		}
+		var p posted
+		if fault := p.parse(text); fault != nil {
+			fault.Index = &line
+			return nil, 0, httpx.NewProblem(http.StatusUnprocessableEntity, "invalid", "A line is not a dead letter. Nothing was kept.", *fault)
+		}
+		if h.gate != nil && p.Known() {
+			keeps, err := h.gate.Keeps(p.About)
+			if err != nil {
+				return nil, 0, httpx.NewProblem(http.StatusServiceUnavailable, "consent_unknown", "The present state of consent is not known here.")
+			}
+			if !keeps {
+				denied++
+				continue
+			}
+		}
+		letters = append(letters, p.letter())
+	}
+	return letters, denied, nil
+}
+
+func bodyProblem(err error) *httpx.Problem {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "A body of at most 5 MiB expected.")
+	}
+	return httpx.NewProblem(http.StatusBadRequest, "bad_request", "The body cannot be read.")
+}
+
+func (p *posted) parse(line []byte) *httpx.FieldError {
+	if json.Unmarshal(line, p) != nil {
+		return &httpx.FieldError{Code: "broken_json", Detail: "One dead letter as a JSON object a line expected."}
+	}
+	for _, f := range []struct {
+		bad             bool
+		pointer, detail string
+	}{
+		{p.Stage != StageReplay, "/stage", "replay expected."},
+		{p.Code == "" || len(p.Code) > maxWord, "/code", "A code of at most 256 bytes expected."},
+		{len(p.Pointer) > maxText, "/pointer", "At most 2,048 bytes expected."},
+		{len(p.Detail) > maxText, "/detail", "At most 2,048 bytes expected."},
+		{p.Source == "" || len(p.Source) > maxWord, "/source", "A source of at most 256 bytes expected."},
+		{len(p.Payload) == 0 || len(p.Payload) > maxPayload, "/payload", "A payload of at most 512 KiB expected."},
+	} {
+		if f.bad {
+			return &httpx.FieldError{Pointer: f.pointer, Code: "invalid", Detail: f.detail}
+		}
+	}
+	return nil
+}
+
+// letter makes the letter. A payload that is a JSON string is text: the row as it came.
+func (p *posted) letter() Letter {
+	payload := []byte(p.Payload)
+	var text string
+	if payload[0] == '"' && json.Unmarshal(payload, &text) == nil {
+		payload = []byte(text)
+	}
+	return Letter{
+		Stage: p.Stage, Code: p.Code, Pointer: p.Pointer, Detail: p.Detail, Source: p.Source, Position: p.Position,
+		Payload: payload,
+	}
+}
