@@ -83,6 +83,9 @@ func (s *Store) Put(ctx context.Context, letters ...Letter) error {
 		if l.Time == 0 {
 			l.Time = now
 		}
+		if len(l.Payload) > maxPayload { // no event is that long: the record must not be too large for the topic
+			l.Payload, l.Detail = l.Payload[:maxPayload], l.Detail+" (cut off at 512 KiB)"
+		}
 		key, value, err := l.Record(s.keys)
 		if err != nil {
 			return err
