@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"path/filepath"
 	"testing"
 )
 
@@ -49,4 +50,19 @@ func BenchmarkReadAndMap(b *testing.B) {
 			}
 		}
 	}
+}
+
+// BenchmarkRun is a whole run against a server in the same process that counts lines and throws them away.
+func BenchmarkRun(b *testing.B) {
+	f := newFakeServer(b)
+	f.discard = true
+	file := write(b, filepath.Join(b.TempDir(), "f.csv"), string(paymentsCSV(b.N)))
+	m := fraudMap(b)
+	b.ReportAllocs()
+	b.ResetTimer()
+	account, err := Run(b.Context(), Options{Events: []string{file}, Map: m, To: f.URL, Key: "s", Grants: []string{"personalize"}})
+	if err != nil || account.Accepted != int64(b.N) {
+		b.Fatal(account, err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 }

@@ -133,6 +133,10 @@ func (m *Map) decodeTime() error {
 		Layout string `yaml:"layout"`
 	}
 	if err := s.Decode(&t); err != nil {
+		if fault := new(config.Error); errors.As(err, &fault) && strings.HasPrefix(fault.Message, "unknown field") {
+			unknown, _, _ := strings.Cut(fault.Message, ";")
+			fault.Message = unknown + "; expected zone, and unit or layout"
+		}
 		return err
 	}
 	if t.Unit != "" && t.Layout != "" {
@@ -190,12 +194,12 @@ func (m *Map) check() error {
 		}
 	}
 	for _, needed := range []struct{ path, how string }{
-		{"type", "set: {type: payment}, or a column"},
-		{"time", "a column"},
-		{"jurisdiction", "set: {jurisdiction: CN}, or a column; it decides what a person's silence means"},
+		{"type", "set: {type: payment} or a column expected"},
+		{"time", "a column expected"},
+		{"jurisdiction", "set: {jurisdiction: CN} or a column expected; it decides what a person's silence means"},
 	} {
 		if !m.fills(needed.path) {
-			return m.fault("fields", "", "%s must be set: %s expected", needed.path, needed.how)
+			return m.fault("fields", "", "%s must be set: %s", needed.path, needed.how)
 		}
 	}
 	if !m.fills("user_id") && !m.fills("anonymous_id") {
@@ -290,7 +294,7 @@ func (m *Map) checkValues(name string) error {
 	table := m.values[name]
 	for _, word := range slices.Sorted(maps.Keys(table)) {
 		if expected := wordFault(name, table[word]); expected != "" {
-			return m.fault("values", name, "%s", expected)
+			return m.fault("values", name, "%q: %s", word, expected)
 		}
 	}
 	return nil

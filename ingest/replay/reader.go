@@ -106,15 +106,19 @@ func (s *source) read(format, packing string) error {
 	if err != nil {
 		return err
 	}
+	var r Reader
 	switch format {
 	case ".parquet":
-		s.Reader, err = s.parquet(plain, packing)
+		r, err = s.parquet(plain, packing)
 	case ".jsonl":
-		s.Reader = newLinesReader(plain)
+		r = newLinesReader(plain)
 	case ".tsv":
-		s.Reader, err = newCSVReader(plain, '\t')
+		r, err = newCSVReader(plain, '\t')
 	default:
-		s.Reader, err = newCSVReader(plain, ',')
+		r, err = newCSVReader(plain, ',')
+	}
+	if err == nil {
+		s.Reader = r
 	}
 	return err
 }

@@ -1,0 +1,132 @@
+package parquet_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	pq "github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/deprecated"
+
+	"sluice/ingest/replay/parquet"
+)
+
+var update = flag.Bool("update", false, "write testdata/clicks.parquet anew")
+
+// click is a row of testdata/clicks.parquet, which the replay's test compares with other formats.
+type click struct {
+	Time   float64 `parquet:"time"`
+	UserID int64   `parquet:"user_id"`
+	Type   string  `parquet:"type,dict"`
+	ItemID string  `parquet:"item_id,optional"`
+}
+
+func TestClicks(t *testing.T) {
+	const file = "testdata/clicks.parquet"
+	if *update {
+		rows := []click{{1430623510, 1176, "view", "67"}, {1430623510.5, 7, "buy", "é"}, {1430623510, 1176, "view", "67"}}
+		if err := pq.WriteFile(file, rows); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := [][]string{{"time", "user_id", "type", "item_id"}, {"1430623510", "1176", "view", "67"}, {"1430623510.5", "7", "buy", "é"}, {"1430623510", "1176", "view", "67"}}
+	if diff := cmp.Diff(want, readAll(t, data)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// kinds has a column of each kind.
+type kinds struct {
+	Bool     bool             `parquet:"bool"`
+	Int32    int32            `parquet:"int32"`
+	Uint32   uint32           `parquet:"uint32"`
+	Uint64   uint64           `parquet:"uint64"`
+	Float    float32          `parquet:"float"`
+	Millis   int64            `parquet:"millis,timestamp(millisecond)"`
+	Local    int64            `parquet:"local,timestamp(microsecond:local)"`
+	Day      int32            `parquet:"day,date"`
+	Old      deprecated.Int96 `parquet:"old"`
+	Price    int64            `parquet:"price,decimal(2:18)"`
+	UUID     [16]byte         `parquet:"uuid,uuid"`
+	Nothing  *string          `parquet:"nothing,optional"`
+	Inner    inner            `parquet:"inner"`
+	Repeated []string         `parquet:"repeated,list"`
+	Last     int64            `parquet:"last"`
+}
+
+type inner struct {
+	Text string `parquet:"text"`
+}
+
+func TestKinds(t *testing.T) {
+	var b bytes.Buffer
+	w := pq.NewGenericWriter[kinds](&b, pq.MaxRowsPerRowGroup(300))
+	row := kinds{
+		true, -3, 4_000_000_000, 18_000_000_000_000_000_000, 1.1, 1430623510123, 1430623510123456, 17_622,
+		deprecated.Int96{1_000_000_000, 0, 2_457_146}, -5, [16]byte{0x12, 15: 0xff}, nil, inner{"x"}, []string{"a", "b"}, 9,
+	}
+	for range 1000 {
+		if _, err := w.Write([]kinds{row}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	all := readAll(t, b.Bytes())
+	want := [][]string{
+		{"bool", "int32", "uint32", "uint64", "float", "millis", "local", "day", "old", "price", "uuid", "nothing", "inner.text", "last"},
+		{"true", "-3", "4000000000", "18000000000000000000", "1.1", "2015-05-03T03:25:10.123Z", "2015-05-03 03:25:10.123456", "2018-04-01", "2015-05-03T00:00:01Z", "-0.05",
+			"12000000-0000-0000-0000-0000000000ff", "", "x", "9"},
+	}
+	if diff := cmp.Diff(want, all[:2]); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(want[1], all[1000]); diff != "" || len(all) != 1001 {
+		t.Error(len(all), diff)
+	}
+	for cut := range 40 { // a damaged file is an error, never a panic
+		damaged := bytes.Clone(b.Bytes())
+		for i := cut; i < len(damaged)-8; i += 97 {
+			damaged[i] ^= 0x55
+		}
+		_, _ = read(damaged)
+	}
+}
+
+func readAll(t *testing.T, data []byte) [][]string {
+	t.Helper()
+	all, err := read(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func read(data []byte) ([][]string, error) {
+	r, err := parquet.Open(bytes.NewReader(data), int64(len(data)))
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	all := [][]string{r.Columns()}
+	for len(all) < 5000 {
+		cells, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, append([]string(nil), cells...))
+	}
+	return all, r.Close()
+}
