@@ -1,0 +1,154 @@
+package web
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"sluice/internal/httpx"
+)
+
+// visit is one request with the person behind it.
+type visit struct {
+	person
+	w        http.ResponseWriter
+	r        *http.Request
+	site     *site
+	Revision string // newest that this browser was told; events echo it
+	Cart     []string
+}
+
+const (
+	cookieVisitor  = "sluice_visitor"  // random id of the browser: needed to remember choices
+	cookieUser     = "sluice_user"     // demo sign-in, signed
+	cookieRevision = "sluice_revision" // newest consent revision
+	cookieCart     = "sluice_cart"
+	cookieNotice   = "sluice_notice" // what the last act did, shown once
+)
+
+// errForm refuses a form that this site did not make for this visitor.
+var errForm = errors.New("form token does not match")
+
+// handle makes a handler from a page: it knows the person, checks forms, and shows errors as a page.
+func (s *site) handle(page func(*visit) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v := s.newVisit(w, r)
+		err := error(nil)
+		if r.Method == http.MethodPost {
+			r.Body = http.MaxBytesReader(w, r.Body, 64<<10)
+			if !hmac.Equal([]byte(r.PostFormValue("token")), []byte(v.Token())) {
+				err = errForm
+			}
+		}
+		if err == nil {
+			err = page(v)
+		}
+		if err != nil {
+			v.fail(err)
+		}
+	})
+}
+
+func (s *site) newVisit(w http.ResponseWriter, r *http.Request) *visit {
+	v := &visit{w: w, r: r, site: s}
+	v.GPC = r.Header.Get("Sec-GPC") == "1"
+	v.Anonymous = v.cookie(cookieVisitor)
+	if v.Anonymous == "" {
+		v.Anonymous = randomID()
+		v.setCookie(cookieVisitor, v.Anonymous, 365*24*time.Hour)
+	}
+	if user, mac, ok := strings.Cut(v.cookie(cookieUser), "."); ok && hmac.Equal([]byte(mac), []byte(s.sign("user", user))) {
+		v.User = user
+	}
+	v.Revision = v.cookie(cookieRevision)
+	if cart := v.cookie(cookieCart); cart != "" {
+		v.Cart = strings.Split(cart, ",")
+	}
+	return v
+}
+
+// Token is what forms carry, so that another site cannot send them.
+func (v *visit) Token() string { return v.site.sign("form", v.Anonymous) }
+
+func (s *site) sign(use, value string) string {
+	mac := hmac.New(sha256.New, s.Key[:])
+	mac.Write([]byte(use + "\x00" + value))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:18])
+}
+
+func (v *visit) cookie(name string) string {
+	c, err := v.r.Cookie(name)
+	if err != nil {
+		return ""
+	}
+	return c.Value
+}
+
+func (v *visit) setCookie(name, value string, age time.Duration) {
+	http.SetCookie(v.w, &http.Cookie{Name: name, Value: value, Path: "/", MaxAge: int(age.Seconds()), HttpOnly: true, SameSite: http.SameSiteLaxMode})
+}
+
+// accept remembers the revision of a settings write, and what to tell about it.
+func (v *visit) accept(answer written, notice string) {
+	if answer.Revision != "" {
+		v.setCookie(cookieRevision, answer.Revision, 365*24*time.Hour)
+	}
+	v.tell(notice)
+}
+
+func (v *visit) tell(notice string) {
+	v.setCookie(cookieNotice, base64.RawURLEncoding.EncodeToString([]byte(notice)), time.Minute)
+}
+
+// notice is what the last act did; it is shown once.
+func (v *visit) notice() string {
+	data, err := base64.RawURLEncoding.DecodeString(v.cookie(cookieNotice))
+	if err != nil || len(data) == 0 {
+		return ""
+	}
+	http.SetCookie(v.w, &http.Cookie{Name: cookieNotice, Path: "/", MaxAge: -1})
+	return string(data)
+}
+
+// back sends the browser to where the form was, within this site.
+func (v *visit) back(fallback string) error {
+	to := v.r.PostFormValue("back")
+	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.Contains(to, "\\") {
+		to = fallback
+	}
+	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
+	return nil
+}
+
+// fail shows an error as a page that tells what to do, not what broke inside.
+func (v *visit) fail(err error) {
+	status, message := http.StatusInternalServerError, "Something went wrong here. Please try again."
+	switch {
+	case errors.Is(err, errForm):
+		status, message = http.StatusForbidden, "This form has expired. Please go back, reload the page, and try again."
+	case errors.Is(err, errNotFound), hasStatus(err, http.StatusNotFound):
+		status, message = http.StatusNotFound, "This page does not exist (any more)."
+	case hasStatus(err, http.StatusServiceUnavailable):
+		status, message = http.StatusServiceUnavailable, "Your settings cannot be read right now, so nothing is shown rather than something wrong. Please try again in a moment."
+	}
+	var problem *httpx.Problem
+	if status == http.StatusInternalServerError && !errors.As(err, &problem) {
+		v.site.Logger.Error("page failed", "path", v.r.Pattern, "error", err)
+	}
+	if renderErr := v.render("error", status, map[string]any{"Message": message, "Title": http.StatusText(status)}); renderErr != nil {
+		http.Error(v.w, message, status)
+	}
+}
+
+var errNotFound = errors.New("not found")
+
+func randomID() string {
+	var data [12]byte
+	_, _ = rand.Read(data[:]) // crypto/rand never fails
+	return base64.RawURLEncoding.EncodeToString(data[:])
+}
