@@ -76,13 +76,6 @@ func newClient(o *Options) (*client, error) {
 	return c, nil
 }
 
-// withKey is the same client with another key.
-func (c *client) withKey(key string) *client {
-	other := *c
-	other.key = key
-	return &other
-}
-
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -53,7 +53,7 @@ type fakeServer struct {
 	imports   []string
 	letters   []map[string]any
 	items     []string
-	lag       []int64 // successive answers of the digest; then 0
+	lag       []int64 // successive answers about the lag; then 0
 	policy    bool    // rows of people who were not imported are denied
 	imported  map[string]bool
 	discard   bool // rows are accepted unread: for benchmarks
@@ -138,7 +138,7 @@ func (f *fakeServer) answer(path string, rows map[int64]string, body []byte) any
 			f.items = append(f.items, string(bytes.TrimSpace(line)))
 		}
 		return map[string]int{"accepted": bytes.Count(body, []byte{'\n'})}
-	case "/v1/state/digest":
+	case "/v1/state/lag":
 		if len(f.lag) == 0 {
 			return map[string]int64{"lag": 0}
 		}

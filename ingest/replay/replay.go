@@ -27,7 +27,6 @@ type Options struct {
 
 	To          string // address of the server
 	Key         string // server key
-	OperatorKey string // for the digest; empty: the end of the feature engines is not waited for
 	MaxRejected int64  // more than this is an error, after everything is accounted for
 
 	Stderr io.Writer // for notes, and the progress bar if it is a terminal; nil = none

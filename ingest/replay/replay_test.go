@@ -56,7 +56,7 @@ func TestRunAccountsForEveryRow(t *testing.T) {
 		"time,user_id,type,item_id,extra\n1,u1,view,a,x\n1,u1,view,a,x\n2,no1,view,b,x\n3,,cart,c,x\n4,u1,steal,d,x\n5,u2,view\n6,u2,buy,e,x\n")
 	second := write(t, filepath.Join(dir, "second.jsonl"), `{"time":7,"user_id":"u1","type":"view","item_id":"z"}`+"\n"+`{"time":`+"\n"+`{"time":6,"user_id":"u2","type":"buy","item_id":"e"}`+"\n")
 	var notes bytes.Buffer
-	o := Options{Events: []string{first, second}, Map: retailMap(t), To: f.URL, Key: "s", OperatorKey: "o", MaxRejected: 4, Stderr: &notes}
+	o := Options{Events: []string{first, second}, Map: retailMap(t), To: f.URL, Key: "s", MaxRejected: 4, Stderr: &notes}
 	account, err := Run(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func TestServerInTrouble(t *testing.T) {
 			f := newFakeServer(t)
 			f.fault, f.lose = c.fault, c.lose
 			file := write(t, filepath.Join(t.TempDir(), "e.csv"), retailRows(rows))
-			r, err := newRun(&Options{Events: []string{file}, Map: retailMap(t), To: f.URL, Key: "s", OperatorKey: "o", Grants: []string{"personalize"}})
+			r, err := newRun(&Options{Events: []string{file}, Map: retailMap(t), To: f.URL, Key: "s", Grants: []string{"personalize"}})
 			if err != nil {
 				t.Fatal(err)
 			}

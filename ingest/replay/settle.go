@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"time"
 )
 
@@ -64,26 +63,17 @@ func (r *replay) settleFilter(ctx context.Context, appended int64) (settled, err
 	return got, err
 }
 
+// settleStores waits until every engine has committed what it was sent.
 func (r *replay) settleStores(ctx context.Context) error {
-	if r.o.OperatorKey == "" {
-		r.o.notef("no operator key: the stores behind the filter are not waited for")
-		return nil
-	}
-	operator := r.client.withKey(r.o.OperatorKey)
-	var digest struct {
+	var behind struct {
 		Lag int64 `json:"lag"`
 	}
 	err := r.poll(ctx, func() (int64, error) {
-		err := operator.get(ctx, "/v1/state/digest", &digest)
-		return digest.Lag, err
+		err := r.client.get(ctx, "/v1/state/lag", &behind)
+		return behind.Lag, err
 	})
-	var refused *StatusError
-	if errors.As(err, &refused) && (refused.Status == http.StatusUnauthorized || refused.Status == http.StatusForbidden) {
-		r.o.notef("the operator key is refused: the stores behind the filter are not waited for")
-		return nil
-	}
 	if errors.Is(err, ErrNotSettled) {
-		return fmt.Errorf("the stores are %d records behind: %w", digest.Lag, err)
+		return fmt.Errorf("the stores are %d records behind: %w", behind.Lag, err)
 	}
 	return err
 }
