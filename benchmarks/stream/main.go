@@ -8,25 +8,18 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
+
+	"sluice/benchmarks/process"
 )
 
 type options struct {
@@ -85,16 +78,16 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	server, err := start(ctx, o.binary, dir)
+	server, err := process.Start(ctx, o.binary, dir, "--shop", "none", "--shoppers", "0")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, server.stop()) }()
+	defer func() { err = errors.Join(err, server.Stop()) }()
 	r := result{
-		Date: time.Now().UTC().Format(time.DateOnly), Commit: commit(ctx), Machine: fmt.Sprintf("%s/%s, %d cores", runtime.GOOS, runtime.GOARCH, runtime.NumCPU()),
+		Date: time.Now().UTC().Format(time.DateOnly), Commit: process.Commit(ctx), Machine: process.Machine(),
 		Events: o.events, SteadyRate: o.rate,
 	}
-	load := newLoad(o, server.url)
+	load := newLoad(o, server.URL)
 	if err := load.acceptPolicies(ctx); err != nil {
 		return fmt.Errorf("importing people: %w", err)
 	}
@@ -104,12 +97,12 @@ func run(ctx context.Context, o options) (err error) {
 	if err := steady(ctx, o, load, server, &r); err != nil {
 		return err
 	}
-	r.DiskMegabytes = diskUsage(dir) / 1e6
-	return report(o.out, r)
+	r.DiskMegabytes = process.DiskUsage(dir) / 1e6
+	return process.Report(o.out, r)
 }
 
-func throughput(ctx context.Context, o options, load *load, server *server, r *result) error {
-	cpu, began := server.cpu(), time.Now()
+func throughput(ctx context.Context, o options, load *load, server *process.Server, r *result) error {
+	cpu, began := server.CPU(), time.Now()
 	bytes, err := load.send(ctx, o.events, o.perPost, o.connections)
 	if err != nil {
 		return fmt.Errorf("sending events: %w", err)
@@ -120,16 +113,16 @@ func throughput(ctx context.Context, o options, load *load, server *server, r *r
 		return fmt.Errorf("waiting for the stream: %w", err)
 	}
 	r.SettledPerSecond = float64(o.events) / time.Since(began).Seconds()
-	r.CPUMicrosPerEvent = (server.cpu() - cpu).Seconds() * 1e6 / float64(o.events)
-	r.RSSMegabytes, r.PeakRSSMegabytes = server.memory()
+	r.CPUMicrosPerEvent = (server.CPU() - cpu).Seconds() * 1e6 / float64(o.events)
+	r.RSSMegabytes, r.PeakRSSMegabytes = server.Memory()
 	return nil
 }
 
 // steady sends at a fixed rate while probes measure freshness and ranking latency.
-func steady(ctx context.Context, o options, load *load, server *server, r *result) error {
+func steady(ctx context.Context, o options, load *load, server *process.Server, r *result) error {
 	ctx, cancel := context.WithTimeout(ctx, o.steady)
 	defer cancel()
-	cpu, began := server.cpu(), time.Now()
+	cpu, began := server.CPU(), time.Now()
 	var wg sync.WaitGroup
 	var sent atomic.Int64
 	var sendErr, probeErr error
@@ -140,7 +133,7 @@ func steady(ctx context.Context, o options, load *load, server *server, r *resul
 	if err := errors.Join(sendErr, probeErr); err != nil {
 		return fmt.Errorf("steady phase: %w", err)
 	}
-	r.SteadyCores = (server.cpu() - cpu).Seconds() / time.Since(began).Seconds()
+	r.SteadyCores = (server.CPU() - cpu).Seconds() / time.Since(began).Seconds()
 	r.Probes = len(fresh)
 	r.FreshP50Millis, r.FreshP99Millis = quantiles(fresh)
 	r.RankP50Millis, r.RankP99Millis = quantiles(rank)
@@ -156,120 +149,6 @@ func quantiles(d []time.Duration) (p50, p99 float64) {
 		return float64(d[min(len(d)-1, int(q*float64(len(d))))].Microseconds()) / 1000
 	}
 	return at(.5), at(.99)
-}
-
-func report(path string, r result) error {
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	fmt.Fprintln(os.Stdout, string(data))
-	if path == "" {
-		return nil
-	}
-	line, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(line, '\n'))
-	return errors.Join(err, f.Close())
-}
-
-func commit(ctx context.Context) string {
-	out, err := exec.CommandContext(ctx, "git", "rev-parse", "--short", "HEAD").Output()
-	if err != nil {
-		return "unknown"
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// server is the measured process.
-type server struct {
-	cmd *exec.Cmd
-	url string
-}
-
-func start(ctx context.Context, binary, dir string) (*server, error) {
-	cmd := exec.CommandContext(ctx, binary, "demo", "--listen", "127.0.0.1:0", "--data", dir, "--shop", "none", "--shoppers", "0")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
-		if fields := strings.Fields(lines.Text()); len(fields) > 1 && fields[0] == "ready" {
-			go func() {
-				for lines.Scan() { //nolint:revive // drained so that the server never blocks on its output
-				}
-			}()
-			return &server{cmd: cmd, url: fields[1]}, nil
-		}
-	}
-	return nil, errors.Join(errors.New("the server ended before it was ready"), cmd.Wait())
-}
-
-func (s *server) stop() error {
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return err
-	}
-	return s.cmd.Wait()
-}
-
-// cpu is the user and system time that the process has used.
-func (s *server) cpu() time.Duration {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
-	if err != nil {
-		return 0
-	}
-	_, after, _ := strings.Cut(string(data), ") ")
-	fields := strings.Fields(after)
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	const ticksPerSecond = 100
-	return time.Duration(user+system) * time.Second / ticksPerSecond
-}
-
-// memory is the present and the peak resident size in megabytes.
-func (s *server) memory() (now, peak float64) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	if err != nil {
-		return 0, 0
-	}
-	for line := range strings.Lines(string(data)) {
-		fields := strings.Fields(line)
-		if len(fields) < 2 {
-			continue
-		}
-		kilobytes, _ := strconv.ParseFloat(fields[1], 64)
-		switch fields[0] {
-		case "VmRSS:":
-			now = kilobytes / 1000
-		case "VmHWM:":
-			peak = kilobytes / 1000
-		}
-	}
-	return now, peak
-}
-
-func diskUsage(dir string) (bytes float64) {
-	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return nil //nolint:nilerr // files come and go while the server runs
-		}
-		if info, err := e.Info(); err == nil {
-			bytes += float64(info.Size())
-		}
-		return nil
-	})
-	return bytes
 }
 
 var random = rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a reproducible load
