@@ -1,0 +1,112 @@
+package collector
+
+import (
+	"net/http"
+	"time"
+
+	"sluice/ingest"
+	"sluice/ingest/eventpb"
+	"sluice/internal/httpx"
+	"sluice/internal/vocab"
+)
+
+// Codes that only a caller's key explains. They are stable.
+const (
+	CodeServerKey       = "server_key_expected" // rejected
+	CodeUserNotVerified = "user_not_verified"   // warning: the user_id was set aside
+)
+
+// caller is who posts, and what a request says about all of its events.
+type caller struct {
+	role     httpx.Role
+	trusted  bool   // a user_id counts as it is
+	user     string // whom a valid user token names
+	gpc      bool
+	received int64 // Unix microseconds
+	sentAt   int64 // of the batch, 0 = not told
+}
+
+// trustedCaller posts with a server key, or through our own topics.
+func trustedCaller(received time.Time) *caller {
+	return &caller{role: httpx.RoleServer, trusted: true, received: received.UnixMicro()}
+}
+
+// callerOf reads who posts. The problem is 401 or 403.
+func (c *Collector) callerOf(r *http.Request, roles ...httpx.Role) (*caller, *httpx.Problem) {
+	role := c.keys.RoleOf(r)
+	if problem := httpx.CheckRole(role, roles...); problem != nil {
+		return nil, problem
+	}
+	who := &caller{
+		role: role, trusted: role == httpx.RoleServer || c.o.Config.TrustClientIdentity,
+		gpc: r.Header.Get("Sec-GPC") == "1", received: c.now().UnixMicro(),
+	}
+	if !who.trusted {
+		who.user, _ = c.tokens.User(r)
+	}
+	return who, nil
+}
+
+// settle makes a decoded event what this caller may say: it completes what the request tells, sets aside what does not count, and finds what the key forbids.
+func (who *caller) settle(ev *ingest.Event) (*ingest.Warning, *ingest.Fault) {
+	var warning *ingest.Warning
+	if ev.UserId != "" && !who.trusted && ev.UserId != who.user {
+		ev.UserId = ""
+		warning = &ingest.Warning{Code: CodeUserNotVerified, Pointer: "/user_id", Detail: "this counts only beside a valid Sluice-User-Token for the same person; it was set aside"}
+	}
+	if who.role != httpx.RoleServer {
+		if fault := forbidden(ev); fault != nil {
+			return warning, fault
+		}
+	}
+	if ingest.Subject(ev) == "" {
+		return warning, &ingest.Fault{Code: ingest.CodeMissingField, Pointer: "/anonymous_id", Detail: "an anonymous_id, or a user_id beside its token, expected"}
+	}
+	if ev.SentAt == 0 {
+		ev.SentAt = who.sentAt
+	}
+	if ev.SentAt == 0 && who.role == httpx.RoleServer {
+		ev.SentAt = who.received
+	}
+	if who.gpc {
+		denyByGPC(ev)
+	}
+	return warning, nil
+}
+
+// denyByGPC notes the browser's signal: no switchable and no additional purpose may use the event.
+func denyByGPC(ev *ingest.Event) {
+	if ev.Consent == nil {
+		ev.Consent = new(eventpb.Consent)
+	}
+	ev.Consent.Gpc = true
+}
+
+// forbidden finds what only a server key may post.
+func forbidden(ev *ingest.Event) *ingest.Fault {
+	pointer := ""
+	switch {
+	case !browsing(ev.Type):
+		pointer = "/type"
+	case ev.Jurisdiction != "":
+		pointer = "/jurisdiction"
+	case ev.Order != nil:
+		pointer = "/order"
+	case ev.Account != nil:
+		pointer = "/account"
+	default:
+		return nil
+	}
+	return &ingest.Fault{Code: CodeServerKey, Pointer: pointer, Detail: "this is taken with a server key only"}
+}
+
+// browsing tells whether a page may post the type: neither payments, nor what happens to an account, nor labels.
+func browsing(t vocab.Type) bool {
+	switch t {
+	case vocab.Type_PURCHASE, vocab.Type_REFUND, vocab.Type_SIGN_UP, vocab.Type_LOGIN, vocab.Type_LOGIN_FAILED, vocab.Type_PASSWORD_CHANGE,
+		vocab.Type_VERIFICATION, vocab.Type_PAYMENT, vocab.Type_CHARGEBACK, vocab.Type_REPORT:
+		return false
+	default:
+		return true
+	}
+}

@@ -1,0 +1,199 @@
+// Package collector takes events in over HTTP: it decodes them, asks the gate, appends them to the log, and answers when they are durable.
+// It also takes catalogue items and replays, and is the way to the log for the decisions API and for foreign producers' events.
+package collector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"sluice/ingest"
+	"sluice/internal/httpx"
+	"sluice/internal/stream"
+)
+
+// Runs tells how the filter has settled the rows of a replay's run.
+type Runs interface {
+	Settled(run uint64) (accepted, duplicate, denied int64)
+}
+
+// Log is where accepted events go. *ingest.Log is one.
+type Log interface {
+	Append(ctx context.Context, events []ingest.Accepted) error
+}
+
+var _ Log = (*ingest.Log)(nil)
+
+// Options of a collector.
+type Options struct {
+	Config     *Config
+	Log        Log
+	Gate       ingest.Gate
+	Cluster    stream.Cluster // of the catalogue's topic
+	Runs       Runs
+	Registerer prometheus.Registerer // nil = no metrics
+	Logger     *slog.Logger          // nil = none
+	Now        func() time.Time      // nil = the wall clock: when an event was received
+}
+
+// Collector takes events in. It is safe for concurrent use.
+type Collector struct {
+	o         Options
+	keys      *httpx.Keys
+	now       func() time.Time
+	tokens    *Tokens
+	budget    budget
+	recent    *recent
+	catalogue *kgo.Client
+	events    map[string]*stage
+	items     *prometheus.CounterVec
+	bytes     prometheus.Counter
+}
+
+// New makes a collector and opens its client of the catalogue. Register makes it answer.
+func New(o Options) (*Collector, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	c := &Collector{o: o, now: o.Now, tokens: NewTokens(o.Config, o.Now), recent: newRecent(o.Config.Remembered)}
+	c.budget.left.Store(o.Config.InFlight)
+	var err error
+	if c.catalogue, err = o.Cluster.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(itemLinger)); err != nil {
+		return nil, fmt.Errorf("opening the catalogue: %w", err)
+	}
+	c.instrument(o.Registerer)
+	return c, nil
+}
+
+// Close releases the catalogue's client. Requests must have ended.
+func (c *Collector) Close() { c.catalogue.Close() }
+
+// The stages at which events are counted.
+const (
+	stageHTTP     = "http"
+	stageReplay   = "replay"
+	stageDecision = "decision"
+)
+
+// stage counts the outcomes of one way in.
+type stage struct{ accepted, duplicate, denied, rejected prometheus.Counter }
+
+func (c *Collector) instrument(reg prometheus.Registerer) {
+	events := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_ingest_events_total", Help: "Events taken in over HTTP, by way (http, replay, decision) and outcome. Duplicates among the accepted are the filter's to find.",
+	}, []string{"stage", "outcome"})
+	c.events = make(map[string]*stage)
+	for _, name := range []string{stageHTTP, stageReplay, stageDecision} {
+		of := func(outcome string) prometheus.Counter { return events.WithLabelValues(name, outcome) }
+		c.events[name] = &stage{of("accepted"), of("duplicate"), of("denied"), of("rejected")}
+	}
+	c.items = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_ingest_items_total", Help: "Catalogue items by outcome (accepted, rejected, deleted).",
+	}, []string{"outcome"})
+	c.bytes = prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_ingest_body_bytes_total", Help: "Bytes of request bodies, decompressed."})
+	if reg == nil {
+		return
+	}
+	reg.MustRegister(events, c.items, c.bytes, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sluice_ingest_in_flight_bytes", Help: "Memory that is reserved for bodies now.",
+	}, func() float64 { return float64(c.o.Config.InFlight - c.budget.left.Load()) }))
+}
+
+// append makes events durable.
+func (c *Collector) append(ctx context.Context, events []ingest.Accepted) error {
+	if err := c.o.Log.Append(ctx, events); err != nil {
+		c.o.Logger.Error("appending events", "events", len(events), "error", err)
+		return err
+	}
+	return nil
+}
+
+// appendNew makes durable what is not yet, and tells how many events are duplicates. Where another request is just writing the same event, its outcome is waited for,
+// after the own events are written, so that two requests never wait for each other. An error means that some may be durable all the same.
+func (c *Collector) appendNew(ctx context.Context, events []ingest.Accepted) (duplicates int, err error) {
+	for len(events) > 0 {
+		f := &flight{over: make(chan struct{})}
+		p := c.part(f, events)
+		duplicates += p.duplicates
+		if len(p.mine) > 0 {
+			err = c.append(ctx, p.mine)
+		}
+		c.recent.settle(f, p.owned, err == nil)
+		if err != nil {
+			return duplicates, err
+		}
+		if err := await(ctx, p.others); err != nil {
+			return duplicates, err
+		}
+		events = p.theirs
+	}
+	return duplicates, nil
+}
+
+// parted are events by what is to be done about them.
+type parted struct {
+	mine       []ingest.Accepted // to be written now
+	owned      []uint64          // their hashes
+	theirs     []ingest.Accepted // being written by the other flights
+	others     []*flight
+	duplicates int
+}
+
+// part claims the events for a flight.
+func (c *Collector) part(f *flight, events []ingest.Accepted) parted {
+	hashes := make([]uint64, len(events))
+	for i := range events {
+		hashes[i] = c.recent.hash(events[i].Event)
+	}
+	p := parted{mine: make([]ingest.Accepted, 0, len(events)), owned: make([]uint64, 0, len(events))}
+	for i, claim := range c.recent.claim(f, hashes) {
+		switch {
+		case claim.duplicate:
+			p.duplicates++
+		case claim.other != nil:
+			p.theirs, p.others = append(p.theirs, events[i]), append(p.others, claim.other)
+		default:
+			p.mine, p.owned = append(p.mine, events[i]), append(p.owned, hashes[i])
+		}
+	}
+	return p
+}
+
+func await(ctx context.Context, flights []*flight) error {
+	for _, f := range flights {
+		select {
+		case <-f.over:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// errConsent is that the gate cannot tell now.
+var errConsent = errors.New("consent is not known")
+
+// admit asks the gate about one event.
+func (c *Collector) admit(ev *ingest.Event) (denied bool, err error) {
+	if denied, err = c.o.Gate.Admit(ev); err != nil {
+		return false, errors.Join(errConsent, err)
+	}
+	return denied, nil
+}
+
+// unavailable is the problem of an error of the gate or the log.
+func unavailable(err error) *httpx.Problem {
+	if errors.Is(err, errConsent) {
+		return httpx.NewProblem(http.StatusServiceUnavailable, "consent_unknown", "The present state of consent is not known here. Nothing was stored.")
+	}
+	return httpx.NewProblem(http.StatusServiceUnavailable, "log_unavailable", "The log cannot be written now. Send the same again: what was stored already is recognised.")
+}

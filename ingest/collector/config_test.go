@@ -1,0 +1,104 @@
+package collector
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice/ingest"
+	"sluice/internal/config"
+	"sluice/internal/vocab"
+)
+
+func load(t *testing.T, text string) (*Config, error) {
+	t.Helper()
+	file, err := config.Parse("f.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Load(func(name string) config.Section { s, _ := file.Section(name); return s })
+}
+
+func TestLoad(t *testing.T) {
+	public, _ := keyPair(t)
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := "      " + strings.ReplaceAll(strings.TrimSpace(string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))), "\n", "\n      ")
+	c, err := load(t, "collector:\n  trust_client_identity: true\n  user_token:\n    public_keys:\n    - |\n"+block+"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !c.TrustClientIdentity || len(c.UserKeys) != 1 || !c.UserKeys[0].Equal(public) || c.Leeway != 30*time.Second || c.Timeout != 10*time.Second || c.InFlight != 64<<20 || c.Remembered != 1_000_000 {
+		t.Errorf("%+v", c)
+	}
+	for text, want := range map[string]string{
+		"collector: {timout: 3s}":                      `f.yaml:1:13: collector: unknown field "timout"; see ` + "`sluice config print` for the fields",
+		"collector: {timeout: soon}":                   "f.yaml:1:22: collector.timeout: a duration such as 30m, 6h or 7d expected",
+		"collector:\n  in_flight_mib: 4":               "f.yaml:2:18: collector.in_flight_mib: a number from 8 to 1048576 expected: one body may have 5 MiB",
+		"collector:\n  remembered_ids: 0":              "f.yaml:2:19: collector.remembered_ids: a number from 1 to 1000000000 expected",
+		"collector: {user_token: {leeway: x}}":         "f.yaml:1:34: collector.user_token.leeway: a duration such as 30m, 6h or 7d expected",
+		"collector: {user_token: {public_keys: [xy]}}": "f.yaml:1:40: collector.user_token.public_keys[0]: an Ed25519 public key in PEM (-----BEGIN PUBLIC KEY-----) expected",
+	} {
+		if _, err := load(t, text); err == nil || err.Error() != want {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// TestDocumentation holds the OpenAPI document to what is decoded.
+func TestDocumentation(t *testing.T) {
+	s := start(t, nil)
+	_, body := s.do(t, ask{method: http.MethodGet, path: "/openapi.json"})
+	var doc struct {
+		Paths      map[string]map[string]any
+		Components struct {
+			Schemas map[string]struct{ Properties map[string]json.RawMessage }
+		}
+	}
+	if err := json.Unmarshal([]byte(body), &doc); err != nil {
+		t.Fatal(err)
+	}
+	for path, methods := range map[string][]string{"/v1/events": {"post"}, "/v1/items": {"post"}, "/v1/items/{id}": {"delete"}, "/v1/replays/{run}": {"get"}, "/v1/replays/{run}/events": {"post"}} {
+		for _, method := range methods {
+			if doc.Paths[path][method] == nil {
+				t.Errorf("%s %s is not documented", method, path)
+			}
+		}
+	}
+	for name, members := range map[string][]string{
+		"EventsAnswer": {"accepted", "errors", "warnings"}, "RowsAnswer": {"denied_rows"}, "CollectedEvent": {"id", "items", "order"},
+	} {
+		for _, member := range members {
+			if doc.Components.Schemas[name].Properties[member] == nil {
+				t.Errorf("%s has no %s", name, member)
+			}
+		}
+	}
+	field, _ := reflect.TypeFor[collectedEvent]().FieldByName("Type")
+	if diff := cmp.Diff(strings.Join(vocab.Types(), ","), field.Tag.Get("enum")); diff != "" {
+		t.Error(diff)
+	}
+	event, err := json.Marshal(eventExample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, warnings, fault := ingest.Decode(event); fault != nil || warnings != nil {
+		t.Errorf("the example: %v, %v", fault, warnings)
+	}
+	item, err := json.Marshal(itemExample)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, warnings, fault := ingest.DecodeItem(item); fault != nil || warnings != nil {
+		t.Errorf("the item example: %v, %v", fault, warnings)
+	}
+}

@@ -1,0 +1,144 @@
+package collector
+
+import (
+	"context"
+	"net/http"
+
+	"sluice/ingest"
+	"sluice/internal/httpx"
+)
+
+const maxWarnings = 100
+
+// batch is one request's events on their way.
+type batch struct {
+	c         *Collector
+	who       *caller
+	accepted  []ingest.Accepted
+	forbidden int // of the rejected: what the key may not do
+	eventsAnswer
+}
+
+// postEvents is POST /v1/events.
+func (c *Collector) postEvents(w http.ResponseWriter, r *http.Request) {
+	who, problem := c.callerOf(r, httpx.RoleWrite, httpx.RoleServer)
+	if problem != nil {
+		refuse(w, problem)
+		return
+	}
+	body, problem := c.read(w, r, typeJSON, typeNDJSON, typeText)
+	if problem != nil {
+		refuse(w, problem)
+		return
+	}
+	defer body.free()
+	envelope, problem := split(body)
+	if problem != nil {
+		refuse(w, problem)
+		return
+	}
+	b := &batch{c: c, who: who, eventsAnswer: eventsAnswer{Errors: []httpx.FieldError{}, Warnings: []httpx.FieldError{}}}
+	if problem := b.collect(r.Context(), envelope); problem != nil {
+		refuse(w, problem)
+		return
+	}
+	b.count()
+	b.write(w)
+}
+
+// collect takes every event as far as it gets. The problem is that nothing can be stored now.
+func (b *batch) collect(ctx context.Context, e *envelope) *httpx.Problem {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*b.c.o.Config.Timeout)
+	defer cancel()
+	b.who.sentAt = e.sentAt
+	b.accepted = make([]ingest.Accepted, 0, len(e.events))
+	for _, pointer := range e.unknown {
+		b.warn(-1, "", &ingest.Warning{Code: ingest.WarnUnknownField, Pointer: pointer, Detail: "this member of the envelope is not known; it was set aside"})
+	}
+	for i, data := range e.events {
+		if err := b.take(i, data); err != nil {
+			return unavailable(err)
+		}
+	}
+	duplicates, err := b.c.appendNew(ctx, b.accepted)
+	if err != nil {
+		return unavailable(err)
+	}
+	b.Duplicate, b.Accepted = duplicates, len(b.accepted)-duplicates
+	return nil
+}
+
+// take decodes one event and asks the gate about it. The error is that the gate cannot tell.
+func (b *batch) take(index int, data []byte) error {
+	ev, warnings, fault := ingest.Decode(data)
+	if fault != nil {
+		b.reject(index, ev, fault)
+		return nil
+	}
+	warning, fault := b.who.settle(ev)
+	if fault != nil {
+		b.reject(index, ev, fault)
+		return nil
+	}
+	denied, err := b.c.admit(ev)
+	if err != nil {
+		return err
+	}
+	if denied {
+		b.Denied++
+		return nil
+	}
+	for i := range warnings {
+		b.warn(index, ev.Id, &warnings[i])
+	}
+	if warning != nil {
+		b.warn(index, ev.Id, warning)
+	}
+	b.accepted = append(b.accepted, ingest.Accepted{Event: ev, ReceivedAt: b.who.received, TrustedClock: b.who.role == httpx.RoleServer})
+	return nil
+}
+
+func (b *batch) reject(index int, ev *ingest.Event, fault *ingest.Fault) {
+	b.Rejected++
+	if fault.Code == CodeServerKey {
+		b.forbidden++
+	}
+	e := httpx.FieldError{Index: new(index), Pointer: fault.Pointer, Code: fault.Code, Detail: fault.Detail}
+	if ev != nil && len(ev.Id) <= 256 {
+		e.ID = ev.Id
+	}
+	b.Errors = append(b.Errors, e)
+}
+
+// warn notes what was set aside of an event, or of the envelope where index is negative.
+func (b *batch) warn(index int, id string, w *ingest.Warning) {
+	if len(b.Warnings) == maxWarnings {
+		b.WarningsOmitted++
+		return
+	}
+	e := httpx.FieldError{ID: id, Pointer: w.Pointer, Code: w.Code, Detail: w.Detail}
+	if index >= 0 {
+		e.Index = new(index)
+	}
+	b.Warnings = append(b.Warnings, e)
+}
+
+func (b *batch) count() {
+	s := b.c.events[stageHTTP]
+	s.accepted.Add(float64(b.Accepted))
+	s.duplicate.Add(float64(b.Duplicate))
+	s.denied.Add(float64(b.Denied))
+	s.rejected.Add(float64(b.Rejected))
+}
+
+// write answers: 202, or a problem with the same members where something was rejected and nothing accepted.
+func (b *batch) write(w http.ResponseWriter) {
+	switch {
+	case b.Accepted > 0 || b.Rejected == 0:
+		writeJSON(w, http.StatusAccepted, &b.eventsAnswer)
+	case b.forbidden == b.Rejected:
+		writeJSON(w, http.StatusForbidden, &eventsRefused{refusal(http.StatusForbidden, "wrong_key", "This key may not post such events."), b.eventsAnswer})
+	default:
+		writeJSON(w, http.StatusUnprocessableEntity, &eventsRefused{refusal(http.StatusUnprocessableEntity, "rejected", "No event was accepted."), b.eventsAnswer})
+	}
+}

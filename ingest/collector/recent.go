@@ -1,0 +1,105 @@
+package collector
+
+import (
+	"hash/maphash"
+	"sync"
+
+	"sluice/ingest"
+)
+
+// recent knows the newest events that this collector has made durable, and those that it is making durable now, by a hash of (subject, id).
+// So a repetition is told at once, and never about an event that might yet be lost. It is bounded: what it has forgotten, the filter still knows.
+type recent struct {
+	seed  maphash.Seed
+	limit int // of each generation
+
+	mu     sync.Mutex // guards what follows
+	young  map[uint64]struct{}
+	old    map[uint64]struct{}
+	flying map[uint64]*flight
+}
+
+// flight is one append under way. Over is closed when it has been settled.
+type flight struct{ over chan struct{} }
+
+// claim is what a caller may do with an event.
+type claim struct {
+	duplicate bool    // it is durable already
+	other     *flight // it is being written by another request, which must be waited for; nil = it is the caller's own to write
+}
+
+func newRecent(remembered int) *recent {
+	return &recent{seed: maphash.MakeSeed(), limit: (remembered + 1) / 2, young: make(map[uint64]struct{}), flying: make(map[uint64]*flight)}
+}
+
+// hash is of the event's subject and id, under a seed of this process.
+func (r *recent) hash(ev *ingest.Event) uint64 {
+	var h maphash.Hash
+	h.SetSeed(r.seed)
+	kind, who := byte('u'), ev.UserId
+	if who == "" {
+		kind, who = 'a', ev.AnonymousId
+	}
+	_ = h.WriteByte(kind) // hashes take everything
+	_, _ = h.WriteString(who)
+	_ = h.WriteByte(0)
+	_, _ = h.WriteString(ev.Id)
+	return h.Sum64()
+}
+
+// claim asks for every hash, and makes those that nobody else has the flight's own. A hash that stands twice is the flight's once, then a duplicate:
+// the flight ends well for both, or for none.
+func (r *recent) claim(f *flight, hashes []uint64) []claim {
+	claims := make([]claim, len(hashes))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, h := range hashes {
+		switch other := r.flying[h]; {
+		case other == f || other == nil && r.knows(h):
+			claims[i].duplicate = true
+		case other != nil:
+			claims[i].other = other
+		default:
+			r.flying[h] = f
+		}
+	}
+	return claims
+}
+
+// knows is called under the lock.
+func (r *recent) knows(h uint64) bool {
+	if _, ok := r.young[h]; ok {
+		return true
+	}
+	_, ok := r.old[h]
+	return ok
+}
+
+// settle ends a flight: the hashes are the ones it owned.
+func (r *recent) settle(f *flight, hashes []uint64, durable bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, h := range hashes {
+		delete(r.flying, h)
+		if durable {
+			r.add(h)
+		}
+	}
+	close(f.over)
+}
+
+// add is called under the lock.
+func (r *recent) add(h uint64) {
+	if len(r.young) >= r.limit {
+		r.young, r.old = make(map[uint64]struct{}), r.young
+	}
+	r.young[h] = struct{}{}
+}
+
+// remember notes an event that was made durable without a claim.
+func (r *recent) remember(ev *ingest.Event) {
+	h := r.hash(ev)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.add(h)
+}

@@ -1,0 +1,174 @@
+package collector
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"sluice/ingest"
+	"sluice/internal/httpx"
+)
+
+// parseRun reads the run's id: 16 hex digits, not all zero.
+func parseRun(s string) (uint64, *httpx.Problem) {
+	run, err := strconv.ParseUint(s, 16, 64)
+	if err != nil || len(s) != 16 || run == 0 {
+		return 0, httpx.NewProblem(http.StatusUnprocessableEntity, "invalid_run", "A run of 16 hexadecimal digits expected.")
+	}
+	return run, nil
+}
+
+// postRows is POST /v1/replays/{run}/events. Rows that are sent again are appended again: the filter settles them by their number.
+func (c *Collector) postRows(w http.ResponseWriter, r *http.Request) {
+	who, problem := c.callerOf(r, httpx.RoleServer)
+	if problem != nil {
+		refuse(w, problem)
+		return
+	}
+	run, problem := parseRun(r.PathValue("run"))
+	if problem != nil {
+		refuse(w, problem)
+		return
+	}
+	body, problem := c.read(w, r, typeNDJSON, typeJSON)
+	if problem != nil {
+		refuse(w, problem)
+		return
+	}
+	defer body.free()
+	answer, problem := c.rows(r.Context(), who, run, trim(body.data))
+	if problem != nil {
+		refuse(w, problem)
+		return
+	}
+	c.countRows(answer)
+	if answer.Accepted > 0 || answer.Rejected == 0 {
+		writeJSON(w, http.StatusAccepted, answer)
+		return
+	}
+	writeJSON(w, http.StatusUnprocessableEntity, &rowsRefused{refusal(http.StatusUnprocessableEntity, "rejected", "No row was accepted."), *answer})
+}
+
+func (c *Collector) countRows(a *rowsAnswer) {
+	s := c.events[stageReplay]
+	s.accepted.Add(float64(a.Accepted))
+	s.denied.Add(float64(a.Denied))
+	s.rejected.Add(float64(a.Rejected))
+}
+
+// rows takes a body of lines {"row":n,"event":{…}}. A line without a row cannot be accounted for, so nothing of such a body is taken.
+func (c *Collector) rows(ctx context.Context, who *caller, run uint64, data []byte) (*rowsAnswer, *httpx.Problem) {
+	lines, problem := splitLines(data)
+	if problem != nil {
+		return nil, problem
+	}
+	if len(lines.events) == 0 {
+		return nil, emptyBody()
+	}
+	a := &rowsAnswer{DeniedRows: []uint64{}, Errors: []rowError{}}
+	accepted := make([]ingest.Accepted, 0, len(lines.events))
+	for i, line := range lines.events {
+		row, event, ok := cutRow(line)
+		if !ok {
+			return nil, httpx.NewProblem(http.StatusBadRequest, "broken_row", fmt.Sprintf(`Entry %d: {"row":n,"event":{…}} expected, n from 1. Nothing was stored.`, i))
+		}
+		ev, _, fault := ingest.Decode(event)
+		if fault == nil {
+			_, fault = who.settle(ev)
+		}
+		if fault != nil {
+			a.Rejected++
+			a.Errors = append(a.Errors, rowError{Row: row, Code: fault.Code, Pointer: fault.Pointer, Detail: fault.Detail})
+			continue
+		}
+		denied, err := c.admit(ev)
+		if err != nil {
+			return nil, unavailable(err)
+		}
+		if denied {
+			a.Denied++
+			a.DeniedRows = append(a.DeniedRows, row)
+			continue
+		}
+		accepted = append(accepted, ingest.Accepted{Event: ev, ReceivedAt: who.received, TrustedClock: true, Run: run, Row: row})
+	}
+	if err := c.append(ctx, accepted); err != nil {
+		return nil, unavailable(err)
+	}
+	a.Accepted = len(accepted)
+	return a, nil
+}
+
+// cutRow takes a line apart, at once where it is written as our own sender does.
+func cutRow(line []byte) (row uint64, event []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(line, []byte(`{"row":`))
+	if !ok {
+		return parseRow(line)
+	}
+	number, rest, ok := bytes.Cut(rest, []byte(`,"event":`))
+	if !ok || rest[len(rest)-1] != '}' {
+		return parseRow(line)
+	}
+	row, err := strconv.ParseUint(string(number), 10, 64)
+	if err != nil || row == 0 || number[0] == '0' {
+		return parseRow(line)
+	}
+	return row, rest[:len(rest)-1], true
+}
+
+// parseRow takes a line apart however it is written.
+func parseRow(line []byte) (row uint64, event []byte, ok bool) {
+	r := newReader(line)
+	if open, err := r.ReadToken(); err != nil || open.Kind() != '{' {
+		return 0, nil, false
+	}
+	for r.PeekKind() == '"' {
+		name, err := r.ReadToken()
+		if err != nil {
+			return 0, nil, false
+		}
+		member := name.String()
+		value, err := r.value()
+		if err != nil {
+			return 0, nil, false
+		}
+		switch member {
+		case "row":
+			if row, err = strconv.ParseUint(string(value), 10, 64); err != nil {
+				return 0, nil, false
+			}
+		case "event":
+			event = value
+		}
+	}
+	shut, err := r.ReadToken()
+	whole := err == nil && shut.Kind() == jsontext.KindEndObject && len(trim(line[r.InputOffset():])) == 0
+	return row, event, whole && row > 0 && event != nil
+}
+
+type runInput struct {
+	Run string `path:"run" doc:"16 hexadecimal digits."`
+}
+
+type runAnswer struct {
+	Body struct {
+		Accepted  int64 `json:"accepted"`
+		Duplicate int64 `json:"duplicate" doc:"Already accepted within 7 days, by subject and id."`
+		Denied    int64 `json:"denied" doc:"No purpose may use them, as the filter found."`
+	}
+}
+
+// getRun is GET /v1/replays/{run}.
+func (c *Collector) getRun(_ context.Context, in *runInput) (*runAnswer, error) {
+	run, problem := parseRun(in.Run)
+	if problem != nil {
+		return nil, problem
+	}
+	var a runAnswer
+	a.Body.Accepted, a.Body.Duplicate, a.Body.Denied = c.o.Runs.Settled(run)
+	return &a, nil
+}

@@ -1,0 +1,432 @@
+package ingest
+
+import (
+	"strconv"
+	"strings"
+	"sync"
+
+	"sluice/ingest/eventpb"
+	"sluice/internal/catalog"
+	"sluice/internal/vocab"
+)
+
+// Decode reads one JSON event (CONTRACTS §1): strict JSON, strict types; null is the same as absent. An unknown field, or an order that the type does not take,
+// is set aside with a warning, at most 32 an event. With a fault, the event holds what could be read, or is nil where data is no object. data is not kept.
+func Decode(data []byte) (ev *Event, warnings []Warning, fault *Fault) {
+	d := newDecoder(data)
+	defer d.free()
+	if d.next() != '{' {
+		return nil, nil, d.notObject(detailEvent)
+	}
+	ev = new(Event)
+	d.ev = ev
+	d.document(eventMembers)
+	switch {
+	case len(data) > MaxEvent:
+		d.fault = &Fault{Code: CodeTooLarge, Detail: detailEventSize}
+	case d.fault == nil && !d.hasTime:
+		d.fault = &Fault{Code: CodeMissingField, Pointer: "/time", Detail: detailTime}
+	case d.fault == nil:
+		d.fault = Validate(ev)
+	}
+	if ev.Order != nil && ev.Type != vocab.Type_TYPE_UNSPECIFIED && !TakesOrder(ev.Type) {
+		ev.Order = nil
+		d.warn(Warning{Code: WarnOrderNotTaken, Pointer: "/order", Detail: "this type takes no order; it was set aside"})
+	}
+	return ev, d.warnings, d.fault
+}
+
+// decoder reads one document. What is at fault is noted and passed over, so that as much as possible is read; broken JSON ends it.
+type decoder struct {
+	scanner
+
+	path     [4]step // where the value at hand stands, from 1
+	depth    int
+	fault    *Fault
+	warnings []Warning
+	broken   bool
+
+	ev           *Event // the messages at hand, for the members' readers
+	line         *vocab.Item
+	order        *eventpb.Order
+	counterparty *eventpb.Counterparty
+	device       *eventpb.Device
+	network      *eventpb.Network
+	account      *eventpb.Account
+	consent      *eventpb.Consent
+	item         *catalog.Item
+	hasTime      bool
+}
+
+// step is one reference token of a pointer: a name, or an index where the name is empty.
+type step struct {
+	name  string
+	index int
+}
+
+// member is a field of an object and how its value is read.
+type member struct {
+	name string
+	read func(d *decoder)
+}
+
+const maxWarnings = 32
+
+// token makes a reference token of a name (RFC 6901).
+var token = strings.NewReplacer("~", "~0", "/", "~1")
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+func newDecoder(data []byte) *decoder {
+	d := decoders.Get().(*decoder) //nolint:forcetypeassert // the pool's New makes nothing else
+	d.src = string(data)
+	return d
+}
+
+func (d *decoder) free() {
+	*d = decoder{}
+	decoders.Put(d)
+}
+
+// notObject is the fault of a document that is not an object.
+func (d *decoder) notObject(expected string) *Fault {
+	st := d.skip()
+	if d.next(); st == stateBroken || d.at < len(d.src) {
+		return &Fault{Code: CodeBrokenJSON, Detail: expected}
+	}
+	return &Fault{Code: CodeInvalidType, Detail: expected}
+}
+
+// document reads an object that is all there is.
+func (d *decoder) document(members []member) {
+	d.object(members)
+	if d.next(); !d.broken && d.at < len(d.src) {
+		d.breakOff()
+	}
+}
+
+// object reads the members of the object at hand.
+func (d *decoder) object(members []member) {
+	d.at++ // the brace
+	d.depth++
+	var seen uint32
+	var others unknown
+	field := 0
+	for more := d.next() != '}'; more && !d.broken; more = d.more('}') {
+		name, ok := d.name()
+		if !ok {
+			return
+		}
+		field = find(members, name, field)
+		if field < 0 {
+			field = 0
+			d.setAside(name, &others)
+			continue
+		}
+		d.path[d.depth] = step{name: members[field].name}
+		if seen&(1<<field) != 0 {
+			d.fail(CodeDuplicateName, detailDuplicate)
+		}
+		seen |= 1 << field
+		members[field].read(d)
+		field++
+	}
+	d.depth--
+	d.shut('}')
+}
+
+// find looks for a name from the place after the last one found: clients write their fields in one order.
+func find(members []member, name string, from int) int {
+	for range members {
+		if from >= len(members) {
+			from = 0
+		}
+		if members[from].name == name {
+			return from
+		}
+		from++
+	}
+	return -1
+}
+
+// name reads a member's name and the colon.
+func (d *decoder) name() (string, bool) {
+	if d.next() != '"' {
+		d.breakOff()
+		return "", false
+	}
+	name, st := d.str()
+	if st == stateBroken || d.next() != ':' {
+		d.breakOff()
+		return "", false
+	}
+	if st == stateUTF8 {
+		d.depth--
+		d.fail(CodeInvalidUTF8, detailUTF8)
+		d.depth++
+	}
+	d.at++
+	return name, true
+}
+
+// unknown are the names of an object's unknown members: a list while they are few, which is nearly always.
+type unknown struct {
+	few  []string
+	many map[string]struct{}
+}
+
+// add notes a name and tells whether it was new.
+func (u *unknown) add(name string) bool {
+	if u.many == nil {
+		for _, n := range u.few {
+			if n == name {
+				return false
+			}
+		}
+		if u.few = append(u.few, name); len(u.few) < 16 {
+			return true
+		}
+		u.many = make(map[string]struct{}, 64)
+		for _, n := range u.few {
+			u.many[n] = struct{}{}
+		}
+		return true
+	}
+	_, known := u.many[name]
+	u.many[name] = struct{}{}
+	return !known
+}
+
+// setAside passes over an unknown member. A fault in it points to the object that holds it: a name that is not ours may be a value.
+func (d *decoder) setAside(name string, others *unknown) {
+	d.depth--
+	defer func() { d.depth++ }()
+	if !others.add(name) {
+		d.fail(CodeDuplicateName, detailDuplicate)
+	}
+	d.pass()
+	if len(d.warnings) < maxWarnings {
+		d.warn(Warning{Code: WarnUnknownField, Pointer: d.pointer() + "/" + token.Replace(name), Detail: "this field is not known; it was set aside"})
+	}
+}
+
+func (d *decoder) warn(w Warning) {
+	if len(d.warnings) < maxWarnings {
+		d.warnings = append(d.warnings, w)
+	}
+}
+
+// array calls each with every element of the array at hand.
+func (d *decoder) array(each func(d *decoder)) {
+	d.at++ // the bracket
+	d.depth++
+	i := 0
+	for more := d.next() != ']'; more && !d.broken; more = d.more(']') {
+		d.path[d.depth] = step{index: i}
+		each(d)
+		i++
+	}
+	d.depth--
+	d.shut(']')
+}
+
+// more goes on to the next member or element, and tells whether there is one.
+func (d *decoder) more(end byte) bool {
+	if d.broken {
+		return false
+	}
+	switch d.next() {
+	case ',':
+		d.at++
+		if d.next() != end {
+			return true
+		}
+		d.breakOff()
+	case end:
+	default:
+		d.breakOff()
+	}
+	return false
+}
+
+// shut passes the closing bracket, which more has seen.
+func (d *decoder) shut(end byte) {
+	if !d.broken && d.next() == end {
+		d.at++
+	}
+}
+
+// pass goes over a value that is not wanted.
+func (d *decoder) pass() {
+	switch d.skip() {
+	case stateBroken:
+		d.breakOff()
+	case stateUTF8:
+		d.fail(CodeInvalidUTF8, detailUTF8)
+	case stateDuplicate:
+		d.fail(CodeDuplicateName, detailDuplicate)
+	case stateGood:
+	}
+}
+
+// breakOff ends the reading: what follows cannot be told apart.
+func (d *decoder) breakOff() {
+	d.broken = true
+	d.fault = &Fault{Code: CodeBrokenJSON, Detail: detailJSON}
+}
+
+// fail notes a fault of the value at hand. The first one counts.
+func (d *decoder) fail(code, detail string) {
+	if d.fault == nil {
+		d.fault = &Fault{Code: code, Pointer: d.pointer(), Detail: detail}
+	}
+}
+
+// wrongType notes that the value at hand is of another type, and passes over it.
+func (d *decoder) wrongType(detail string) {
+	d.fail(CodeInvalidType, detail)
+	d.pass()
+}
+
+// pointer is the RFC 6901 pointer of the value at hand.
+func (d *decoder) pointer() string {
+	var b strings.Builder
+	for _, s := range d.path[1 : d.depth+1] {
+		b.WriteByte('/')
+		if s.name != "" {
+			b.WriteString(s.name)
+		} else {
+			b.WriteString(strconv.Itoa(s.index))
+		}
+	}
+	return b.String()
+}
+
+// opens tells whether the value at hand begins with c. Null is absent; anything else is passed over, as a fault.
+func (d *decoder) opens(c byte, detail string) bool {
+	switch d.next() {
+	case c:
+		return true
+	case 'n':
+		if d.word("null") {
+			return false
+		}
+	}
+	d.wrongType(detail)
+	return false
+}
+
+// text reads a string.
+func (d *decoder) text(into *string) bool {
+	if !d.opens('"', detailString) {
+		return false
+	}
+	s, st := d.str()
+	switch st {
+	case stateGood:
+		*into = s
+		return true
+	case stateUTF8:
+		d.fail(CodeInvalidUTF8, detailUTF8)
+	default:
+		d.breakOff()
+	}
+	return false
+}
+
+// time reads an RFC 3339 time.
+func (d *decoder) time(into *int64) bool {
+	var s string
+	if !d.opens('"', detailTime) || !d.text(&s) {
+		return false
+	}
+	t, ok := parseTime(s)
+	if !ok {
+		d.fail(CodeInvalidValue, detailTime)
+		return false
+	}
+	*into = t
+	return true
+}
+
+// money reads a decimal string or a number.
+func (d *decoder) money(into *int64) bool {
+	var text string
+	if d.next() == '"' {
+		if !d.text(&text) {
+			return false
+		}
+		inner := scanner{src: text}
+		if n, ok := inner.number(); !ok || len(n) != len(text) || strings.ContainsAny(text, "eE") {
+			d.fail(CodeInvalidValue, detailMoney)
+			return false
+		}
+	} else if !d.numeral(&text, detailMoney) {
+		return false
+	}
+	micros, ok := parseDecimal(text)
+	if !ok {
+		d.fail(CodeInvalidValue, detailMoney)
+		return false
+	}
+	*into = micros
+	return true
+}
+
+// numeral reads a number as it is written.
+func (d *decoder) numeral(into *string, detail string) bool {
+	c := d.next()
+	if c != '-' && !isDigit(c) {
+		return d.opens('-', detail)
+	}
+	n, ok := d.number()
+	if !ok {
+		d.breakOff()
+	}
+	*into = n
+	return ok
+}
+
+// count reads a whole number from 0.
+func (d *decoder) count(into *uint32) {
+	var text string
+	if !d.numeral(&text, detailCount) {
+		return
+	}
+	micros, ok := parseDecimal(text)
+	if n := micros / 1_000_000; ok && n*1_000_000 == micros && n >= 0 && n <= 1<<32-1 {
+		*into = uint32(n)
+		return
+	}
+	d.fail(CodeInvalidValue, detailCount)
+}
+
+func (d *decoder) boolean(into *bool) {
+	switch c := d.next(); {
+	case c == 't' && d.word("true"):
+		*into = true
+	case c == 'f' && d.word("false"):
+		*into = false
+	case c == 'n' && d.word("null"):
+	default:
+		d.wrongType(detailBool)
+	}
+}
+
+// strings reads an array of strings.
+func (d *decoder) strings(into *[]string) {
+	if !d.opens('[', detailStrings) {
+		return
+	}
+	*into = nil
+	d.array(func(d *decoder) {
+		if d.next() != '"' {
+			d.wrongType(detailString)
+			return
+		}
+		var s string
+		if d.text(&s) {
+			*into = append(*into, s)
+		}
+	})
+}

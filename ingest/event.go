@@ -1,0 +1,49 @@
+// Package ingest is the event: its JSON form with strict decoding and validation, the gate that is asked before it is stored, and the log that it is appended to.
+package ingest
+
+import (
+	"sluice/ingest/eventpb"
+)
+
+// Event is one thing a person did. Times are Unix microseconds, money is int64 micros.
+type Event = eventpb.Event
+
+// Gate is asked before a durable write. privacyfilter/consent.Gate is one.
+type Gate interface {
+	// Admit writes into ev.Consent.Denied what the device denies, and what GPC denies, and tells whether no purpose may use the event.
+	// An error means that consent cannot be known now (503).
+	Admit(ev *Event) (denied bool, err error)
+}
+
+// Subject is whose the event is: "u:" and the user id, else "a:" and the anonymous id, empty if the event has neither.
+func Subject(ev *Event) string {
+	if ev.UserId != "" {
+		return "u:" + ev.UserId
+	}
+	if ev.AnonymousId != "" {
+		return "a:" + ev.AnonymousId
+	}
+	return ""
+}
+
+// Fault is why an event was rejected. It never holds a value.
+type Fault struct {
+	Code    string // stable: missing_field, invalid_value, …
+	Pointer string // RFC 6901, empty for the event as a whole
+	Detail  string // what was expected
+}
+
+// Error makes a fault usable as an error.
+func (f *Fault) Error() string {
+	if f.Pointer == "" {
+		return f.Code + ": " + f.Detail
+	}
+	return f.Code + " at " + f.Pointer + ": " + f.Detail
+}
+
+// Warning tells what was set aside of an accepted event. It never holds a value.
+type Warning struct {
+	Code    string // unknown_field, order_not_taken, …
+	Pointer string // RFC 6901
+	Detail  string
+}

@@ -1,0 +1,253 @@
+package ingest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"sluice/ingest/eventpb"
+	"sluice/internal/seal"
+	"sluice/internal/stream"
+	"sluice/internal/topics"
+)
+
+// Accepted is an event to append.
+type Accepted struct {
+	Event        *Event
+	ReceivedAt   int64  // Unix microseconds
+	TrustedClock bool   // posted with a server key
+	Run, Row     uint64 // of a replay, row from 1; both 0 = none
+	Decision     []byte // made with the event by the decisions API; empty = none
+}
+
+// Position is where a record stands on sluice.events.
+type Position struct {
+	Partition int32
+	Offset    int64
+}
+
+// LogOptions of a log.
+type LogOptions struct {
+	Linger      time.Duration         // how long a record may wait for others of its partition; 0 = 3 ms
+	MaxBuffered int                   // records under way at once, further ones wait; 0 = 50,000
+	Timeout     time.Duration         // after which a write is given up; 0 = 10 s
+	Registerer  prometheus.Registerer // nil = no metrics
+}
+
+const (
+	defaultLinger   = 3 * time.Millisecond
+	defaultBuffered = 50_000
+	defaultTimeout  = 10 * time.Second
+	// maxBufferedBytes bounds the memory of records under way, whatever their number.
+	maxBufferedBytes = 128 << 20
+	// recordVersion is the format of eventpb.LogRecord.
+	recordVersion = 1
+)
+
+// Log appends to sluice.events. It is safe for concurrent use.
+type Log struct {
+	client  *kgo.Client
+	keys    *seal.Keyring
+	topic   string
+	timeout time.Duration
+	scratch sync.Pool // of *[]byte: bodies before they are sealed
+	records *prometheus.CounterVec
+	bytes   prometheus.Counter
+	latency prometheus.Histogram
+}
+
+// OpenLog opens the one client that writes to sluice.events.
+func OpenLog(cluster stream.Cluster, keys *seal.Keyring, o LogOptions) (*Log, error) {
+	if o.Linger == 0 {
+		o.Linger = defaultLinger
+	}
+	if o.MaxBuffered == 0 {
+		o.MaxBuffered = defaultBuffered
+	}
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
+	}
+	client, err := cluster.Client(
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.RequiredAcks(kgo.AllISRAcks()), // the producer is idempotent by default: in order, each once
+		kgo.ProducerLinger(o.Linger),
+		kgo.ProducerBatchCompression(kgo.NoCompression()), // what is sealed does not shrink
+		kgo.MaxBufferedRecords(o.MaxBuffered),
+		kgo.MaxBufferedBytes(maxBufferedBytes),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("opening the log: %w", err)
+	}
+	l := &Log{client: client, keys: keys, topic: cluster.Topic(topics.Events), timeout: o.Timeout}
+	l.scratch.New = func() any { return new([]byte) }
+	l.instrument(o.Registerer)
+	return l, nil
+}
+
+func (l *Log) instrument(reg prometheus.Registerer) {
+	l.records = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_ingest_log_records_total", Help: "Records that the log has acknowledged, by kind (event, control).",
+	}, []string{"kind"})
+	l.bytes = prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_ingest_log_bytes_total", Help: "Bytes of the values that the log has acknowledged."})
+	l.latency = prometheus.NewHistogram(prometheus.HistogramOpts{
+		Name: "sluice_ingest_log_append_seconds", Help: "Time from an append to its acknowledgement, all of its records.",
+		Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+	})
+	if reg != nil {
+		reg.MustRegister(l.records, l.bytes, l.latency)
+	}
+}
+
+// Append writes the events. Nil means that all are durable: acknowledged by all in-sync replicas. A subject's events keep their order.
+// With an error none, some or all may have been written; appending them again is safe, since the filter knows an event by its id.
+// Once begun it does not end with ctx, only with the log's own timeout.
+func (l *Log) Append(ctx context.Context, events []Accepted) error {
+	recs := make([]kgo.Record, len(events))
+	var of identity
+	for i := range events {
+		e := &events[i]
+		of.become(l.keys, Subject(e.Event))
+		rec := eventpb.LogRecord{
+			Version: recordVersion, Kind: eventpb.LogRecord_EVENT, ReceivedAt: e.ReceivedAt, TrustedClock: e.TrustedClock, Run: e.Run, Row: e.Row,
+			Dedupe: l.keys.DedupeHash(of.subject, e.Event.Id),
+		}
+		if err := l.seal(&recs[i], &of, &rec, e.Event, e.Decision); err != nil {
+			return err
+		}
+	}
+	return l.write(ctx, recs, "event")
+}
+
+// AppendControl writes control records and tells where each stands. received is Unix microseconds. Errors and durability are Append's.
+func (l *Log) AppendControl(ctx context.Context, controls []*eventpb.Control, received int64) ([]Position, error) {
+	recs := make([]kgo.Record, len(controls))
+	var of identity
+	for i, c := range controls {
+		of.become(l.keys, c.Subject)
+		rec := eventpb.LogRecord{Version: recordVersion, Kind: eventpb.LogRecord_CONTROL, ReceivedAt: received, TrustedClock: true}
+		if err := l.seal(&recs[i], &of, &rec, c, nil); err != nil {
+			return nil, err
+		}
+	}
+	if err := l.write(ctx, recs, "control"); err != nil {
+		return nil, err
+	}
+	positions := make([]Position, len(recs))
+	for i := range recs {
+		positions[i] = Position{Partition: recs[i].Partition, Offset: recs[i].Offset}
+	}
+	return positions, nil
+}
+
+// Close ends the client. Appends under way fail.
+func (l *Log) Close() { l.client.Close() }
+
+// identity is a subject with its log key; neighbours in a batch are mostly the same person's.
+type identity struct {
+	subject string
+	key     []byte
+}
+
+func (of *identity) become(keys *seal.Keyring, subject string) {
+	if subject != of.subject || of.key == nil {
+		key := keys.LogKey(subject)
+		of.subject, of.key = subject, key[:]
+	}
+}
+
+// message is an Event or a Control.
+type message interface {
+	SizeVT() int
+	MarshalToSizedBufferVT(data []byte) (int, error)
+}
+
+// seal completes rec with the sealed body and decision, and makes the record that goes out.
+func (l *Log) seal(out *kgo.Record, of *identity, rec *eventpb.LogRecord, body message, decision []byte) error {
+	plain := l.scratch.Get().(*[]byte) //nolint:forcetypeassert // the pool's New makes nothing else
+	defer l.scratch.Put(plain)
+	size := body.SizeVT()
+	if cap(*plain) < size {
+		*plain = make([]byte, 2*size)
+	}
+	if _, err := body.MarshalToSizedBufferVT((*plain)[:size]); err != nil {
+		return fmt.Errorf("encoding a record of the log: %w", err)
+	}
+	rec.KeyId, rec.Body = l.keys.Seal((*plain)[:size], of.key)
+	if len(decision) > 0 {
+		_, rec.Decision = l.keys.Seal(decision, of.key)
+	}
+	value, err := rec.MarshalVT()
+	if err != nil {
+		return fmt.Errorf("encoding a record of the log: %w", err)
+	}
+	*out = kgo.Record{Topic: l.topic, Partition: stream.PartitionOf(of.key), Key: of.key, Value: value, Timestamp: time.UnixMicro(rec.ReceivedAt)}
+	return nil
+}
+
+// write produces records and waits until all are acknowledged, or the time is up.
+func (l *Log) write(ctx context.Context, recs []kgo.Record, kind string) error {
+	if len(recs) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
+	defer cancel()
+	began, sent := time.Now(), newWait(len(recs))
+	size := 0
+	for i := range recs {
+		size += len(recs[i].Value)
+		l.client.Produce(ctx, &recs[i], sent.done)
+	}
+	if err := sent.wait(ctx); err != nil {
+		return fmt.Errorf("appending to the log: %w", err)
+	}
+	l.latency.Observe(time.Since(began).Seconds())
+	l.records.WithLabelValues(kind).Add(float64(len(recs)))
+	l.bytes.Add(float64(size))
+	return nil
+}
+
+// wait is for the acknowledgements of a batch.
+type wait struct {
+	mu   sync.Mutex // guards left and err
+	left int
+	err  error
+	over chan struct{} // closed when none is left
+}
+
+func newWait(n int) *wait { return &wait{left: n, over: make(chan struct{})} }
+
+// done notes what became of one record. The first error counts.
+func (w *wait) done(_ *kgo.Record, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err == nil {
+		w.err = err
+	}
+	if w.left--; w.left == 0 {
+		close(w.over)
+	}
+}
+
+// wait returns the first error, or ctx's where the broker has not answered by then: the client cannot tell yet what became of the rest.
+func (w *wait) wait(ctx context.Context) error {
+	select {
+	case <-w.over:
+		return w.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// OpenBody unseals a record's body: an Event or a Control by its kind. For privacyfilter only. key is the record's Kafka key.
+// The result may lie in rec.Body or buf. Errors are seal.Keyring.Unseal's.
+func OpenBody(keys *seal.Keyring, key []byte, rec *eventpb.LogRecord, _ []byte) ([]byte, error) {
+	body, err := keys.Unseal(rec.KeyId, rec.Body, key)
+	if err != nil {
+		return nil, fmt.Errorf("opening a record of the log: %w", err)
+	}
+	return body, nil
+}
