@@ -1153,7 +1153,7 @@ type ConsentRow struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	Revision          *Revision              `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`                                // of the newest record that is folded in
 	PolicyVersion     string                 `protobuf:"bytes,2,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"` // the accepted one; empty = none
-	Jurisdiction      string                 `protobuf:"bytes,3,opt,name=jurisdiction,proto3" json:"jurisdiction,omitempty"`
+	Jurisdiction      string                 `protobuf:"bytes,3,opt,name=jurisdiction,proto3" json:"jurisdiction,omitempty"`                        // every policy record leaves one: empty = there was none yet
 	Purposes          []*PurposeState        `protobuf:"bytes,4,rep,name=purposes,proto3" json:"purposes,omitempty"`
 	BlockedItems      []string               `protobuf:"bytes,5,rep,name=blocked_items,json=blockedItems,proto3" json:"blocked_items,omitempty"`
 	BlockedCategories []string               `protobuf:"bytes,6,rep,name=blocked_categories,json=blockedCategories,proto3" json:"blocked_categories,omitempty"`
@@ -1307,7 +1307,7 @@ type PurposeState struct {
 	Choice        Choice                 `protobuf:"varint,2,opt,name=choice,proto3,enum=sluice.purpose.v1.Choice" json:"choice,omitempty"`
 	Allow         bool                   `protobuf:"varint,3,opt,name=allow,proto3" json:"allow,omitempty"` // the effective decision
 	Because       string                 `protobuf:"bytes,4,opt,name=because,proto3" json:"because,omitempty"`
-	Floor         *Revision              `protobuf:"bytes,5,opt,name=floor,proto3" json:"floor,omitempty"`                             // where the present uninterrupted allow began
+	Floor         *Revision              `protobuf:"bytes,5,opt,name=floor,proto3" json:"floor,omitempty"`                             // where the present uninterrupted allow began; of a legal purpose: the acceptance that its further event types wait for
 	FloorTime     int64                  `protobuf:"zigzag64,6,opt,name=floor_time,json=floorTime,proto3" json:"floor_time,omitempty"` // Unix microseconds
 	Imported      bool                   `protobuf:"varint,7,opt,name=imported,proto3" json:"imported,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1490,9 +1490,10 @@ func (x *Restriction) GetHideHistory() bool {
 type NodeState struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Applied       []int64                `protobuf:"varint,2,rep,packed,name=applied,proto3" json:"applied,omitempty"` // next offset per partition of sluice.consent
+	Applied       []int64                `protobuf:"varint,2,rep,packed,name=applied,proto3" json:"applied,omitempty"` // next offset per partition of sluice.consent, read uncommitted: restrictions
 	SentAt        int64                  `protobuf:"zigzag64,3,opt,name=sent_at,json=sentAt,proto3" json:"sent_at,omitempty"`
 	Leaving       bool                   `protobuf:"varint,4,opt,name=leaving,proto3" json:"leaving,omitempty"`
+	Committed     []int64                `protobuf:"varint,5,rep,packed,name=committed,proto3" json:"committed,omitempty"` // the same, read committed: rows
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1553,6 +1554,13 @@ func (x *NodeState) GetLeaving() bool {
 		return x.Leaving
 	}
 	return false
+}
+
+func (x *NodeState) GetCommitted() []int64 {
+	if x != nil {
+		return x.Committed
+	}
+	return nil
 }
 
 type TrendingPurge_Contributor struct {
@@ -1746,12 +1754,13 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\x0eblock_category\x18\x05 \x01(\tR\rblockCategory\x12\x1d\n" +
 	"\n" +
 	"hide_event\x18\x06 \x01(\fR\thideEvent\x12!\n" +
-	"\fhide_history\x18\a \x01(\bR\vhideHistory\"l\n" +
+	"\fhide_history\x18\a \x01(\bR\vhideHistory\"\x8a\x01\n" +
 	"\tNodeState\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aapplied\x18\x02 \x03(\x03R\aapplied\x12\x17\n" +
 	"\asent_at\x18\x03 \x01(\x12R\x06sentAt\x12\x18\n" +
-	"\aleaving\x18\x04 \x01(\bR\aleaving*<\n" +
+	"\aleaving\x18\x04 \x01(\bR\aleaving\x12\x1c\n" +
+	"\tcommitted\x18\x05 \x03(\x03R\tcommitted*<\n" +
 	"\x06Choice\x12\x0f\n" +
 	"\vCHOICE_NONE\x10\x00\x12\x10\n" +
 	"\fCHOICE_ALLOW\x10\x01\x12\x0f\n" +

@@ -1,0 +1,54 @@
+package consent
+
+import (
+	"strconv"
+	"testing"
+
+	"sluice/ingest/eventpb"
+	"sluice/internal/vocab"
+)
+
+// BenchmarkLookup is a lookup of an account with its device, and what a ranker asks it.
+func BenchmarkLookup(b *testing.B) {
+	v := crowd(b)
+	grantLong(v)
+	b.Run("lookup", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := v.Lookup(Person{UserID: "7", AnonymousID: "7"}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("lookup, identities, holds", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			a, err := v.Lookup(Person{UserID: "7", AnonymousID: "7"})
+			if err != nil || len(a.Identities("personalize")) != 2 || len(a.Blocks().Items) != 0 || !v.Holds(a) {
+				b.Fatal("not allowed")
+			}
+		}
+	})
+	b.Run("gate", func(b *testing.B) {
+		gate := v.Gate()
+		ev := &eventpb.Event{UserId: "7", AnonymousId: "7", Type: vocab.Type_VIEW_ITEM, Jurisdiction: "CN"}
+		b.ReportAllocs()
+		for b.Loop() {
+			if denied, err := gate.Admit(ev); denied || err != nil {
+				b.Fatal("not admitted")
+			}
+		}
+	})
+}
+
+// crowd is a view of 20,000 people with an account and a device each.
+func crowd(b *testing.B) *View {
+	b.Helper()
+	v := newStill(b)
+	for i := range 20_000 {
+		for _, subject := range []string{"u:" + strconv.Itoa(i), "a:" + strconv.Itoa(i)} {
+			setRow(b, v, subject, row(v.compiler.register, 10, 3, nil))
+		}
+	}
+	return v
+}

@@ -1,0 +1,138 @@
+package consent
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"sluice/internal/stream"
+	"sluice/internal/topics"
+)
+
+const (
+	leaseLength = time.Second            // a node without a newer lease refuses after this
+	leaseEvery  = 200 * time.Millisecond // between two renewals
+	// heartbeatLife is how long a heartbeat speaks for its node. A node that could not write one for so long refuses, and the others do not wait for it.
+	heartbeatLife = 3 * time.Second
+	// drift is what a waiting node adds, since two machines' clocks do not run at quite the same rate.
+	drift = 50 * time.Millisecond
+)
+
+// lease is what a node may serve on. All times are readings of its own boot clock.
+type lease struct {
+	mu    sync.Mutex // held by writers
+	state atomic.Pointer[leaseState]
+}
+
+type leaseState struct {
+	from  time.Duration // everything that was acknowledged before this time is applied; 0 = no lease yet
+	beat  time.Duration // when the newest heartbeat that is durable was sent
+	since time.Duration // when the present unbroken row of heartbeats was known to be durable: until then others did not know of this node
+	ended bool          // the node is leaving
+}
+
+func (l *lease) load() leaseState {
+	if s := l.state.Load(); s != nil {
+		return *s
+	}
+	return leaseState{}
+}
+
+// holds tells whether the node may serve. A lease counts only if it was taken after the others could know of the node: see Acknowledge.
+func (l *lease) holds(now time.Duration) bool {
+	s := l.state.Load()
+	return s != nil && !s.ended && s.from > s.since && now-s.from < leaseLength && now-s.beat < heartbeatLife
+}
+
+func (l *lease) update(change func(s *leaseState)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.load()
+	change(&s)
+	l.state.Store(&s)
+}
+
+// renewed sets the lease to the time at which the offsets that are applied by now were asked for.
+func (l *lease) renewed(from time.Duration) {
+	l.update(func(s *leaseState) { s.from = max(s.from, from) })
+}
+
+// beaten notes a heartbeat that was sent at one time and known to be durable at another.
+func (l *lease) beaten(sent, durable time.Duration) {
+	l.update(func(s *leaseState) {
+		if s.since == 0 || durable-s.beat >= heartbeatLife {
+			s.since = durable
+		}
+		s.beat = sent
+	})
+}
+
+func (l *lease) end() { l.update(func(s *leaseState) { s.ended = true }) }
+
+// keepLease renews the lease until ctx ends.
+func (v *View) keepLease(ctx context.Context, client *kgo.Client) error {
+	admin := kadm.NewClient(client)
+	failing, open := false, false
+	for {
+		err := v.renew(ctx, admin)
+		if err != nil && !failing && ctx.Err() == nil {
+			v.logger.Warn("renewing the lease on consent", "error", err)
+		}
+		failing = err != nil
+		if !open && v.Leased() {
+			open = true
+			close(v.caughtUp)
+		}
+		if !every(ctx, leaseEvery) {
+			return nil
+		}
+	}
+}
+
+// renew takes the time, asks how far sluice.consent reaches, and waits until the view has applied that much.
+//
+// Restrictions must be applied up to the high watermark, rows up to the last stable offset: a permission may be late, but a row that has overtaken a
+// restriction may stand alone on the log, its restriction compacted away. Compaction goes no further than the last stable offset.
+func (v *View) renew(ctx context.Context, admin *kadm.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, leaseLength)
+	defer cancel()
+	from := v.boot()
+	topic := v.cluster.Topic(topics.Consent)
+	ends, err := admin.ListEndOffsets(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("listing the end of %s: %w", topic, err)
+	}
+	stable, err := admin.ListCommittedOffsets(ctx, topic)
+	if err != nil {
+		return fmt.Errorf("listing the stable end of %s: %w", topic, err)
+	}
+	if err := reached(ctx, v.restrictions, ends[topic]); err != nil {
+		return fmt.Errorf("applying the restrictions of %s: %w", topic, err)
+	}
+	if err := reached(ctx, v.rows, stable[topic]); err != nil {
+		return fmt.Errorf("applying the rows of %s: %w", topic, err)
+	}
+	v.lease.renewed(from)
+	return nil
+}
+
+// reached waits until the follower has applied all partitions up to the offsets.
+func reached(ctx context.Context, f *stream.Follower, ends map[int32]kadm.ListedOffset) error {
+	if len(ends) != stream.Partitions {
+		return fmt.Errorf("%d partitions expected, %d listed", stream.Partitions, len(ends))
+	}
+	for p, end := range ends {
+		if end.Err != nil {
+			return fmt.Errorf("partition %d: %w", p, end.Err)
+		}
+		if err := f.Wait(ctx, p, end.Offset); err != nil {
+			return fmt.Errorf("partition %d: %w", p, err)
+		}
+	}
+	return nil
+}

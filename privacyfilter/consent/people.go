@@ -1,0 +1,284 @@
+package consent
+
+import (
+	"bytes"
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluice/internal/stream"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/purposepb"
+)
+
+// people holds a person for everyone of whom anything is known, in a shard per partition.
+//
+// Rows are applied from committed reads alone, so that a permission never takes effect from a transaction that is aborted later. Restrictions are
+// applied from uncommitted reads, so that no open transaction delays them. The two followers have no common order, and need none: a restriction goes
+// when a row at or above its revision has come, on whichever side it comes second. Its tombstone, which the uncommitted reader may see before the row
+// is committed, removes nothing.
+type people struct {
+	shards       [stream.Partitions]shard
+	rows         atomic.Int64
+	restrictions atomic.Int64 // pending
+	broken       atomic.Int64 // records that could not be read
+
+	mu      sync.Mutex // guards hides and dropped
+	hides   []hide     // in about the order of their ends
+	dropped int64      // hidden events that were given up before their time, since there were too many
+}
+
+type shard struct {
+	mu       sync.RWMutex // guards the fields below
+	people   map[logKey]*person
+	ready    []*person          // those with a compiled row
+	changed  chan struct{}      // closed and replaced after rows were applied
+	unburied map[string]arrival // restrictions on the log without a tombstone after them, by Kafka key
+}
+
+// arrival is when a restriction was seen first, on the boot clock.
+type arrival time.Duration
+
+// hide is a hidden event that is to be shown no longer.
+type hide struct {
+	until    time.Duration // boot clock
+	key      logKey
+	revision privacyfilter.Revision
+}
+
+const (
+	maxReady = 8192    // compiled rows per shard; all are made anew when there are more
+	maxHides = 100_000 // hidden events at once
+	// buryAfter is how long the filter has for its tombstone, which can stand before a restriction that was written late.
+	buryAfter = time.Minute
+)
+
+func newPeople() *people {
+	t := new(people)
+	for i := range t.shards {
+		t.shards[i] = shard{people: make(map[logKey]*person), changed: make(chan struct{}), unburied: make(map[string]arrival)}
+	}
+	return t
+}
+
+func (t *people) shardOf(key logKey) *shard { return &t.shards[stream.PartitionOf(key[:])] }
+
+// find is the person with the key, nil if nothing is known of them.
+func (t *people) find(key logKey) *person {
+	s := t.shardOf(key)
+	s.mu.RLock()
+	p := s.people[key]
+	s.mu.RUnlock()
+	return p
+}
+
+// put replaces a person. The shard is locked.
+func (s *shard) put(key logKey, p *person) {
+	if p.empty() {
+		delete(s.people, key)
+		return
+	}
+	s.people[key] = p
+}
+
+// keep remembers a compiled row with its person, within bounds.
+func (t *people) keep(key logKey, p *person, row *compiled) {
+	p.ready.Store(row)
+	s := t.shardOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.ready) >= maxReady {
+		for _, old := range s.ready {
+			old.ready.Store(nil)
+		}
+		clear(s.ready)
+		s.ready = s.ready[:0]
+	}
+	s.ready = append(s.ready, p)
+}
+
+// applyRows takes committed records.
+func (t *people) applyRows(recs []stream.Record, now time.Duration) {
+	var touched [stream.Partitions]bool
+	for i := range recs {
+		rec := &recs[i]
+		if len(rec.Key) != rowKeySize || rec.Key[0] != rowTag {
+			continue
+		}
+		key := logKey(rec.Key[1:])
+		t.applyRow(key, rec, now)
+		touched[stream.PartitionOf(key[:])] = true
+	}
+	for i, yes := range touched {
+		if !yes {
+			continue
+		}
+		s := &t.shards[i]
+		s.mu.Lock()
+		close(s.changed)
+		s.changed = make(chan struct{})
+		s.mu.Unlock()
+	}
+}
+
+func (t *people) applyRow(key logKey, rec *stream.Record, now time.Duration) {
+	var revision privacyfilter.Revision
+	if rec.Value != nil {
+		row := new(purposepb.ConsentRow)
+		if row.UnmarshalVT(rec.Value) != nil {
+			t.broken.Add(1)
+			return
+		}
+		revision = privacyfilter.RevisionFromPB(row.Revision)
+	}
+	s := t.shardOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old := s.people[key]
+	if old == nil {
+		old = new(person)
+	}
+	next, overtaken := old.withRow(bytes.Clone(rec.Value), revision, rec.Offset)
+	s.put(key, next)
+	t.count(old, next)
+	for _, r := range overtaken {
+		if len(r.HideEvent) > 0 {
+			t.hideUntil(hide{now + hideFor, key, r.revision})
+		}
+	}
+}
+
+// count keeps the numbers of rows and pending restrictions.
+func (t *people) count(old, next *person) {
+	if had, has := old.row != nil, next.row != nil; had != has {
+		t.rows.Add(map[bool]int64{true: 1, false: -1}[has])
+	}
+	t.restrictions.Add(int64(len(next.pending) - len(old.pending)))
+}
+
+// applyRestrictions takes records of the fast path, committed or not. wall is the present time, which tells how old they are.
+func (t *people) applyRestrictions(recs []stream.Record, now time.Duration, wall time.Time) {
+	for i := range recs {
+		rec := &recs[i]
+		key, revision, ok := parseRestrictionKey(rec.Key)
+		if !ok {
+			continue // a row
+		}
+		if rec.Value == nil {
+			t.buried(key, rec.Key)
+			continue
+		}
+		r := &restriction{revision: revision, Restriction: new(purposepb.Restriction)}
+		if r.UnmarshalVT(rec.Value) != nil {
+			t.broken.Add(1)
+			continue
+		}
+		t.applyRestriction(key, string(rec.Key), r, now, hideFor-wall.Sub(rec.Time))
+	}
+}
+
+// applyRestriction adds a restriction; one that the row has overtaken already may hide its event for as long as left says.
+func (t *people) applyRestriction(key logKey, kafkaKey string, r *restriction, now, left time.Duration) {
+	s := t.shardOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unburied[kafkaKey] = arrival(now)
+	old := s.people[key]
+	if old == nil {
+		old = new(person)
+	}
+	next, overtaken := old.withRestriction(r)
+	if next == old || overtaken && (left <= 0 || len(r.HideEvent) == 0) {
+		return
+	}
+	s.put(key, next)
+	t.count(old, next)
+	if overtaken {
+		t.hideUntil(hide{now + left, key, r.revision})
+	}
+}
+
+func (t *people) buried(key logKey, kafkaKey []byte) {
+	s := t.shardOf(key)
+	s.mu.Lock()
+	delete(s.unburied, string(kafkaKey))
+	s.mu.Unlock()
+}
+
+func (t *people) hideUntil(h hide) {
+	t.mu.Lock()
+	t.hides = append(t.hides, h)
+	t.mu.Unlock()
+}
+
+// sweep shows what has been hidden for long enough.
+func (t *people) sweep(now time.Duration) {
+	for _, h := range t.ended(now) {
+		s := t.shardOf(h.key)
+		s.mu.Lock()
+		if p := s.people[h.key]; p != nil {
+			s.put(h.key, p.without(h.revision))
+		}
+		s.mu.Unlock()
+	}
+}
+
+func (t *people) ended(now time.Duration) []hide {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := max(len(t.hides)-maxHides, 0)
+	t.dropped += int64(n)
+	for n < len(t.hides) && t.hides[n].until <= now {
+		n++
+	}
+	ended := slices.Clone(t.hides[:n])
+	t.hides = slices.Delete(t.hides, 0, n)
+	return ended
+}
+
+// unburied lists the Kafka keys of restrictions that the row has overtaken long ago, and that stand on the log without a tombstone:
+// they were written after the filter's own, and would stay there for ever.
+func (t *people) unburied(now time.Duration) (keys []string) {
+	for i := range t.shards {
+		s := &t.shards[i]
+		s.mu.RLock()
+		for kafkaKey, seen := range s.unburied {
+			if now-time.Duration(seen) < buryAfter {
+				continue
+			}
+			key, revision, _ := parseRestrictionKey([]byte(kafkaKey))
+			if p := s.people[key]; p != nil && p.row != nil && p.revision.Compare(revision) >= 0 {
+				keys = append(keys, kafkaKey)
+			}
+		}
+		s.mu.RUnlock()
+	}
+	return keys
+}
+
+// awaitRow waits until a row at or above the revision is applied, and tells its place on sluice.consent.
+func (t *people) awaitRow(ctx context.Context, key logKey, revision privacyfilter.Revision) (partition int32, offset int64, err error) {
+	s := t.shardOf(key)
+	for {
+		s.mu.RLock()
+		p, changed := s.people[key], s.changed
+		s.mu.RUnlock()
+		if p != nil && p.row != nil && p.revision.Compare(revision) >= 0 {
+			return stream.PartitionOf(key[:]), p.offset, nil
+		}
+		select {
+		case <-ctx.Done():
+			return 0, 0, ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// lost is how many hidden events were given up before their time.
+func (t *people) lost() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.dropped
+}

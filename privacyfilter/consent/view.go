@@ -1,0 +1,213 @@
+// Package consent is a node's leased view of everyone's consent: what a ranker, the collector's gate and the settings ask.
+//
+// The view promises that what was acknowledged is obeyed. A change is acknowledged when every live node has applied it, at the latest when the lease
+// of those that did not answer has run out; a node without a lease refuses requests that name a subject.
+package consent
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+
+	"sluice/ingest"
+	"sluice/internal/seal"
+	"sluice/internal/stream"
+	"sluice/internal/topics"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/pseudonym"
+)
+
+// ErrLeaseLapsed is returned where a subject is named and the node cannot know the subject's present consent: 503 to the caller, who asks another node or later.
+var ErrLeaseLapsed = errors.New("the consent view's lease has lapsed")
+
+// errNotRunning is returned by writes of a view that does not run.
+var errNotRunning = errors.New("the consent view is not running")
+
+// Options of a view.
+type Options struct {
+	Node       string                // name of this process in its heartbeats; each start adds a suffix of its own
+	Logger     *slog.Logger          // nil = silent
+	Registerer prometheus.Registerer // nil = no metrics
+}
+
+// View follows sluice.consent. It is safe for concurrent use.
+//
+//	committed reads ───▶ rows ─────────┐
+//	uncommitted reads ─▶ restrictions ─┴▶ people ──▶ Lookup, Gate
+//	offsets listed at t0 ─ applied up to them? ─▶ lease = t0
+//	heartbeats ⇄ sluice.nodes ──▶ Acknowledge
+type View struct {
+	cluster      stream.Cluster
+	node         string // unique to this start
+	logger       *slog.Logger
+	keys         *keyCache
+	compiler     *compiler
+	stranger     *compiled // of someone without records
+	people       *people
+	rows         *stream.Follower
+	restrictions *stream.Follower
+	nodes        *nodes
+	lease        lease
+	boot         func() time.Duration
+	client       atomic.Pointer[kgo.Client] // nil while the view does not run
+	nudge        chan struct{}              // asks for a heartbeat before its time
+	caughtUp     chan struct{}
+	metrics      *metrics
+}
+
+// NewView makes a view; Run starts it.
+func NewView(cluster stream.Cluster, register *privacyfilter.Register, ring *seal.Keyring, keys *pseudonym.Keys, o Options) *View {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	v := &View{
+		cluster: cluster, node: o.Node + "-" + rand.Text(), logger: o.Logger, keys: newKeyCache(ring), compiler: newCompiler(register, keys), people: newPeople(), boot: bootClock,
+		nudge: make(chan struct{}, 1), caughtUp: make(chan struct{}),
+	}
+	v.stranger = v.compiler.compile("", nil)
+	v.rows = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, Apply: func(recs []stream.Record) {
+		v.people.applyRows(recs, v.boot())
+		v.applied()
+	}})
+	v.restrictions = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, Uncommitted: true, Apply: func(recs []stream.Record) {
+		v.people.applyRestrictions(recs, v.boot(), time.Now())
+		v.applied()
+	}})
+	v.nodes = newNodes(cluster, v)
+	v.metrics = newMetrics(o.Registerer, v)
+	return v
+}
+
+// CaughtUp is closed when the view has applied what the topic held at the start and has its first lease.
+func (v *View) CaughtUp() <-chan struct{} { return v.caughtUp }
+
+// Leased tells whether the node may serve subjects at this moment.
+func (v *View) Leased() bool { return v.lease.holds(v.boot()) }
+
+const (
+	sweepEvery  = 10 * time.Second
+	writeWithin = 5 * time.Second // after which a record is given up
+)
+
+// Run keeps the view and its lease until ctx ends; a view runs once. The node then says that it leaves: requests that are still to be answered with this view must be done before.
+func (v *View) Run(ctx context.Context) error {
+	client, err := v.cluster.Client(
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.DisableIdempotentWrite(), // what is written here may come twice, and ends with its context
+		kgo.RecordDeliveryTimeout(writeWithin),
+		kgo.ProducerLinger(0),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+	)
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	v.client.Store(client)
+	defer v.client.Store(nil)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return v.rows.Run(ctx) })
+	group.Go(func() error { return v.restrictions.Run(ctx) })
+	group.Go(func() error { return v.nodes.follower.Run(ctx) })
+	group.Go(func() error {
+		for _, f := range []*stream.Follower{v.rows, v.restrictions, v.nodes.follower} {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-f.CaughtUp():
+			}
+		}
+		group.Go(func() error { return v.keepLease(ctx, client) })
+		group.Go(func() error { return v.keepHeartbeat(ctx, client) })
+		group.Go(func() error { return v.keepSwept(ctx, client) })
+		return nil
+	})
+	err = group.Wait()
+	v.lease.end()
+	v.leave(client)
+	return err
+}
+
+// keepSwept forgets what has been hidden long enough, and buries restrictions that came after their tombstone.
+func (v *View) keepSwept(ctx context.Context, client *kgo.Client) error {
+	for every(ctx, sweepEvery) {
+		now := v.boot()
+		v.people.sweep(now)
+		for _, key := range v.people.unburied(now) {
+			k := []byte(key)
+			client.Produce(ctx, &kgo.Record{Topic: v.cluster.Topic(topics.Consent), Partition: stream.PartitionOf(k[1:]), Key: k}, nil)
+		}
+	}
+	return nil
+}
+
+// every waits for d; false if ctx ended first.
+func every(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// Lookup is what holds for the person now. ErrLeaseLapsed where a subject is named and the lease has lapsed; strangers are always served.
+func (v *View) Lookup(p Person) (*Access, error) {
+	a := &Access{view: v, gpc: p.GPC}
+	if p.UserID == "" && p.AnonymousID == "" {
+		return a, nil
+	}
+	if !v.Leased() {
+		return nil, ErrLeaseLapsed
+	}
+	if p.UserID != "" {
+		a.account = v.side("u:" + p.UserID)
+	}
+	if p.AnonymousID != "" {
+		a.device = v.side("a:" + p.AnonymousID)
+	}
+	return a, nil
+}
+
+// Holds is asked just before a response is written: whether the lease is alive and nothing has changed for the person since the Lookup. If not, look up again.
+func (v *View) Holds(a *Access) bool {
+	if !a.Known() {
+		return true
+	}
+	return v.Leased() && v.unchanged(&a.account) && v.unchanged(&a.device)
+}
+
+func (v *View) unchanged(s *side) bool { return !s.named() || v.people.find(s.key) == s.person }
+
+// side looks a subject up.
+func (v *View) side(subject string) side {
+	s := side{subject: subject, key: v.keys.get(subject)}
+	s.person = v.people.find(s.key)
+	s.row = v.compiled(&s)
+	return s
+}
+
+// compiled is the subject's compiled row, from the cache if it is there.
+func (v *View) compiled(s *side) *compiled {
+	if s.person == nil {
+		return v.stranger
+	}
+	if row := s.person.ready.Load(); row != nil {
+		return row
+	}
+	row := v.compiler.compile(s.subject, s.person)
+	v.people.keep(s.key, s.person, row)
+	return row
+}
+
+// Gate is the gate of the collector.
+func (v *View) Gate() ingest.Gate { return newGate(v) }

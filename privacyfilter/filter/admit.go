@@ -1,0 +1,72 @@
+package filter
+
+import (
+	"slices"
+	"time"
+
+	"sluice/ingest/eventpb"
+	"sluice/internal/stream"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/purposepb"
+)
+
+// clockMargin is what two collectors' clocks may differ by: an event within this time of a grant is lost rather than admitted too early.
+const clockMargin = int64(time.Second / time.Microsecond)
+
+// admits tells whether the purpose may use the event, and under which state of the subject's row (nil for what a legal duty covers).
+//
+// The decision must be allow at the event's place in the log, and the event must have been captured under this very grant. What the event itself says
+// (GPC, denied, jurisdiction) only narrows.
+func (f *filter) admits(p *privacyfilter.Purpose, in *input) (*purposepb.PurposeState, bool) {
+	if p == nil || !f.Register.EffectiveFor(in.row, p, in.ev.Type, in.ev.Jurisdiction).Allow {
+		return nil, false
+	}
+	if p.Tier == privacyfilter.Legal && !p.AfterAcceptance(in.ev.Type) {
+		return nil, true
+	}
+	if p.Narrows(in.ev.Consent.GetGpc()) || slices.Contains(in.ev.Consent.GetDenied(), p.Name) {
+		return nil, false
+	}
+	state := privacyfilter.StateOf(in.row, p.Name)
+	if state == nil || !state.Allow || state.Floor == nil {
+		return nil, false // the register has become wider since the subject's last record: no grant covers this
+	}
+	return state, in.capturedUnder(state)
+}
+
+// capturedUnder tells whether the event was captured after the present uninterrupted allow began.
+func (in *input) capturedUnder(state *purposepb.PurposeState) bool {
+	if !in.revision.IsZero() && in.revision.Compare(privacyfilter.RevisionFromPB(state.Floor)) >= 0 {
+		return true
+	}
+	return in.dated && in.captured >= state.FloorTime
+}
+
+// namedRevision is the revision that the event says its client knew. It counts only if it is a place of this partition and generation below the event's
+// own: then whoever names it has seen it, so the event was captured after it. Zero otherwise.
+func (f *filter) namedRevision(rec *stream.Record, ev *eventpb.Event) privacyfilter.Revision {
+	text := ev.Consent.GetRevision()
+	if text == "" {
+		return privacyfilter.Revision{}
+	}
+	rev, err := privacyfilter.ParseRevision(text)
+	if err != nil || rev.Generation != f.Generation || rev.Partition != rec.Partition || rev.Offset >= rec.Offset {
+		return privacyfilter.Revision{}
+	}
+	return rev
+}
+
+// capturedAt is a time by the collector's clock at which the event had not been captured yet, at the latest: when it was received, less its age by the
+// client's clock (whose error cancels), less a margin. It is unknown if the age is missing or negative. A trusted clock needs no sending time, and may be
+// ahead of the collector's by the margin.
+func capturedAt(lr *eventpb.LogRecord, ev *eventpb.Event) (micros int64, known bool) {
+	sent := ev.SentAt
+	if sent == 0 && lr.TrustedClock {
+		sent = max(lr.ReceivedAt, min(ev.Time, lr.ReceivedAt+clockMargin))
+	}
+	age := sent - ev.Time
+	if sent == 0 || sent < ev.Time || age < 0 { // less than 0: more than int64 holds
+		return 0, false
+	}
+	return lr.ReceivedAt - age - clockMargin, true
+}

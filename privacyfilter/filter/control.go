@@ -1,0 +1,256 @@
+package filter
+
+import (
+	"bytes"
+	"slices"
+
+	"sluice/ingest"
+	"sluice/ingest/eventpb"
+	"sluice/internal/stream"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/purposepb"
+)
+
+// result is what a control record did.
+type result string
+
+const (
+	changed   result = "changed"
+	unchanged result = "unchanged" // a repetition: only the revision moves
+	ignored   result = "ignored"   // it yields to an older record, or asks for what there is not
+)
+
+// act is a control record as it is folded into a row.
+type act struct {
+	f        *filter
+	rec      *stream.Record
+	control  *eventpb.Control
+	row      *purposepb.ConsentRow
+	revision privacyfilter.Revision
+	received int64
+	since    int64 // floor time of what this record newly allows
+}
+
+// control folds a person's own act into their row.
+func (f *filter) control(rec *stream.Record, lr *eventpb.LogRecord) error {
+	c, flaw := f.openControl(rec, lr)
+	if flaw != nil {
+		return f.reject(rec, lr, *flaw)
+	}
+	a := &act{
+		f: f, rec: rec, control: c, row: f.ledger.Mutate(rec.Key), received: lr.ReceivedAt, since: lr.ReceivedAt,
+		revision: privacyfilter.Revision{Generation: f.Generation, Partition: rec.Partition, Offset: rec.Offset},
+	}
+	f.noteHeld(a.row)
+	name, did, err := a.apply()
+	if err != nil {
+		return err
+	}
+	if err := a.settle(); err != nil {
+		return err
+	}
+	a.row.Revision = a.revision.PB()
+	f.controls.WithLabelValues(name, string(did)).Inc()
+	return a.publish()
+}
+
+func (f *filter) openControl(rec *stream.Record, lr *eventpb.LogRecord) (*eventpb.Control, *fault) {
+	body, err := ingest.OpenBody(f.Ring, rec.Key, lr, nil)
+	if err != nil {
+		return nil, sealedFault(err)
+	}
+	c := new(eventpb.Control)
+	if err := c.UnmarshalVT(body); err != nil {
+		return nil, &fault{"undecodable", "a protobuf Control expected in the body"}
+	}
+	if key := f.Ring.LogKey(c.Subject); !bytes.Equal(key[:], rec.Key) {
+		return nil, &fault{"wrong_subject", "the subject of the record's key expected"}
+	}
+	return c, nil
+}
+
+// noteHeld remembers, by purpose, what holds before the record.
+func (f *filter) noteHeld(row *purposepb.ConsentRow) {
+	for i, p := range f.Register.Purposes() {
+		state := privacyfilter.StateOf(row, p.Name)
+		f.held[i] = state != nil && state.Floor != nil && f.grants(row, p).Allow
+	}
+}
+
+// grants is the decision that a purpose's floor follows: for a legal one, whose allow never ends, it is the acceptance that its further types wait for.
+func (f *filter) grants(row *purposepb.ConsentRow, p *privacyfilter.Purpose) privacyfilter.Decision {
+	if p.Tier == privacyfilter.Legal {
+		return f.Register.Accepted(row, p)
+	}
+	return f.Register.Effective(row, p, "")
+}
+
+// apply folds the act itself, without its consequences.
+func (a *act) apply() (name string, did result, err error) {
+	switch c := a.control.Act.(type) {
+	case *eventpb.Control_Policy_:
+		return "policy", a.policy(c.Policy), nil
+	case *eventpb.Control_Choice_:
+		return "choice", a.choose(c.Choice), nil
+	case *eventpb.Control_Block_:
+		return "block", a.block(c.Block), nil
+	case *eventpb.Control_Import_:
+		return "import", a.importRecords(c.Import), nil
+	case *eventpb.Control_DeleteHistory_:
+		if len(c.DeleteHistory.Event) > 0 {
+			did, err = a.deleteEvent(c.DeleteHistory.Event)
+		} else {
+			did, err = a.deleteAll()
+		}
+		return "delete_history", did, err
+	default:
+		return "unknown", ignored, nil // of a later version: its revision moves, so that whoever waits for it is answered
+	}
+}
+
+// policy accepts or withdraws. An older version than the accepted one changes nothing, and neither does one that the register does not know.
+// A jurisdiction that is not told stays as it was recorded, at first the deployment's.
+func (a *act) policy(p *eventpb.Control_Policy) result {
+	place := p.Jurisdiction
+	if place == "" {
+		place = a.row.Jurisdiction
+	}
+	if place == "" {
+		place = a.f.Register.DefaultJurisdiction()
+	}
+	version := ""
+	if p.Accepted {
+		age := a.f.Register.PolicyAge(p.Version)
+		if age < 0 {
+			return ignored
+		}
+		version = p.Version
+		if had := a.f.Register.PolicyAge(a.row.PolicyVersion); had >= 0 && had < age {
+			version = a.row.PolicyVersion
+		}
+	}
+	if version == a.row.PolicyVersion && place == a.row.Jurisdiction {
+		return unchanged
+	}
+	a.row.PolicyVersion, a.row.Jurisdiction = version, place
+	return changed
+}
+
+func (a *act) choose(c *eventpb.Control_Choice) result {
+	p, ok := a.f.Register.Purpose(c.Purpose)
+	if !ok || !p.Tier.Optional() {
+		return ignored
+	}
+	choice := purposepb.Choice_CHOICE_DENY
+	if c.Allow {
+		choice = purposepb.Choice_CHOICE_ALLOW
+	}
+	state := stateOf(a.row, p.Name)
+	if state.Choice == choice {
+		return unchanged
+	}
+	state.Choice, state.Imported = choice, false
+	return changed
+}
+
+// maxBlockID is how long the id of an item or the name of a category may be.
+const maxBlockID = 256
+
+func (a *act) block(b *eventpb.Control_Block) result {
+	list := &a.row.BlockedItems
+	switch b.Kind {
+	case eventpb.Control_Block_ITEM:
+	case eventpb.Control_Block_CATEGORY:
+		list = &a.row.BlockedCategories
+	default:
+		return ignored
+	}
+	if b.Id == "" || len(b.Id) > maxBlockID {
+		return ignored
+	}
+	i, blocked := slices.BinarySearch(*list, b.Id)
+	switch {
+	case blocked == !b.Remove:
+		return unchanged
+	case blocked:
+		*list = slices.Delete(*list, i, i+1)
+	case len(*list) >= privacyfilter.MaxBlocks:
+		return ignored
+	default:
+		*list = slices.Insert(*list, i, b.Id)
+	}
+	return changed
+}
+
+// importRecords takes what held before a file was read, as far as the subject has no record of it: every policy record leaves a jurisdiction in the row, and
+// every choice stays. A grant reaches no further back than the acceptance that it rests on.
+func (a *act) importRecords(i *eventpb.Control_Import) result {
+	did := ignored
+	since := max(0, min(i.EffectiveAt, a.received))
+	if a.row.Jurisdiction == "" {
+		did = a.policy(&eventpb.Control_Policy{Version: i.PolicyVersion, Accepted: true, Jurisdiction: i.Jurisdiction})
+	} else {
+		since = max(since, a.acceptedSince())
+	}
+	a.since = since
+	for _, name := range i.Grants {
+		p, ok := a.f.Register.Purpose(name)
+		if !ok || !p.Tier.Optional() {
+			continue
+		}
+		state := stateOf(a.row, name)
+		if state.Choice != purposepb.Choice_CHOICE_NONE {
+			continue
+		}
+		state.Choice, state.Imported = purposepb.Choice_CHOICE_ALLOW, true
+		did = changed
+	}
+	return did
+}
+
+// acceptedSince is the floor time of the acceptance in the row, as the purposes that need nothing else show it; the record's own time if there is none.
+func (a *act) acceptedSince() int64 {
+	since := a.received
+	for i, p := range a.f.Register.Purposes() {
+		if a.f.held[i] && !p.Tier.Optional() {
+			since = min(since, privacyfilter.StateOf(a.row, p.Name).FloorTime)
+		}
+	}
+	return since
+}
+
+// stateOf is the row's state of the purpose, made if there is none.
+func stateOf(row *purposepb.ConsentRow, purpose string) *purposepb.PurposeState {
+	if state := privacyfilter.StateOf(row, purpose); state != nil {
+		return state
+	}
+	state := &purposepb.PurposeState{Purpose: purpose}
+	row.Purposes = append(row.Purposes, state)
+	return state
+}
+
+// settle brings every purpose's state to what now holds. A floor moves only where the decision changed, and the purpose's stream is told.
+func (a *act) settle() error {
+	for i, p := range a.f.Register.Purposes() {
+		now, before := a.f.grants(a.row, p), a.f.held[i]
+		state := privacyfilter.StateOf(a.row, p.Name)
+		if state == nil && !now.Allow {
+			continue
+		}
+		state = stateOf(a.row, p.Name)
+		stale := state.Floor != nil && !before // it held once; a newer policy version ended that, without a record
+		decision := a.f.Register.Effective(a.row, p, "")
+		state.Allow, state.Because = decision.Allow, decision.Because
+		if now.Allow == before && !stale {
+			continue
+		}
+		state.Floor, state.FloorTime = nil, 0
+		if now.Allow {
+			state.Floor, state.FloorTime = a.revision.PB(), a.since
+		}
+		if err := a.purge(p, before || stale); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+package filter
+
+import (
+	"encoding/binary"
+
+	"sluice/internal/stream"
+	"sluice/privacyfilter/pseudonym"
+	"sluice/privacyfilter/purposepb"
+)
+
+// Projection is what a state digest compares of the filter: "ledger" holds each subject's choices, effective decisions, floor times, blocks and policy, without
+// revisions; "dedupe" holds subject ‖ hash of every known event, without the hour in which it was received.
+func Projection() stream.Projection {
+	return func(table byte, key, value []byte, yield func(store string, key, value []byte)) {
+		switch table {
+		case tableLedger:
+			if content := ledgerContent(value); content != nil {
+				yield("ledger", key, content)
+			}
+		case tableDedupe:
+			if h, err := (headCodec{}).Decode(value); err == nil {
+				yieldHashes(key, h.hashes, yield)
+			}
+		case tableChunks:
+			if c, err := (chunkCodec{}).Decode(value); err == nil && len(key) == chunkKeySize {
+				yieldHashes(key[:pseudonym.Size], *c, yield)
+			}
+		}
+	}
+}
+
+// ledgerContent is the row without its places in the log, nil if it cannot be read.
+func ledgerContent(value []byte) []byte {
+	var row purposepb.ConsentRow
+	if err := row.UnmarshalVT(value); err != nil {
+		return nil
+	}
+	row.Revision = nil
+	for _, s := range row.Purposes {
+		s.Floor = nil
+	}
+	content, err := row.MarshalVT()
+	if err != nil {
+		return nil
+	}
+	return content
+}
+
+func yieldHashes(subject []byte, hashes chunk, yield func(store string, key, value []byte)) {
+	for _, hash := range hashes {
+		key := binary.BigEndian.AppendUint64(append([]byte(nil), subject...), hash)
+		yield("dedupe", key, nil)
+	}
+}

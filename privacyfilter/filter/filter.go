@@ -1,0 +1,267 @@
+// Package filter is the processor of sluice.events: it recognises duplicates, keeps the ledger of choices, admits each event to the purposes that may have it,
+// and projects it to them. It decides from a record's place in its partition and from nothing else, so that processing again decides the same.
+package filter
+
+import (
+	"errors"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/ingest"
+	"sluice/ingest/eventpb"
+	"sluice/internal/seal"
+	"sluice/internal/stream"
+	"sluice/internal/topics"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/pseudonym"
+	"sluice/privacyfilter/purposepb"
+)
+
+// Options of the filter.
+type Options struct {
+	Register       *privacyfilter.Register
+	Ring           *seal.Keyring
+	Keys           *pseudonym.Keys
+	Generation     uint32                // of the log, from 1; the first part of every revision
+	Registerer     prometheus.Registerer // nil = no metrics
+	TrendingWindow time.Duration         // of the contributor keys
+	TrendingKept   int                   // windows that the trending engine keeps
+}
+
+// Tables of the engine. Their ids stand in the changelog, so they are never used for anything else.
+const (
+	tableLedger = 1 // log pseudonym → ConsentRow
+	tableDedupe = 2 // log pseudonym → head
+	tableChunks = 3 // log pseudonym ‖ hour ‖ n → hashes
+	tableRuns   = 4 // run ‖ block → two bits a row
+	tableMarks  = 5 // mark → number
+	tableClock  = 6
+)
+
+// Sizes and periods.
+const (
+	recordVersion = 1
+	hour          = time.Hour
+	dedupeHours   = 7 * 24 // an accepted event is known for at least this long, in received time
+)
+
+// Engine is the filter as an engine of the stream runtime. Its Open fails where an option is missing.
+func Engine(o Options) stream.Engine {
+	m := newMetrics(o.Registerer)
+	return stream.Engine{Name: "filter", Inputs: []string{topics.Events}, Open: func(t *stream.Task) (stream.Processor, error) {
+		if err := o.check(); err != nil {
+			return nil, err
+		}
+		return open(o, m, t), nil
+	}}
+}
+
+func (o *Options) check() error {
+	switch {
+	case o.Register == nil || o.Ring == nil || o.Keys == nil:
+		return errors.New("filter: register, ring and keys expected")
+	case o.Generation == 0:
+		return errors.New("filter: a generation from 1 expected")
+	case o.TrendingWindow < time.Second || o.TrendingKept < 1:
+		return errors.New("filter: a trending window of at least a second, and at least one window to keep, expected")
+	}
+	return nil
+}
+
+func open(o Options, m *metrics, t *stream.Task) *filter {
+	f := &filter{
+		Options: o, metrics: m, task: t,
+		ledger:    stream.OpenTable(t, tableLedger, "ledger", stream.ProtoCodec[purposepb.ConsentRow]()),
+		marks:     stream.OpenTable[int64](t, tableMarks, "marks", numberCodec{}),
+		clock:     stream.OpenClock(t, tableClock, hour),
+		projector: NewProjector(o.Register, o.Keys),
+		held:      make([]bool, len(o.Register.Purposes())),
+	}
+	f.dedupe = openDedupe(t)
+	f.runs = stream.OpenTable[block](t, tableRuns, "runs", blockCodec{})
+	for i, name := range streamed {
+		f.purposes[i], _ = o.Register.Purpose(name)
+	}
+	f.scratch.init()
+	return f
+}
+
+// filter is the processor of one partition. One goroutine owns it.
+type filter struct {
+	Options
+	*metrics
+	task      *stream.Task
+	ledger    *stream.Table[purposepb.ConsentRow]
+	dedupe    dedupe
+	runs      *stream.Table[block]
+	marks     *stream.Table[int64]
+	clock     *stream.Clock
+	projector *Projector
+	purposes  [len(streamed)]*privacyfilter.Purpose // nil: not in the register, so denied
+
+	record  eventpb.LogRecord
+	held    []bool // by purpose: what held before a control record
+	scratch scratch
+}
+
+// streamed are the purposes that events are projected to, in the order of their counters.
+var streamed = [...]string{privacyfilter.History, privacyfilter.Trending, privacyfilter.Personalize, privacyfilter.Risk}
+
+// Places in streamed.
+const (
+	history = iota
+	trending
+	personalize
+	risk
+)
+
+// Process handles one record of sluice.events. Whatever is wrong with a record becomes a dead letter; an error means that the engine itself is broken.
+func (f *filter) Process(rec *stream.Record) error {
+	lr := &f.record
+	*lr = eventpb.LogRecord{Body: lr.Body[:0], Decision: lr.Decision[:0]}
+	if err := lr.UnmarshalVT(rec.Value); err != nil || lr.Version != recordVersion || len(rec.Key) != pseudonym.Size {
+		return f.reject(rec, lr, fault{"unreadable_record", "a record of the log, version 1, expected"})
+	}
+	switch lr.Kind {
+	case eventpb.LogRecord_EVENT:
+		return f.event(rec, lr)
+	case eventpb.LogRecord_CONTROL:
+		return f.control(rec, lr)
+	default:
+		return f.reject(rec, lr, fault{"unknown_kind", "an event or a control record expected"})
+	}
+}
+
+// event settles one event. What is known already is not even unsealed.
+func (f *filter) event(rec *stream.Record, lr *eventpb.LogRecord) error {
+	if f.rowSettled(lr) {
+		f.count(duplicate)
+		return nil
+	}
+	if f.dedupe.has(rec.Key, lr.Dedupe) {
+		f.settleRow(lr, rowDuplicate)
+		f.count(duplicate)
+		return nil
+	}
+	in, flaw := f.openEvent(rec, lr)
+	if flaw != nil {
+		return f.reject(rec, lr, *flaw)
+	}
+	f.advance(min(in.ev.Time, lr.ReceivedAt))
+	admitted, err := f.admitAndEmit(&in)
+	if err != nil {
+		return err
+	}
+	if !admitted {
+		f.settleRow(lr, rowDenied)
+		f.events[denied].Inc()
+		return nil
+	}
+	f.remember(rec.Key, lr.Dedupe, hourOf(lr.ReceivedAt))
+	f.settleRow(lr, rowAccepted)
+	f.events[allowed].Inc()
+	return nil
+}
+
+// input is an event with all that its admission and projection need.
+type input struct {
+	rec      *stream.Record
+	lr       *eventpb.LogRecord
+	ev       *eventpb.Event
+	row      *purposepb.ConsentRow // of the subject, nil if it has no records
+	who      who
+	decision []byte
+
+	revision privacyfilter.Revision // that the client knew at capture, zero if it told none that counts
+	captured int64                  // no later than the capture, by the collector's clock
+	dated    bool                   // captured is known
+}
+
+func (f *filter) openEvent(rec *stream.Record, lr *eventpb.LogRecord) (in input, flaw *fault) {
+	body, err := ingest.OpenBody(f.Ring, rec.Key, lr, nil)
+	if err != nil {
+		return in, sealedFault(err)
+	}
+	ev := new(eventpb.Event)
+	if err := ev.UnmarshalVT(body); err != nil {
+		return in, &fault{"undecodable", "a protobuf Event expected in the body"}
+	}
+	subject := ingest.Subject(ev)
+	if subject == "" || ev.Id == "" {
+		return in, &fault{"missing_field", "an event with an id and a subject expected"}
+	}
+	in = input{rec: rec, lr: lr, ev: ev, row: f.ledger.Get(rec.Key)}
+	in.who = who{subject: subject, incarnation: in.row.GetIncarnation()}
+	if len(lr.Decision) > 0 {
+		if in.decision, err = f.Ring.Unseal(lr.KeyId, lr.Decision, rec.Key); err != nil {
+			return in, sealedFault(err)
+		}
+	}
+	in.revision = f.namedRevision(rec, ev)
+	in.captured, in.dated = capturedAt(lr, ev)
+	return in, nil
+}
+
+// admitAndEmit gives the event to every purpose that may have it, and tells whether one did.
+func (f *filter) admitAndEmit(in *input) (admitted bool, err error) {
+	for i, p := range f.purposes {
+		state, ok := f.admits(p, in)
+		if !ok {
+			f.byPurpose[i][denied].Inc()
+			continue
+		}
+		if err := f.emit(i, in, state); err != nil {
+			return false, err
+		}
+		f.byPurpose[i][allowed].Inc()
+		admitted = true
+	}
+	return admitted, nil
+}
+
+// remember keeps the event's hash, so that it is known when it comes again.
+func (f *filter) remember(subject []byte, hash uint64, received uint32) {
+	f.dedupe.add(subject, hash, received)
+	f.lowerMark(markOldest, int64(received))
+}
+
+// advance moves the partition's stream time, and forgets at every full hour what has expired.
+func (f *filter) advance(micros int64) {
+	if !f.clock.Advance(micros) {
+		return
+	}
+	cutoff := int64(hourOf(micros)) - dedupeHours
+	if oldest := f.marks.Get(markOldest); oldest == nil || *oldest >= cutoff || cutoff <= 0 {
+		return
+	}
+	left := min(f.dedupe.expire(uint32(cutoff)), f.expireRuns(uint32(cutoff)))
+	if left == nothingLeft {
+		f.marks.Delete(markOldest)
+		return
+	}
+	*f.marks.Mutate(markOldest) = int64(left)
+}
+
+// Marks are single numbers of a partition.
+var (
+	markOldest = []byte{'o'} // oldest hour of anything that expires: nothing is swept before its time
+	markWindow = []byte{'w'} // start of the newest trending window that an event went to, Unix microseconds
+)
+
+func (f *filter) lowerMark(key []byte, n int64) {
+	if mark := f.marks.Get(key); mark == nil || n < *mark {
+		*f.marks.Mutate(key) = n
+	}
+}
+
+func (f *filter) raiseMark(key []byte, n int64) {
+	if mark := f.marks.Get(key); mark == nil || n > *mark {
+		*f.marks.Mutate(key) = n
+	}
+}
+
+// hourOf is the hour since 1970 of a time in Unix microseconds, 0 for any before.
+func hourOf(micros int64) uint32 {
+	return uint32(max(0, min(micros/hour.Microseconds(), 1<<32-2)))
+}

@@ -1,0 +1,271 @@
+package filter
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"sluice/ingest/eventpb"
+	"sluice/internal/config"
+	"sluice/internal/stream"
+	"sluice/internal/topics"
+	"sluice/internal/vocab"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/pseudonym"
+	"sluice/privacyfilter/purposepb"
+)
+
+// fullEvent has every field.
+func fullEvent() *eventpb.Event {
+	return &eventpb.Event{
+		Id: "raw-id", Type: vocab.Type_PURCHASE, Time: start, SentAt: start + 1, UserId: "raw-user", AnonymousId: "raw-anonymous", SessionId: "raw-session",
+		Channel: vocab.Channel_APP, Surface: "home", RecommendationId: "raw-recommendation", Locale: "en", Jurisdiction: "CN",
+		Items:      []*vocab.Item{{ItemId: "i1", Index: 3, Quantity: 2, Price: 990_000}, {ItemId: "i2", Index: 4, Quantity: 1, Price: 1}},
+		SearchTerm: "lamp",
+		Order: &eventpb.Order{
+			OrderId: "raw-order", Value: 5, HasValue: true, Currency: "EUR", PaymentInstrument: "raw-instrument", BillingCountry: "DE",
+			ShippingCountry: "FR", ShippingAddress: "raw-address",
+		},
+		Counterparty: &eventpb.Counterparty{Id: "raw-counterparty", Kind: vocab.CounterpartyKind_SELLER},
+		Device: &eventpb.Device{
+			Id: "raw-device", Mac: "raw-mac", Imei: "raw-imei", Imsi: "raw-imsi", Idfa: "raw-idfa", AndroidId: "raw-android", Oaid: "raw-oaid", Model: "M1", Os: "OS1",
+			AppVersion: "1.2", UserAgent: "UA", Apps: []string{"raw-app"},
+		},
+		Network: &eventpb.Network{Ip: "raw-ip", Carrier: "C1", Wifi: "raw-wifi", Cell: "raw-cell"},
+		Account: &eventpb.Account{Email: " Raw-Local@Example.org", Phone: "raw-phone", SignupTime: 77, Status: "ok", FailureReason: "none"},
+		Consent: &eventpb.Consent{Revision: "1-5-1"},
+	}
+}
+
+// collecting is a register that collects, beside the envelope, only the named fields, for every purpose that can hold them.
+func collecting(t testing.TB, only ...string) *privacyfilter.Register {
+	t.Helper()
+	text := string(privacyfilter.Defaults)
+	head, rest, _ := strings.Cut(text, "\nfields:\n")
+	_, tail, _ := strings.Cut(rest, "\n# How long")
+	var fields strings.Builder
+	for _, name := range privacyfilter.Fields() {
+		var purposes []string
+		for _, p := range streamed {
+			if can, _ := privacyfilter.CanHold(p, name); can && (slices.Contains(only, name) || slices.Contains(envelopeFields, name)) {
+				purposes = append(purposes, p)
+			}
+		}
+		fmt.Fprintf(&fields, "  %s: {category: user, clause: App, collected_for: [%s]}\n", name, strings.Join(purposes, ", "))
+	}
+	file, err := config.Parse("register.yaml", []byte(head+"\nfields:\n"+fields.String()+"\n# How long"+tail))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reg, err := privacyfilter.Load(func(name string) config.Section {
+		s, _ := file.Section(name)
+		return s
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reg
+}
+
+var envelopeFields = []string{"id", "type", "time", "user_id", "anonymous_id"}
+
+// projections projects the event to every purpose.
+func projections(reg *privacyfilter.Register, ev *eventpb.Event) map[string]proto.Message {
+	p, a, w := NewProjector(reg, testKeys), new(arena), who{subject: "u:raw-user"}
+	h, m, tr, r := new(purposepb.HistoryEvent), new(purposepb.PersonalEvent), new(purposepb.TrendingEvent), new(purposepb.RiskEvent)
+	floor := privacyfilter.Revision{Generation: 1, Partition: 5, Offset: 1}
+	p.history(h, a, ev, start, w, floor)
+	p.personal(m, a, ev, start, w, floor)
+	p.trending(tr, a, ev, start, w, testHour)
+	p.risk(r, a, ev, start, w)
+	return map[string]proto.Message{privacyfilter.History: h, privacyfilter.Personalize: m, privacyfilter.Trending: tr, privacyfilter.Risk: r}
+}
+
+// held lists the fields of a message that hold something, those of its items included.
+func held(m proto.Message) []string {
+	var names []string
+	m.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		if fd.Name() != "items" {
+			names = append(names, string(fd.Name()))
+			return true
+		}
+		v.List().Get(0).Message().Range(func(line protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+			names = append(names, "items."+string(line.Name()))
+			return true
+		})
+		return true
+	})
+	slices.Sort(names)
+	return names
+}
+
+// always are the fields of a purpose type that come from the envelope.
+var always = map[string][]string{
+	privacyfilter.History:     {"event", "floor", "subject", "time", "type"},
+	privacyfilter.Personalize: {"event", "floor", "subject", "time", "type"},
+	privacyfilter.Trending:    {"contributor", "event", "time", "type", "window"},
+	privacyfilter.Risk:        {"event", "event_hash", "subject", "time", "type"},
+}
+
+// becomes are the fields of the purpose types that a field of the event becomes, where they are called otherwise.
+var becomes = map[string][]string{
+	"session_id": {"session"}, "recommendation_id": {"recommendation"},
+	"order.order_id": {"order"}, "order.value": {"has_value", "value"}, "order.currency": {"currency"}, "order.payment_instrument": {"instrument"},
+	"order.billing_country": {"billing_country"}, "order.shipping_country": {"shipping_country"}, "order.shipping_address": {"shipping_address"},
+	"counterparty.id": {"counterparty"}, "counterparty.kind": {"counterparty_kind"},
+	"device.id": {"device"}, "device.mac": {"mac"}, "device.imei": {"imei"}, "device.model": {"device_model"}, "device.os": {"device_os"},
+	"device.app_version": {"app_version"}, "device.user_agent": {"user_agent"}, "network.ip": {"ip"}, "network.carrier": {"carrier"},
+	"account.email": {"email", "email_domain"}, "account.phone": {"phone"}, "account.signup_time": {"signup_time"}, "account.status": {"account_status"},
+	"account.failure_reason": {"failure_reason"},
+}
+
+// TestRegisterNarrowsEveryField proves REQ-038, REQ-039, REQ-090, REQ-098 and REQ-103 for the filter, field by field: a purpose's event holds a field if and only
+// if the register collects it for the purpose, and privacyfilter.CanHold is exactly what the types can hold.
+func TestRegisterNarrowsEveryField(t *testing.T) {
+	reached := make(map[string][]string)
+	for _, field := range privacyfilter.Fields() {
+		collected := []string{field}
+		if strings.HasPrefix(field, "items.") {
+			collected = append(collected, "items.item_id")
+		}
+		for purpose, m := range projections(collecting(t, collected...), fullEvent()) {
+			want := slices.Clone(always[purpose])
+			if can, _ := privacyfilter.CanHold(purpose, field); can && !slices.Contains(envelopeFields, field) {
+				for _, f := range collected {
+					if names, ok := becomes[f]; ok {
+						want = append(want, names...)
+					} else {
+						want = append(want, f)
+					}
+				}
+			} else if len(collected) > 1 && slices.Contains(held(m), "items.item_id") {
+				t.Errorf("%s holds items, but cannot hold %s", purpose, field)
+			}
+			slices.Sort(want)
+			want = slices.Compact(want)
+			if diff := cmp.Diff(want, held(m)); diff != "" {
+				t.Errorf("%s for %s:\n%s", field, purpose, diff)
+			}
+			reached[purpose] = append(reached[purpose], held(m)...)
+		}
+	}
+	for purpose, m := range projections(collecting(t), fullEvent()) {
+		fields := m.ProtoReflect().Descriptor().Fields()
+		for i := range fields.Len() {
+			name := string(fields.Get(i).Name())
+			if name != "items" && !slices.Contains(reached[purpose], name) {
+				t.Errorf("%s has a field %s that no field of the register opens", purpose, name)
+			}
+		}
+	}
+}
+
+// TestIndexWithoutItemsIsNothing: what hangs on an item id does not go without it.
+func TestIndexWithoutItemsIsNothing(t *testing.T) {
+	for purpose, m := range projections(collecting(t, "items.index", "items.price"), fullEvent()) {
+		if diff := cmp.Diff(always[purpose], held(m)); diff != "" {
+			t.Errorf("%s:\n%s", purpose, diff)
+		}
+	}
+}
+
+// TestNoIdentifierLeaves proves REQ-104 and REQ-180 for the purpose streams: whatever the register collects, no identifier of the event stands in them as it was,
+// and no two purposes share a value that could join them.
+func TestNoIdentifierLeaves(t *testing.T) {
+	seen := make(map[string]string)
+	for purpose, m := range projections(collecting(t, privacyfilter.Fields()...), fullEvent()) {
+		data, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := bytes.Index(bytes.ToLower(data), []byte("raw-")); i >= 0 {
+			t.Errorf("%s holds %q…", purpose, data[i:i+8])
+		}
+		m.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+			if fd.Kind() != protoreflect.BytesKind {
+				return true
+			}
+			if other, ok := seen[string(v.Bytes())]; ok {
+				t.Errorf("%s.%s and %s are one value", purpose, fd.Name(), other)
+			}
+			seen[string(v.Bytes())] = purpose + "." + string(fd.Name())
+			return true
+		})
+	}
+}
+
+func TestProjectedValues(t *testing.T) {
+	all := collecting(t, privacyfilter.Fields()...)
+	ev := fullEvent()
+	ev.Time = start + minute // ahead: it cannot have happened after it was received
+	got := projections(all, ev)
+	h := got[privacyfilter.History].(*purposepb.HistoryEvent)
+	if id, err := testKeys.OpenHistoryEvent("u:raw-user", h.Event); err != nil || id != "raw-id" {
+		t.Errorf("history's event id: %q, %v", id, err)
+	}
+	expect(t, "time", h.Time, start)
+	tr := got[privacyfilter.Trending].(*purposepb.TrendingEvent)
+	expect(t, "window", tr.Window, start/testHour)
+	expect(t, "window before 1970", windowOf(-1, testHour), -1)
+	expect(t, "window at 1970", windowOf(0, testHour), 0)
+	r := got[privacyfilter.Risk].(*purposepb.RiskEvent)
+	expect(t, "domain", r.EmailDomain, "example.org")
+	email := testKeys.Identifier(privacyfilter.Risk, pseudonym.Email, "raw-local@example.org")
+	expect(t, "email", r.Email, email[:])
+	expect(t, "hash", r.EventHash, pseudonym.Hash(r.Event))
+	expect(t, "value", fmt.Sprintf("%d %v %s", r.Value, r.HasValue, r.Currency), "5 true EUR")
+	narrow := projections(collecting(t, "items.item_id", "items.quantity"), ev)[privacyfilter.Personalize].(*purposepb.PersonalEvent)
+	expect(t, "lines", len(narrow.Items), 2)
+	expect(t, "second line", fmt.Sprintf("%s %d %d", narrow.Items[1].ItemId, narrow.Items[1].Quantity, narrow.Items[1].Index), "i2 1 0")
+	expect(t, "the event is left alone", ev.Items[1].Index, 4)
+}
+
+// TestEmitted: what the filter sends where, under which key; REQ-091 and REQ-087: a decision made with the event goes with it to risk control, and only there.
+func TestEmitted(t *testing.T) {
+	w := newWorld(t, testRegister(t))
+	w.control(&eventpb.Control{Subject: "u:raw-user", Act: accept("CN").Act}, start-minute)
+	key := testRing.LogKey("u:raw-user")
+	ev := fullEvent()
+	w.event(ev, start+second, func(lr *eventpb.LogRecord) { _, lr.Decision = testRing.Seal([]byte("decision"), key[:]) })
+	expect(t, "reached", w.reached(), everything)
+	for _, purpose := range []string{topics.History, topics.Personalize, topics.Risk} {
+		subject := testKeys.Subject(purpose, "u:raw-user", 0)
+		expect(t, purpose+"'s key", w.only(purpose).Key, subject[:])
+		expect(t, purpose+"'s partition", w.only(purpose).Partition, 5)
+	}
+	trend := decode(t, new(purposepb.TrendingRecord), w.only(topics.Trending)).GetEvent()
+	expect(t, "trending's key", w.only(topics.Trending).Key, trend.Contributor)
+	personal := decode(t, new(purposepb.PersonalRecord), w.only(topics.Personalize)).GetEvent()
+	expect(t, "floor", personal.Floor, testKeys.Floor("personalize", "u:raw-user", privacyfilter.Revision{Generation: 1, Partition: 5, Offset: 1}))
+	rec := decode(t, new(purposepb.RiskRecord), w.only(topics.Risk))
+	expect(t, "decision", string(rec.Decision), "decision")
+	if !proto.Equal(rec.Event, w.filter.projector.Risk(ev, start+second)) {
+		t.Error("the projector gives something else than the filter")
+	}
+	var kinds []string
+	for _, e := range w.on(topics.Entities) {
+		kinds = append(kinds, fmt.Sprintf("%c%d", e.Key[0], len(e.Key)))
+		if !proto.Equal(decode(t, new(purposepb.EntityDelta), e).Event, rec.Event) {
+			t.Errorf("entity %c sees another event", e.Key[0])
+		}
+		expect(t, "partition", e.Partition, stream.PartitionOf(e.Key[1:]))
+	}
+	expect(t, "entities", kinds, "[a17 d17 i17 p17 c17]")
+}
+
+// TestEntitiesOnlyForRisk: an event that risk control does not take reaches no entity.
+func TestEntitiesOnlyForRisk(t *testing.T) {
+	w := newWorld(t, testRegister(t))
+	w.control(accept("CN"), start)
+	ev := view("e1", start+minute)
+	ev.Type = vocab.Type_ADD_TO_WISHLIST
+	w.event(ev, start+minute, nil)
+	expect(t, "reached", w.reached(), "[history trending personalize]")
+	expect(t, "entities", len(w.on(topics.Entities)), 0)
+}

@@ -1,0 +1,191 @@
+package filter
+
+import (
+	"context"
+	"encoding/binary"
+	"math/bits"
+	"sync"
+
+	"sluice/ingest/eventpb"
+	"sluice/internal/stream"
+	"sluice/internal/topics"
+)
+
+// A replay's rows are settled once: two bits a row tell how. A row that is sent again is recognised by its own bits, whatever became of it.
+const (
+	rowUnknown   = 0
+	rowAccepted  = 1
+	rowDuplicate = 2
+	rowDenied    = 3
+
+	rowsPerBlock = 1024
+	rowsPerByte  = 4
+)
+
+// block holds the bits of rowsPerBlock neighbouring rows of a run, as far as they are in this partition, and the newest hour in which one was received.
+type block struct {
+	hour uint32
+	rows [rowsPerBlock / rowsPerByte]byte
+}
+
+func (b *block) get(row uint64) byte {
+	i := row % rowsPerBlock
+	return b.rows[i/rowsPerByte] >> (i % rowsPerByte * 2) & 3
+}
+
+func (b *block) set(row uint64, bits byte) {
+	i := row % rowsPerBlock
+	b.rows[i/rowsPerByte] |= bits << (i % rowsPerByte * 2)
+}
+
+// blockKey is run ‖ number of the block, eight bytes each, big endian.
+func blockKey(run, row uint64) (key [16]byte) {
+	binary.BigEndian.PutUint64(key[:], run)
+	binary.BigEndian.PutUint64(key[8:], row/rowsPerBlock)
+	return key
+}
+
+// rowSettled tells whether the record is a row of a replay that was settled before.
+func (f *filter) rowSettled(lr *eventpb.LogRecord) bool {
+	if lr.Run == 0 {
+		return false
+	}
+	key := blockKey(lr.Run, lr.Row)
+	b := f.runs.Get(key[:])
+	return b != nil && b.get(lr.Row) != rowUnknown
+}
+
+// settleRow notes what became of a replay's row; the first outcome stays.
+func (f *filter) settleRow(lr *eventpb.LogRecord, bits byte) {
+	if lr.Run == 0 || f.rowSettled(lr) {
+		return
+	}
+	key := blockKey(lr.Run, lr.Row)
+	b := f.runs.Mutate(key[:])
+	b.set(lr.Row, bits)
+	received := hourOf(lr.ReceivedAt)
+	b.hour = max(b.hour, received)
+	f.lowerMark(markOldest, int64(received))
+}
+
+// expireRuns forgets the blocks before cutoff and returns the oldest hour that is left, nothingLeft if none is.
+func (f *filter) expireRuns(cutoff uint32) (oldest uint32) {
+	oldest = nothingLeft
+	f.runs.Range(func(key []byte, b *block) bool {
+		if b.hour < cutoff {
+			f.runs.Delete(key)
+		} else {
+			oldest = min(oldest, b.hour)
+		}
+		return true
+	})
+	return oldest
+}
+
+// blockCodec writes the hour, four bytes big endian, and the rows up to the last that is not zero.
+type blockCodec struct{}
+
+func (blockCodec) Encode(buf []byte, b *block) ([]byte, error) {
+	used := len(b.rows)
+	for used > 0 && b.rows[used-1] == 0 {
+		used--
+	}
+	return append(binary.BigEndian.AppendUint32(buf, b.hour), b.rows[:used]...), nil
+}
+
+func (blockCodec) Decode(data []byte) (*block, error) {
+	b := new(block)
+	if len(data) < 4 || len(data)-4 > len(b.rows) {
+		return nil, errEncoding
+	}
+	b.hour = binary.BigEndian.Uint32(data)
+	copy(b.rows[:], data[4:])
+	return b, nil
+}
+
+// settled counts rows by what became of them.
+type settled struct{ accepted, duplicate, denied int64 }
+
+// count counts the rows of an encoded block.
+func count(encoded []byte) (n settled) {
+	for _, b := range encoded[min(4, len(encoded)):] {
+		low, high := b&0x55, b>>1&0x55
+		n.accepted += int64(bits.OnesCount8(low &^ high))
+		n.duplicate += int64(bits.OnesCount8(high &^ low))
+		n.denied += int64(bits.OnesCount8(low & high))
+	}
+	return n
+}
+
+func (s *settled) add(o settled, sign int64) {
+	s.accepted += sign * o.accepted
+	s.duplicate += sign * o.duplicate
+	s.denied += sign * o.denied
+}
+
+// Runs is a view of what became of every replay's rows. It follows the filter's changelog and reads nothing but the run table.
+type Runs struct {
+	follower *stream.Follower
+
+	mu     sync.Mutex // guards blocks and runs
+	blocks map[partitionBlock]settled
+	runs   map[uint64]settled
+}
+
+type partitionBlock struct {
+	partition int32
+	key       [16]byte
+}
+
+// NewRuns makes the view; Run fills it.
+func NewRuns(cluster stream.Cluster) *Runs {
+	r := &Runs{blocks: make(map[partitionBlock]settled), runs: make(map[uint64]settled)}
+	r.follower = stream.NewFollower(cluster, topics.State("filter"), stream.FollowerOptions{Apply: r.apply})
+	return r
+}
+
+// Run follows until ctx ends.
+func (r *Runs) Run(ctx context.Context) error { return r.follower.Run(ctx) }
+
+// CaughtUp is closed once everything that was settled before the start is known.
+func (r *Runs) CaughtUp() <-chan struct{} { return r.follower.CaughtUp() }
+
+// Settled tells how many rows of the run the filter has settled, and how. A run that nobody knows, or that is older than a week, has none.
+func (r *Runs) Settled(run uint64) (accepted, duplicate, denied int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.runs[run]
+	return s.accepted, s.duplicate, s.denied
+}
+
+func (r *Runs) apply(recs []stream.Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range recs {
+		if key := recs[i].Key; len(key) == 17 && key[0] == tableRuns {
+			r.applyBlock(partitionBlock{recs[i].Partition, [16]byte(key[1:])}, count(recs[i].Value))
+		}
+	}
+}
+
+// applyBlock takes away what the block's older version had, and adds what the new one has; a deleted block has nothing.
+func (r *Runs) applyBlock(at partitionBlock, now settled) {
+	run := binary.BigEndian.Uint64(at.key[:])
+	total := r.runs[run]
+	total.add(r.blocks[at], -1)
+	total.add(now, 1)
+	r.set(at, now)
+	if total == (settled{}) {
+		delete(r.runs, run)
+		return
+	}
+	r.runs[run] = total
+}
+
+func (r *Runs) set(at partitionBlock, now settled) {
+	if now == (settled{}) {
+		delete(r.blocks, at)
+		return
+	}
+	r.blocks[at] = now
+}

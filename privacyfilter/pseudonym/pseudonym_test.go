@@ -1,0 +1,136 @@
+package pseudonym
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"sluice/internal/seal"
+	"sluice/privacyfilter"
+)
+
+var purposes = []string{privacyfilter.History, privacyfilter.Trending, privacyfilter.Risk, privacyfilter.Personalize, "marketing.sms"}
+
+// TestNothingJoinsTwoPurposes: no value that one purpose holds of a person equals one that another purpose, another person or another kind has.
+// (REQ-180: without the keys nobody is identified, and the keys of two purposes are different ones.)
+func TestNothingJoinsTwoPurposes(t *testing.T) {
+	k := New(seal.NewKeyring([32]byte{1}))
+	seen := make(map[[Size]byte]string)
+	check := func(sum [Size]byte, what string) {
+		t.Helper()
+		if other, ok := seen[sum]; ok {
+			t.Errorf("%s and %s are one pseudonym", what, other)
+		}
+		seen[sum] = what
+	}
+	for _, p := range purposes {
+		for _, subject := range []string{"u:1", "a:1", "u:11"} {
+			for incarnation := range uint32(2) {
+				check(k.Subject(p, subject, incarnation), fmt.Sprint(p, " subject ", subject, incarnation))
+			}
+			for _, id := range []string{"1", "11", "u:1"} {
+				check(k.Event(p, subject, id), fmt.Sprint(p, " event ", subject, id))
+			}
+			for offset := range int64(2) {
+				floor := k.Floor(p, subject, privacyfilter.Revision{Generation: 1, Partition: 2, Offset: offset})
+				check([Size]byte(floor), fmt.Sprint(p, " floor ", subject, offset))
+			}
+			for _, kind := range []string{Session, Order, Device} {
+				check(k.Identifier(p, kind, subject), fmt.Sprint(p, kind, subject))
+			}
+		}
+	}
+}
+
+func TestContributorRotatesWithItsWindow(t *testing.T) {
+	k := New(seal.NewKeyring([32]byte{1}))
+	if k.Contributor("u:1", 0, 7) != New(seal.NewKeyring([32]byte{1})).Contributor("u:1", 0, 7) {
+		t.Error("the key is not stable in its window")
+	}
+	if k.Contributor("u:1", 0, 7) == k.Contributor("u:1", 0, 8) || k.Contributor("u:1", 0, 7) == k.Contributor("u:1", 1, 7) {
+		t.Error("two windows or incarnations can be joined")
+	}
+}
+
+func TestHistoryEventOpensForItsSubjectAlone(t *testing.T) {
+	k := New(seal.NewKeyring([32]byte{1}))
+	sealed := k.HistoryEvent("u:1", "e-1")
+	if !bytes.Equal(sealed, k.HistoryEvent("u:1", "e-1")) {
+		t.Error("not deterministic")
+	}
+	if id, err := k.OpenHistoryEvent("u:1", sealed); err != nil || id != "e-1" {
+		t.Errorf("opened %q, %v", id, err)
+	}
+	broken := bytes.Clone(sealed)
+	broken[0] ^= 1
+	for name, c := range map[string]struct {
+		subject string
+		sealed  []byte
+	}{"another subject": {"u:2", sealed}, "broken": {"u:1", broken}, "empty": {"u:1", nil}, "short": {"u:1", sealed[:7]}} {
+		if _, err := k.OpenHistoryEvent(c.subject, c.sealed); !errors.Is(err, ErrNotOurs) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if bytes.Equal(sealed, New(seal.NewKeyring([32]byte{2})).HistoryEvent("u:1", "e-1")) {
+		t.Error("two deployments share pseudonyms")
+	}
+}
+
+// TestCacheIsBoundedAndTransparent asks from several goroutines for more subjects than fit.
+func TestCacheIsBoundedAndTransparent(t *testing.T) {
+	k, fresh := New(seal.NewKeyring([32]byte{1})), New(seal.NewKeyring([32]byte{1}))
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for i := range 3 * generation {
+				k.Subject(privacyfilter.Risk, fmt.Sprint("u:", i), 0)
+			}
+		})
+	}
+	wg.Wait()
+	c := &k.streams[privacyfilter.Risk].cache
+	if n := len(c.young) + len(c.old); n > 2*generation+2 {
+		t.Errorf("%d pseudonyms are remembered", n)
+	}
+	for _, i := range []int{0, 1, generation, 3*generation - 1} {
+		subject := fmt.Sprint("u:", i)
+		if k.Subject(privacyfilter.Risk, subject, 0) != fresh.Subject(privacyfilter.Risk, subject, 0) {
+			t.Errorf("%s: the cache changes the pseudonym", subject)
+		}
+	}
+}
+
+func TestHash(t *testing.T) {
+	if got := Hash([]byte{0, 0, 0, 0, 0, 0, 1, 2, 9}); got != 258 {
+		t.Errorf("got %d", got)
+	}
+	if got := Hash([]byte{1}); got != 0 {
+		t.Errorf("short: got %d", got)
+	}
+}
+
+func BenchmarkSubjectHit(b *testing.B) {
+	k := New(seal.NewKeyring([32]byte{1}))
+	b.ReportAllocs()
+	for b.Loop() {
+		k.Subject(privacyfilter.Personalize, "u:customer-4711", 0)
+	}
+}
+
+func BenchmarkEvent(b *testing.B) {
+	k := New(seal.NewKeyring([32]byte{1}))
+	b.ReportAllocs()
+	for b.Loop() {
+		k.Event(privacyfilter.Personalize, "u:customer-4711", "0f8fad5b-d9cb-469f-a165-70867728950e")
+	}
+}
+
+func BenchmarkHistoryEvent(b *testing.B) {
+	k := New(seal.NewKeyring([32]byte{1}))
+	b.ReportAllocs()
+	for b.Loop() {
+		k.HistoryEvent("u:customer-4711", "0f8fad5b-d9cb-469f-a165-70867728950e")
+	}
+}

@@ -1,0 +1,192 @@
+package settings
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sluice/ingest/eventpb"
+	"sluice/internal/httpx"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/consent"
+	"sluice/privacyfilter/purposepb"
+)
+
+// Consent is what holds for a person.
+type Consent struct {
+	Policy       Policy                    `json:"policy"`
+	Jurisdiction string                    `json:"jurisdiction" doc:"The person's recorded one, else the deployment's."`
+	Purposes     map[string]PurposeConsent `json:"purposes"`
+	Revision     string                    `json:"revision" doc:"Of the newest record; empty if there is none."`
+}
+
+// Policy is whether the person has accepted the policy in force.
+type Policy struct {
+	Version  string `json:"version" doc:"In force."`
+	Accepted bool   `json:"accepted" doc:"The person has accepted this very version."`
+}
+
+// PurposeConsent is what holds for one purpose.
+type PurposeConsent struct {
+	Effective string     `json:"effective" enum:"allow,deny"`
+	Choice    *string    `json:"choice" enum:"allow,deny" doc:"The person's own; null if they made none."`
+	Because   string     `json:"because" doc:"Why: policy_not_accepted, policy_superseded, choice, default, gpc; empty where the tier alone allows."`
+	Since     *time.Time `json:"since" doc:"When the present uninterrupted allow began; null where denied."`
+}
+
+const (
+	wordAllow = "allow"
+	wordDeny  = "deny"
+)
+
+func wordOf(allow bool) string {
+	if allow {
+		return wordAllow
+	}
+	return wordDeny
+}
+
+func (s *service) getConsent(ctx context.Context, _ *struct{}) (*answer[Consent], error) {
+	return read(s, subjectOf(ctx).person(), func(a *consent.Access) (*answer[Consent], error) {
+		record := a.Record()
+		out := Consent{
+			Policy:       Policy{Version: s.Policy.PolicyVersion(), Accepted: record.PolicyVersion == s.Policy.PolicyVersion()},
+			Jurisdiction: record.Jurisdiction, Purposes: make(map[string]PurposeConsent), Revision: revisionText(a),
+		}
+		if out.Jurisdiction == "" {
+			out.Jurisdiction = s.Policy.DefaultJurisdiction()
+		}
+		for _, p := range s.Policy.Purposes() {
+			out.Purposes[p.Name] = purposeConsent(a, record, p)
+		}
+		return private(out), nil
+	})
+}
+
+func purposeConsent(a *consent.Access, record consent.Record, p *privacyfilter.Purpose) PurposeConsent {
+	decision := a.Effective(p.Name)
+	out := PurposeConsent{Effective: wordOf(decision.Allow), Because: decision.Because}
+	if choice, _ := record.Choice(p); choice != purposepb.Choice_CHOICE_NONE {
+		word := wordOf(choice == purposepb.Choice_CHOICE_ALLOW)
+		out.Choice = &word
+	}
+	if since := record.Since(p); decision.Allow && since > 0 {
+		at := time.UnixMicro(since).UTC()
+		out.Since = &at
+	}
+	return out
+}
+
+func revisionText(a *consent.Access) string {
+	if r := a.Revision(); !r.IsZero() {
+		return r.String()
+	}
+	return ""
+}
+
+// Origin is what every write says about itself.
+type Origin struct {
+	Surface string `header:"Sluice-Surface" doc:"Where the control was used: settings or storefront. Anything else counts as api."`
+}
+
+type policyInput struct {
+	Origin
+	Body struct {
+		Version      string `json:"version,omitempty" maxLength:"64" doc:"The version in force, as GET /v1/policy names it. May be left out when withdrawing."`
+		Accepted     bool   `json:"accepted" doc:"False withdraws the acceptance."`
+		Jurisdiction string `json:"jurisdiction,omitempty" maxLength:"16" doc:"Recorded for the person; unchanged if left out, and at first the deployment's."`
+	}
+}
+
+func (s *service) putPolicy(ctx context.Context, in *policyInput) (*answer[Written], error) {
+	if problem := s.checkPolicy(in); problem != nil {
+		return nil, problem
+	}
+	c := change{act: "policy", control: &eventpb.Control{Surface: surface(in.Surface), Act: &eventpb.Control_Policy_{Policy: &eventpb.Control_Policy{
+		Version: in.Body.Version, Accepted: in.Body.Accepted, Jurisdiction: in.Body.Jurisdiction,
+	}}}}
+	if !in.Body.Accepted {
+		c.restrict = &restriction{DenyAll: true}
+	}
+	return s.change(ctx, c)
+}
+
+func (s *service) checkPolicy(in *policyInput) error {
+	age := s.Policy.PolicyAge(in.Body.Version)
+	known := age == 0 || !in.Body.Accepted && (age > 0 || in.Body.Version == "")
+	if !known {
+		return invalid("unknown_policy_version", "/version", "The policy version in force expected, as GET /v1/policy names it.")
+	}
+	if in.Body.Jurisdiction != "" && !s.places[in.Body.Jurisdiction] {
+		return invalid("unknown_jurisdiction", "/jurisdiction", "A jurisdiction that the register knows expected.")
+	}
+	return nil
+}
+
+// change makes a write of the request's subject, unless too many of theirs wait for the filter already.
+func (s *service) change(ctx context.Context, c change) (*answer[Written], error) {
+	who := subjectOf(ctx)
+	a, err := s.View.Lookup(who.person())
+	if err != nil {
+		return nil, problemUnknown()
+	}
+	if a.Record().Pending >= maxPending {
+		return nil, later(s.refused(c.act, httpx.NewProblem(http.StatusTooManyRequests, "too_many_changes", "Too many changes of this person wait to be confirmed. Nothing was recorded.")))
+	}
+	return s.write(ctx, who.key(), c)
+}
+
+type choiceInput struct {
+	Origin
+	Purpose string `path:"purpose" maxLength:"64"`
+	Body    struct {
+		Decision string `json:"decision" enum:"allow,deny"`
+	}
+}
+
+func (s *service) putConsent(ctx context.Context, in *choiceInput) (*answer[Written], error) {
+	p, ok := s.Policy.Purpose(in.Purpose)
+	if !ok {
+		return nil, problemPurpose()
+	}
+	if !p.Tier.Optional() {
+		return nil, httpx.NewProblem(http.StatusUnprocessableEntity, "not_switchable", "This purpose has no switch: it is necessary for the service, or asked for by law.")
+	}
+	allow := in.Body.Decision == wordAllow
+	c := change{act: "choice", control: &eventpb.Control{
+		Surface: surface(in.Surface), Act: &eventpb.Control_Choice_{Choice: &eventpb.Control_Choice{Purpose: p.Name, Allow: allow}},
+	}}
+	if !allow {
+		c.restrict = &restriction{Deny: []string{p.Name}}
+	}
+	return s.change(ctx, c)
+}
+
+// PolicyText is the policy in force, as a notice shows it.
+type PolicyText struct {
+	Version  string        `json:"version"`
+	Purposes []PurposeText `json:"purposes"`
+}
+
+// PurposeText is one use of personal data.
+type PurposeText struct {
+	Name   string `json:"name"`
+	Doc    string `json:"doc"`
+	Tier   string `json:"tier" enum:"basic,switchable,additional,legal"`
+	Clause string `json:"clause" doc:"Of the policy."`
+}
+
+func (s *service) registerPolicy(api *httpx.API) {
+	text := PolicyText{Version: s.Policy.PolicyVersion()}
+	for _, p := range s.Policy.Purposes() {
+		text.Purposes = append(text.Purposes, PurposeText{Name: p.Name, Doc: p.Doc, Tier: p.Tier.String(), Clause: p.Clause})
+	}
+	huma.Register(api.Huma, huma.Operation{
+		OperationID: "get-policy", Method: http.MethodGet, Path: "/v1/policy", Summary: "The policy in force, and every purpose that the register names", Tags: []string{"settings"},
+		Middlewares: api.Secure(httpx.RoleServer, httpx.RoleWrite), Security: []map[string][]string{{"key": {}}}, Errors: []int{http.StatusUnauthorized, http.StatusForbidden},
+	}, func(context.Context, *struct{}) (*struct{ Body PolicyText }, error) {
+		return &struct{ Body PolicyText }{text}, nil
+	})
+}

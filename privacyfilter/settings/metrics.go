@@ -1,0 +1,24 @@
+package settings
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// metrics watch the writes. No label holds an id.
+type metrics struct {
+	writes  *prometheus.CounterVec
+	seconds prometheus.Histogram
+}
+
+func newMetrics(reg prometheus.Registerer) *metrics {
+	m := &metrics{
+		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "sluice_settings_writes_total", Help: "Writes by act and result: obeyed, late (recorded, not obeyed in time), refused.",
+		}, []string{"act", "result"}),
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "sluice_settings_write_seconds", Help: "From a request to its change being obeyed by every node.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
+		}),
+	}
+	if reg != nil {
+		reg.MustRegister(m.writes, m.seconds)
+	}
+	return m
+}

@@ -1,0 +1,57 @@
+package settings
+
+import (
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sluice/internal/httpx"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/purposepb"
+)
+
+// restriction is the fast path's record.
+type restriction = purposepb.Restriction
+
+// Recorded is the problem of a write that is on the log and not yet obeyed everywhere.
+type Recorded struct {
+	*httpx.Problem
+	Revision string `json:"revision" doc:"Place of the record that will take effect."`
+}
+
+// notYet says that the choice is recorded and will take effect.
+func notYet(revision privacyfilter.Revision) error {
+	return later(recorded(revision.String(), "The choice is recorded at this revision and will take effect, but it is not yet obeyed everywhere. Repeating it does no harm."))
+}
+
+func recorded(revision, detail string) *Recorded {
+	return &Recorded{Problem: httpx.NewProblem(http.StatusServiceUnavailable, "not_yet_effective", detail), Revision: revision}
+}
+
+// later asks the caller to come back.
+func later(err error) error { return huma.ErrorWithHeaders(err, retryAfter) }
+
+func problemBusy() *httpx.Problem {
+	return httpx.NewProblem(http.StatusTooManyRequests, "too_many_writes", "Too many writes are waiting at this moment. Nothing was recorded.")
+}
+
+func problemLog() *httpx.Problem {
+	return httpx.NewProblem(http.StatusServiceUnavailable, "log_unavailable", "The log cannot be written now. The change is not known to be recorded.")
+}
+
+func problemUnknown() error {
+	return later(httpx.NewProblem(http.StatusServiceUnavailable, "consent_unknown", "The present state of consent is not known here."))
+}
+
+func problemPurpose() *httpx.Problem {
+	return httpx.NewProblem(http.StatusNotFound, "unknown_purpose", "A purpose that the register names expected.")
+}
+
+func problemEvent() *httpx.Problem {
+	return httpx.NewProblem(http.StatusNotFound, "unknown_event", "An event id that this person's history has given expected.")
+}
+
+// invalid is a 422 that names one field.
+func invalid(code, pointer, detail string) *httpx.Problem {
+	return httpx.NewProblem(http.StatusUnprocessableEntity, code, detail, httpx.FieldError{Pointer: pointer, Code: code, Detail: detail})
+}

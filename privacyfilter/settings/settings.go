@@ -1,0 +1,223 @@
+// Package settings is the HTTP API through which people see and change what may be done with their data: consent, blocks, history; and through which
+// what held before is imported. A write is answered only when every node obeys it.
+package settings
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/ingest"
+	"sluice/ingest/eventpb"
+	"sluice/internal/httpx"
+	"sluice/internal/seal"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/consent"
+	"sluice/privacyfilter/pseudonym"
+)
+
+// Log is the way to sluice.events.
+type Log interface {
+	// AppendControl writes control records and tells where each stands; nil means that all are durable.
+	AppendControl(ctx context.Context, controls []*eventpb.Control, receivedAt int64) ([]ingest.Position, error)
+}
+
+var _ Log = (*ingest.Log)(nil)
+
+// Footprint is one event of a person's history.
+type Footprint struct {
+	Event      []byte // the history purpose's event id
+	Type       string // JSON name
+	Time       int64  // Unix microseconds
+	ItemIDs    []string
+	SearchTerm string
+}
+
+// Position is a place in a history: that of a footprint, or the newest end if it is zero. Equal times are ordered by event id.
+type Position struct {
+	Time  int64
+	Event []byte
+}
+
+// IsZero tells whether the position is the newest end.
+func (p Position) IsZero() bool { return p.Time == 0 && len(p.Event) == 0 }
+
+// History is where footprints are kept.
+type History interface {
+	// Footprints lists at most limit footprints that are older than before, newest first, by (time, event id); more tells whether there are older ones still.
+	Footprints(id consent.Identity, limit int, before Position) (found []Footprint, more bool)
+}
+
+// Options of the settings API. All but the last four are required.
+type Options struct {
+	Log        Log
+	View       *consent.View
+	Policy     *privacyfilter.Register
+	Ring       *seal.Keyring // seals cursors
+	Keys       *pseudonym.Keys
+	History    History
+	Generation uint32 // of the log: the first part of every revision
+
+	// UserToken is who the storefront says is signed in. Without it a write key changes visitors' settings alone.
+	UserToken  func(r *http.Request) (userID string, ok bool)
+	Deadline   time.Duration         // for a write to be obeyed everywhere, 0 = 10 s
+	Logger     *slog.Logger          // nil = silent
+	Registerer prometheus.Registerer // nil = no metrics
+}
+
+const (
+	defaultDeadline = 10 * time.Second
+	importDeadline  = 30 * time.Second // for 10,000 people
+	maxWrites       = 1024             // that wait at once; more are shed with 429
+	maxPending      = 256              // of one person's restrictions that the filter has not confirmed yet
+	maxBody         = 4 << 10
+	maxID           = 256
+)
+
+// service serves the API.
+type service struct {
+	Options
+	places  map[string]bool // jurisdictions that the register knows
+	writes  chan struct{}   // a place for each write that waits
+	metrics *metrics
+}
+
+// Register adds the operations to the API.
+func Register(api *httpx.API, o Options) {
+	if o.Deadline == 0 {
+		o.Deadline = defaultDeadline
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &service{Options: o, places: jurisdictions(o.Policy), writes: make(chan struct{}, maxWrites), metrics: newMetrics(o.Registerer)}
+	s.registerPolicy(api)
+	s.registerImports(api)
+	for _, k := range []kind{users, visitors} {
+		s.registerSubject(api, k)
+	}
+}
+
+// jurisdictions are those that some purpose has a basis or a default for, and the deployment's own.
+func jurisdictions(register *privacyfilter.Register) map[string]bool {
+	known := map[string]bool{register.DefaultJurisdiction(): true}
+	for _, p := range register.Purposes() {
+		for name := range p.LegalBasis {
+			known[name] = true
+		}
+		for name := range p.Default {
+			known[name] = true
+		}
+	}
+	return known
+}
+
+// change is one write: the control record, and the restriction that runs ahead of it, nil where it only permits.
+type change struct {
+	act      string // for the metrics
+	control  *eventpb.Control
+	restrict *restriction
+}
+
+// write appends the change to the log and returns when it is obeyed everywhere. It goes on when the caller has gone: what is recorded must take effect.
+func (s *service) write(ctx context.Context, subject string, c change) (*answer[Written], error) {
+	select {
+	case s.writes <- struct{}{}:
+		defer func() { <-s.writes }()
+	default:
+		return nil, s.refused(c.act, problemBusy())
+	}
+	began := time.Now()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Deadline)
+	defer cancel()
+	c.control.Subject = subject
+	positions, err := s.append(ctx, c.control)
+	if err != nil {
+		s.Logger.Warn("appending a control record", "error", err)
+		return nil, s.refused(c.act, problemLog())
+	}
+	revision := s.revision(positions[0])
+	if err := s.obeyed(ctx, subject, revision, c.restrict); err != nil {
+		s.Logger.Warn("waiting until a choice is obeyed", "error", err)
+		s.metrics.writes.WithLabelValues(c.act, "late").Inc()
+		return nil, notYet(revision)
+	}
+	s.metrics.writes.WithLabelValues(c.act, "obeyed").Inc()
+	s.metrics.seconds.Observe(time.Since(began).Seconds())
+	return private(Written{Revision: revision.String(), EffectiveAt: time.Now().UTC()}), nil
+}
+
+// append appends control records, and waits no longer than ctx: a log that is down may take its own time to say so.
+func (s *service) append(ctx context.Context, controls ...*eventpb.Control) ([]ingest.Position, error) {
+	type result struct {
+		positions []ingest.Position
+		err       error
+	}
+	done := make(chan result, 1)
+	go func() {
+		positions, err := s.Log.AppendControl(ctx, controls, time.Now().UnixMicro())
+		done <- result{positions, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case r := <-done:
+		return r.positions, r.err
+	}
+}
+
+func (s *service) refused(act string, p *httpx.Problem) error {
+	s.metrics.writes.WithLabelValues(act, "refused").Inc()
+	return p
+}
+
+func (s *service) revision(p ingest.Position) privacyfilter.Revision {
+	return privacyfilter.Revision{Generation: s.Generation, Partition: p.Partition, Offset: p.Offset}
+}
+
+// obeyed waits until the record at the revision is obeyed everywhere: by the fast path, or where that fails by the filter's row.
+func (s *service) obeyed(ctx context.Context, subject string, revision privacyfilter.Revision, ahead *restriction) error {
+	if ahead != nil {
+		err := s.View.Restrict(ctx, subject, revision, ahead)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		s.Logger.Warn("writing a restriction", "error", err)
+	}
+	return s.View.Visible(ctx, subject, revision)
+}
+
+// read builds an answer from what holds for the person, anew if it changes meanwhile.
+func read[T any](s *service, p consent.Person, build func(a *consent.Access) (T, error)) (T, error) {
+	var none T
+	for range 4 {
+		a, err := s.View.Lookup(p)
+		if err != nil {
+			return none, problemUnknown()
+		}
+		out, err := build(a)
+		if err != nil {
+			return none, err
+		}
+		if s.View.Holds(a) {
+			return out, nil
+		}
+	}
+	return none, problemUnknown()
+}
+
+// surface is where a control was used: what the caller says, if it is one of ours, else the API.
+func surface(told string) string {
+	if slices.Contains([]string{"settings", "storefront"}, told) {
+		return told
+	}
+	return "api"
+}
+
+// retryAfter is what a caller is asked to wait, in seconds.
+var retryAfter = http.Header{"Retry-After": {strconv.Itoa(1)}}

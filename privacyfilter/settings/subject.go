@@ -1,0 +1,120 @@
+package settings
+
+import (
+	"context"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"sluice/internal/httpx"
+	"sluice/privacyfilter/consent"
+)
+
+// kind is a kind of subject.
+type kind struct {
+	word   string // in operation ids
+	path   string
+	param  string
+	doc    string
+	prefix string // of the subject
+}
+
+var (
+	users    = kind{"user", "/v1/users/{user_id}", "user_id", "The account's id.", "u:"}
+	visitors = kind{"visitor", "/v1/visitors/{anonymous_id}", "anonymous_id", "The device's visitor id, which only the visitor and the shop know.", "a:"}
+)
+
+// subject is whose settings a request is about.
+type subject struct {
+	kind kind
+	id   string
+	gpc  bool
+}
+
+func (s subject) key() string { return s.kind.prefix + s.id }
+
+func (s subject) person() consent.Person {
+	if s.kind == users {
+		return consent.Person{UserID: s.id, GPC: s.gpc}
+	}
+	return consent.Person{AnonymousID: s.id, GPC: s.gpc}
+}
+
+type subjectKey struct{}
+
+// subjectOf is the subject that the middleware found.
+func subjectOf(ctx context.Context) subject {
+	s, _ := ctx.Value(subjectKey{}).(subject)
+	return s
+}
+
+// whose reads the subject from the path, and lets through who may act for it: the server key for everyone, a write key for a visitor, whose id cannot
+// be guessed, and for an account only beside its user's token.
+func (s *service) whose(api *httpx.API, k kind) huma.Middlewares {
+	return append(api.Secure(httpx.RoleServer, httpx.RoleWrite), func(ctx huma.Context, next func(huma.Context)) {
+		r, w := humago.Unwrap(ctx)
+		who := subject{kind: k, id: ctx.Param(k.param), gpc: r.Header.Get("Sec-GPC") == "1"}
+		if !validID(who.id) {
+			httpx.WriteProblem(w, invalid("invalid_id", "/"+k.param, "1 to 256 bytes of UTF-8 expected."))
+			return
+		}
+		if k == users && httpx.RoleFrom(ctx.Context()) == httpx.RoleWrite && !s.signedIn(r, who.id) {
+			httpx.WriteProblem(w, httpx.NewProblem(http.StatusForbidden, "user_token_required", "A user token of this account expected beside a write key."))
+			return
+		}
+		next(huma.WithValue(ctx, subjectKey{}, who))
+	})
+}
+
+func (s *service) signedIn(r *http.Request, userID string) bool {
+	if s.UserToken == nil {
+		return false
+	}
+	id, ok := s.UserToken(r)
+	return ok && id == userID
+}
+
+func validID(id string) bool { return id != "" && len(id) <= maxID && utf8.ValidString(id) }
+
+// answer is a response that no cache may keep.
+type answer[T any] struct {
+	CacheControl string `header:"Cache-Control"`
+	Body         T
+}
+
+func private[T any](body T) *answer[T] { return &answer[T]{CacheControl: "no-store", Body: body} }
+
+// Written is the answer to a write that is obeyed everywhere.
+type Written struct {
+	Revision    string    `json:"revision" example:"1-5-4711" doc:"Place of the record. Clients echo the newest as consent.revision on events."`
+	EffectiveAt time.Time `json:"effective_at" doc:"From then on every node obeys it."`
+}
+
+// registerSubject adds the operations of one kind of subject.
+func (s *service) registerSubject(api *httpx.API, k kind) {
+	op := func(method, path, id, summary, description string) huma.Operation {
+		errors := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusServiceUnavailable}
+		if method != http.MethodGet {
+			errors = append(errors, http.StatusTooManyRequests)
+		}
+		return huma.Operation{
+			OperationID: id, Method: method, Path: k.path + path, Summary: summary, Description: description, Tags: []string{"settings"},
+			Middlewares: s.whose(api, k), MaxBodyBytes: maxBody, Security: []map[string][]string{{"key": {}}}, Errors: errors,
+			Parameters: []*huma.Param{{Name: k.param, In: "path", Required: true, Description: k.doc, Schema: &huma.Schema{Type: huma.TypeString}}},
+		}
+	}
+	const obeyed = "Answered when every node obeys it; 503 not_yet_effective says that it is recorded and will take effect. Repeating it changes nothing."
+	huma.Register(api.Huma, op(http.MethodGet, "/consent", "get-"+k.word+"-consent", "What holds for each purpose, and why",
+		"With Sec-GPC: 1 the answer is what holds for such a request."), s.getConsent)
+	huma.Register(api.Huma, op(http.MethodPut, "/policy", "put-"+k.word+"-policy", "Accept the policy, or withdraw the acceptance", obeyed), s.putPolicy)
+	huma.Register(api.Huma, op(http.MethodPut, "/consent/{purpose}", "put-"+k.word+"-consent", "Allow or deny a purpose", obeyed), s.putConsent)
+	huma.Register(api.Huma, op(http.MethodGet, "/blocks", "get-"+k.word+"-blocks", "What the person does not want to see", ""), s.getBlocks)
+	huma.Register(api.Huma, op(http.MethodPut, "/blocks/{kind}/{id}", "put-"+k.word+"-block", "Block an item or a category", obeyed), s.putBlock)
+	huma.Register(api.Huma, op(http.MethodDelete, "/blocks/{kind}/{id}", "delete-"+k.word+"-block", "Unblock an item or a category", obeyed), s.deleteBlock)
+	huma.Register(api.Huma, op(http.MethodGet, "/history", "get-"+k.word+"-history", "Footprints, newest first", ""), s.getHistory)
+	huma.Register(api.Huma, op(http.MethodDelete, "/history", "delete-"+k.word+"-history", "Delete all footprints, and what was made from them", obeyed), s.deleteHistory)
+	huma.Register(api.Huma, op(http.MethodDelete, "/history/{event_id}", "delete-"+k.word+"-footprint", "Delete one footprint, and what was made from it", obeyed), s.deleteFootprint)
+}
