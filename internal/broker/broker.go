@@ -3,9 +3,12 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 )
@@ -18,7 +21,10 @@ type Options struct {
 }
 
 // Broker is a running broker.
-type Broker struct{ cluster *kfake.Cluster }
+type Broker struct {
+	cluster *kfake.Cluster
+	dir     string
+}
 
 // Start opens the data directory and listens on 127.0.0.1.
 func Start(o Options) (*Broker, error) {
@@ -40,11 +46,37 @@ func Start(o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the embedded broker on %s: %w", o.Dir, err)
 	}
-	return &Broker{cluster: cluster}, nil
+	b := &Broker{cluster: cluster, dir: o.Dir}
+	if err := b.open(); err != nil {
+		cluster.Close()
+		return nil, fmt.Errorf("opening the embedded broker on %s: %w", o.Dir, err)
+	}
+	return b, nil
 }
+
+// open mends what an unclean stop left, and notes that the broker runs.
+func (b *Broker) open() error {
+	_, err := os.Stat(b.running())
+	if err == nil {
+		if err := b.repair(); err != nil {
+			return fmt.Errorf("repairing after an unclean stop: %w", err)
+		}
+		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return os.WriteFile(b.running(), nil, 0o600)
+}
+
+// running is the file that is there from the start to a clean stop.
+func (b *Broker) running() string { return filepath.Join(b.dir, "running") }
 
 // Addrs are the broker's addresses, host:port.
 func (b *Broker) Addrs() []string { return b.cluster.ListenAddrs() }
 
 // Close writes everything and stops. Clients should be closed before it.
-func (b *Broker) Close() { b.cluster.Close() }
+func (b *Broker) Close() error {
+	b.cluster.Close()
+	return os.Remove(b.running())
+}

@@ -87,10 +87,12 @@ func (f *Follower) Run(ctx context.Context) error {
 		return fmt.Errorf("following %s: %w", topic, err)
 	}
 	from := make(map[int32]kgo.Offset, len(starts))
+	f.mu.Lock()
 	for p, start := range starts {
 		from[p] = kgo.NewOffset().At(start)
 		f.applied[p] = start
 	}
+	f.mu.Unlock()
 	isolation := kgo.ReadCommitted()
 	if f.o.Uncommitted {
 		isolation = kgo.ReadUncommitted()

@@ -18,6 +18,7 @@ type RunnerOptions struct {
 	Store           *Store        // checkpoint of the engine
 	CheckpointEvery time.Duration // how much of a changelog a crash may have to read again; 5 s if 0
 	DeleteRetention time.Duration // delete.retention.ms of the changelog: an older checkpoint starts from nothing; 24 h if 0
+	Journal         Journal       // of the embedded broker; nil on Apache Kafka
 	Logger          *slog.Logger
 	Registerer      prometheus.Registerer
 }
@@ -306,9 +307,15 @@ func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
 	if err := s.produce(ctx); err != nil {
 		return errors.Join(err, s.abort(ctx))
 	}
+	if err := s.journaled(ctx); err != nil {
+		return errors.Join(fmt.Errorf("noting a transaction: %w", err), s.abort(ctx))
+	}
 	committed, err := s.kafka.End(context.WithoutCancel(ctx), kgo.TryCommit)
 	if err != nil {
 		return fmt.Errorf("ending a transaction: %w", err)
+	}
+	if err := s.forgotten(); err != nil {
+		return err
 	}
 	s.finish(committed)
 	if !committed {

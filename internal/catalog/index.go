@@ -1,0 +1,136 @@
+package catalog
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sort"
+	"strings"
+	"unicode"
+)
+
+const (
+	// maxQueryWords bounds the work of a search; further words are not looked at.
+	maxQueryWords = 16
+	// maxPrefixWords bounds how many words the beginning of one stands for, in the order of the alphabet.
+	maxPrefixWords = 256
+)
+
+// index finds items by word and by category. Positions are those of the catalogue order, ascending.
+type index struct {
+	postings   map[string][]int32
+	words      []string // sorted
+	categories map[string][]int32
+	broadest   []string
+}
+
+// sameWords tells whether an index made with a serves b too: it lies at the same place and has the same words and categories.
+func sameWords(a, b *Item) bool {
+	return a.AvailableFrom == b.AvailableFrom && a.Title == b.Title && a.Brand == b.Brand &&
+		slices.EqualFunc(a.Categories, b.Categories, func(p, q *CategoryPath) bool { return slices.Equal(p.Names, q.Names) })
+}
+
+func newIndex(order []*Item) *index {
+	x := &index{postings: make(map[string][]int32), categories: make(map[string][]int32)}
+	roots := make(map[string]struct{})
+	for i, item := range order {
+		position := int32(i)
+		add(x.postings, position, words(item.Title)...)
+		add(x.postings, position, words(item.Brand)...)
+		for _, path := range item.Categories {
+			add(x.categories, position, path.Names...)
+			for _, name := range path.Names {
+				add(x.postings, position, words(name)...)
+			}
+			if len(path.Names) > 0 {
+				roots[path.Names[0]] = struct{}{}
+			}
+		}
+	}
+	x.words = slices.Sorted(maps.Keys(x.postings))
+	x.broadest = slices.SortedFunc(maps.Keys(roots), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(x.categories[b]), len(x.categories[a])), strings.Compare(a, b))
+	})
+	return x
+}
+
+// add notes a position once under each name.
+func add(lists map[string][]int32, position int32, names ...string) {
+	for _, name := range names {
+		list := lists[name]
+		if len(list) == 0 || list[len(list)-1] != position {
+			lists[name] = append(list, position)
+		}
+	}
+}
+
+func (x *index) search(query string, limit int) []int32 {
+	asked := words(query)
+	if len(asked) == 0 || limit <= 0 {
+		return nil
+	}
+	matched := make(map[int32]int)
+	asked = asked[:min(len(asked), maxQueryWords)]
+	for _, word := range asked[:len(asked)-1] {
+		for _, position := range x.postings[word] {
+			matched[position]++
+		}
+	}
+	for position := range x.prefixed(asked[len(asked)-1]) {
+		matched[position]++
+	}
+	found := slices.SortedFunc(maps.Keys(matched), func(a, b int32) int {
+		return cmp.Or(cmp.Compare(matched[b], matched[a]), cmp.Compare(a, b))
+	})
+	return found[:min(len(found), limit)]
+}
+
+// prefixed is the set of items that have a word which begins with prefix.
+func (x *index) prefixed(prefix string) map[int32]struct{} {
+	found := make(map[int32]struct{})
+	from := sort.SearchStrings(x.words, prefix)
+	for i := from; i < len(x.words) && i < from+maxPrefixWords && strings.HasPrefix(x.words[i], prefix); i++ {
+		for _, position := range x.postings[x.words[i]] {
+			found[position] = struct{}{}
+		}
+	}
+	return found
+}
+
+var apostrophes = strings.NewReplacer("'", "", "’", "")
+
+// words splits a text into normalised words, each once: lower case, letters and digits. A character of a script that is written without spaces is a word.
+func words(text string) []string {
+	var found []string
+	start := -1
+	end := func(at int) {
+		if start < 0 {
+			return
+		}
+		word := strings.ToLower(text[start:at])
+		if strings.ContainsAny(word, "'’") {
+			word = apostrophes.Replace(word)
+		}
+		if !slices.Contains(found, word) {
+			found = append(found, word)
+		}
+		start = -1
+	}
+	for i, r := range text {
+		switch {
+		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana):
+			end(i)
+			start = i
+			end(i + len(string(r)))
+		case unicode.IsLetter(r), unicode.IsDigit(r), unicode.Is(unicode.Mn, r):
+			if start < 0 {
+				start = i
+			}
+		case r == '\'' || r == '’': // within a word: "children's" is "childrens"
+		default:
+			end(i)
+		}
+	}
+	end(len(text))
+	return found
+}

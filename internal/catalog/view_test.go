@@ -1,0 +1,290 @@
+package catalog_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"sluice/internal/broker"
+	"sluice/internal/catalog"
+	"sluice/internal/stream"
+	"sluice/internal/topics"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func path(names ...string) []*catalog.CategoryPath {
+	return []*catalog.CategoryPath{{Names: names}}
+}
+
+// shop is a catalogue topic with a view that follows it.
+type shop struct {
+	t       *testing.T
+	cluster stream.Cluster
+	client  *kgo.Client
+}
+
+func newShop(t *testing.T) *shop {
+	t.Helper()
+	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	s := &shop{t: t, cluster: stream.Cluster{Brokers: b.Addrs(), Prefix: "t."}}
+	if err := topics.Create(t.Context(), s.cluster, 1); err != nil {
+		t.Fatal(err)
+	}
+	if s.client, err = s.cluster.Client(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.client.Close)
+	return s
+}
+
+func (s *shop) put(items ...*catalog.Item) {
+	s.t.Helper()
+	for _, item := range items {
+		value, err := item.MarshalVT()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.record(item.ItemId, value)
+	}
+}
+
+func (s *shop) record(id string, value []byte) {
+	s.t.Helper()
+	if err := s.client.ProduceSync(s.t.Context(), &kgo.Record{Topic: s.cluster.Topic(topics.Items), Key: []byte(id), Value: value}).FirstErr(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *shop) view(o catalog.Options) *catalog.View {
+	s.t.Helper()
+	v := catalog.NewView(s.cluster, o)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- v.Run(ctx) }()
+	s.t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			s.t.Error(err)
+		}
+	})
+	select {
+	case <-v.CaughtUp():
+	case <-time.After(20 * time.Second):
+		s.t.Fatal("the view did not catch up")
+	}
+	return v
+}
+
+// until waits for a condition on the view.
+func until(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !condition(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waiting for %s", what)
+		}
+		select {
+		case <-t.Context().Done():
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+func idsOf(items []*catalog.Item) []string {
+	ids := make([]string, len(items))
+	for i, item := range items {
+		ids[i] = item.ItemId
+	}
+	return ids
+}
+
+func TestViewFollowsTheTopic(t *testing.T) {
+	s := newShop(t)
+	s.put(
+		&catalog.Item{ItemId: "old", Title: "Table lamp", AvailableFrom: 10, Categories: path("Home", "Lamps")},
+		&catalog.Item{ItemId: "b", Title: "Floor lamp", AvailableFrom: 20, Categories: path("Home", "Lamps")},
+		&catalog.Item{ItemId: "a", Title: "Apron", AvailableFrom: 20, Categories: path("Kitchen")},
+		&catalog.Item{ItemId: "gone", Title: "Vase"},
+	)
+	s.record("gone", nil)
+	registry := prometheus.NewRegistry()
+	v := s.view(catalog.Options{Registerer: registry})
+	ids, version := v.All()
+	if diff := cmp.Diff([]string{"a", "b", "old"}, ids); diff != "" {
+		t.Error(diff)
+	}
+	if v.Item("gone") != nil || v.Item("never") != nil || v.Item("b").Title != "Floor lamp" {
+		t.Error("items are not what the topic says")
+	}
+	if diff := cmp.Diff([]string{"Home", "Kitchen"}, v.Categories()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"b"}, idsOf(v.InCategory("Lamps", 1))); diff != "" {
+		t.Error(diff)
+	}
+
+	before := v.Snapshot()
+	s.put(&catalog.Item{ItemId: "b", Title: "Floor lamp", AvailableFrom: 20, Availability: catalog.OutOfStock, Categories: path("Home", "Lamps")})
+	until(t, "the change", func() bool { return v.Item("b").Availability == catalog.OutOfStock })
+	if before.Item("b").Availability != "" || v.Snapshot().Version() == version {
+		t.Error("a snapshot changed, or a version did not")
+	}
+	s.put(before.Item("b"))
+	until(t, "the change back", func() bool { return v.Item("b").Availability == "" })
+	if v.Snapshot().Version() != version {
+		t.Error("equal catalogues have different versions")
+	}
+
+	s.record("x", []byte{0xff})
+	s.put(&catalog.Item{ItemId: "x", Title: "Bread bin"})
+	until(t, "what follows a faulty record", func() bool { return v.Item("x") != nil })
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]float64)
+	for _, f := range families {
+		got[f.GetName()] = f.GetMetric()[0].GetCounter().GetValue() + f.GetMetric()[0].GetGauge().GetValue()
+	}
+	if diff := cmp.Diff(map[string]float64{"sluice_catalog_faulty_total": 1, "sluice_catalog_items": 4}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTheVersionDoesNotDependOnTheWay(t *testing.T) {
+	s := newShop(t)
+	items := []*catalog.Item{{ItemId: "a", Title: "One"}, {ItemId: "b", Title: "Two"}, {ItemId: "c", Title: "Three"}}
+	s.put(items[2], items[0], &catalog.Item{ItemId: "b", Title: "Other"}, items[1])
+	direct, err := catalog.NewSnapshot(items...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.view(catalog.Options{}).Snapshot().Version(); got != direct.Version() {
+		t.Error("the version depends on how the catalogue became what it is")
+	}
+}
+
+func snapshot(t testing.TB, items ...*catalog.Item) *catalog.Snapshot {
+	t.Helper()
+	s, err := catalog.NewSnapshot(items...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestSearch(t *testing.T) {
+	s := snapshot(
+		t,
+		&catalog.Item{ItemId: "1", Title: "Red T-Light holder", AvailableFrom: 3, Categories: path("Lighting")},
+		&catalog.Item{ItemId: "2", Title: "Children's apron, RED", AvailableFrom: 2, Categories: path("Kitchen", "Aprons & Linen")},
+		&catalog.Item{ItemId: "3", Title: "Blue apron", AvailableFrom: 1, Brand: "Redwood", Categories: path("Kitchen")},
+		&catalog.Item{ItemId: "4", Title: "台灯 lamp", AvailableFrom: 0},
+	)
+	for _, c := range []struct {
+		query string
+		limit int
+		want  []string
+	}{
+		{"red", 9, []string{"1", "2", "3"}},           // exact and as a beginning: the catalogue's order
+		{"red apron", 9, []string{"2", "1", "3"}},     // two words before one
+		{"RED  apr", 9, []string{"2", "1", "3"}},      // the last word may be unfinished
+		{"re apron", 9, []string{"2", "3"}},           // only the last one
+		{"childrens", 9, []string{"2"}},               // an apostrophe does not split
+		{"linen", 9, []string{"2"}},                   // words of categories
+		{"台", 9, []string{"4"}},                       // a script without spaces
+		{"t light holder lighting", 1, []string{"1"}}, // the limit
+		{"red red red red apron", 1, []string{"2"}},   // a repeated word counts once
+		{"…", 9, []string{}}, {"red", 0, []string{}},  // nothing asked
+		{"", 9, []string{}}, {"unknown", 9, []string{}},
+	} {
+		if diff := cmp.Diff(c.want, idsOf(s.Search(c.query, c.limit))); diff != "" {
+			t.Errorf("%q: %s", c.query, diff)
+		}
+	}
+}
+
+func TestOrderHoldsOnlyWhatHasBegun(t *testing.T) {
+	s := snapshot(
+		t, &catalog.Item{ItemId: "a", AvailableFrom: 30}, &catalog.Item{ItemId: "b", AvailableFrom: 20}, &catalog.Item{ItemId: "c"},
+		&catalog.Item{ItemId: "d", AvailableFrom: 20, Availability: catalog.Discontinued},
+	)
+	for now, want := range map[int64][]string{-1: {}, 0: {"c"}, 20: {"b", "d", "c"}, 29: {"b", "d", "c"}, 30: {"a", "b", "d", "c"}} {
+		if diff := cmp.Diff(want, idsOf(s.Order(now))); diff != "" {
+			t.Errorf("at %d: %s", now, diff)
+		}
+	}
+}
+
+func TestAvailability(t *testing.T) {
+	for _, c := range []struct {
+		item *catalog.Item
+		want bool
+	}{
+		{&catalog.Item{}, true},
+		{&catalog.Item{Availability: catalog.InStock, AvailableFrom: 100}, true},
+		{&catalog.Item{Availability: catalog.Preorder}, true},
+		{&catalog.Item{AvailableFrom: 101}, false},
+		{&catalog.Item{Availability: catalog.OutOfStock}, false},
+		{&catalog.Item{Availability: catalog.Discontinued}, false},
+	} {
+		if got := c.item.AvailableAt(100); got != c.want {
+			t.Errorf("%v: %t", c.item, got)
+		}
+	}
+}
+
+func TestCategoriesOfAnItem(t *testing.T) {
+	item := &catalog.Item{Categories: []*catalog.CategoryPath{{Names: []string{"Home", "Lamps"}}, {Names: []string{"Home", "Gifts", "Lamps"}}, {}, {Names: []string{"New"}}}}
+	if diff := cmp.Diff([]string{"Home", "Lamps", "Gifts", "New"}, item.CategoryNames()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"Lamps", "New"}, item.NarrowestCategories()); diff != "" {
+		t.Error(diff)
+	}
+	if !item.InCategory("Gifts") || item.InCategory("gifts") {
+		t.Error("InCategory is wrong")
+	}
+	s := snapshot(t, &catalog.Item{ItemId: "x", Categories: item.Categories}, &catalog.Item{ItemId: "w", Categories: path("New", "Home")})
+	if got := idsOf(slices.Collect(s.Category("Home"))); !slices.Equal(got, []string{"w", "x"}) || s.CategorySize("Home") != 2 || s.CategorySize("none") != 0 {
+		t.Errorf("items of a category are %v", got)
+	}
+}
+
+func BenchmarkSearch(b *testing.B) {
+	items := make([]*catalog.Item, 5000)
+	for i := range items {
+		items[i] = &catalog.Item{ItemId: fmt.Sprint("i", i), Title: fmt.Sprintf("Item %d of shade %d with pattern %d", i, i%50, i%7), Categories: path("Shelf", strconv.Itoa(i%30))}
+	}
+	s := snapshot(b, items...)
+	s.Search("warm up", 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(s.Search("shade 17 pat", 20)) != 20 {
+			b.Fatal("too few")
+		}
+	}
+}
+
+func BenchmarkNewSnapshot(b *testing.B) {
+	items := make([]*catalog.Item, 5000)
+	for i := range items {
+		items[i] = &catalog.Item{ItemId: fmt.Sprint("i", i), Title: fmt.Sprint("Item ", i)}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		snapshot(b, items...)
+	}
+}
