@@ -87,8 +87,8 @@ type Decision struct {
 	Outcome        Decision_Outcome       `protobuf:"varint,5,opt,name=outcome,proto3,enum=sluice.risk.v1.Decision_Outcome" json:"outcome,omitempty"`
 	Score          uint32                 `protobuf:"varint,6,opt,name=score,proto3" json:"score,omitempty"` // 0–1000
 	Reasons        []*Reason              `protobuf:"bytes,7,rep,name=reasons,proto3" json:"reasons,omitempty"`
-	Rules          []string               `protobuf:"bytes,8,rep,name=rules,proto3" json:"rules,omitempty"` // that hit, live
-	ShadowRules    []string               `protobuf:"bytes,9,rep,name=shadow_rules,json=shadowRules,proto3" json:"shadow_rules,omitempty"`
+	Rules          []string               `protobuf:"bytes,8,rep,name=rules,proto3" json:"rules,omitempty"`                                // that hit, live, in the order of the file
+	ShadowRules    []string               `protobuf:"bytes,9,rep,name=shadow_rules,json=shadowRules,proto3" json:"shadow_rules,omitempty"` // that hit and changed nothing
 	ModelVersion   string                 `protobuf:"bytes,10,opt,name=model_version,json=modelVersion,proto3" json:"model_version,omitempty"`
 	PolicyVersion  string                 `protobuf:"bytes,11,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"`
 	FeaturesDigest string                 `protobuf:"bytes,12,opt,name=features_digest,json=featuresDigest,proto3" json:"features_digest,omitempty"`
@@ -99,6 +99,7 @@ type Decision struct {
 	Source         string                 `protobuf:"bytes,17,opt,name=source,proto3" json:"source,omitempty"`                     // api or log
 	BodyHash       []byte                 `protobuf:"bytes,18,opt,name=body_hash,json=bodyHash,proto3" json:"body_hash,omitempty"` // SHA-256 of the event as accepted: same id with another body is refused
 	Time           int64                  `protobuf:"zigzag64,19,opt,name=time,proto3" json:"time,omitempty"`                      // event time
+	Undecided      []*Undecided           `protobuf:"bytes,20,rep,name=undecided,proto3" json:"undecided,omitempty"`               // rules that could not be judged
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -266,12 +267,20 @@ func (x *Decision) GetTime() int64 {
 	return 0
 }
 
+func (x *Decision) GetUndecided() []*Undecided {
+	if x != nil {
+		return x.Undecided
+	}
+	return nil
+}
+
 type Reason struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
 	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
-	Value         float64                `protobuf:"fixed64,3,opt,name=value,proto3" json:"value,omitempty"`
+	Value         float64                `protobuf:"fixed64,3,opt,name=value,proto3" json:"value,omitempty"` // of the first number that the rule's condition reads
 	TellUser      bool                   `protobuf:"varint,4,opt,name=tell_user,json=tellUser,proto3" json:"tell_user,omitempty"`
+	HasValue      bool                   `protobuf:"varint,5,opt,name=has_value,json=hasValue,proto3" json:"has_value,omitempty"` // false: the condition reads no number that was there
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -334,11 +343,20 @@ func (x *Reason) GetTellUser() bool {
 	return false
 }
 
+func (x *Reason) GetHasValue() bool {
+	if x != nil {
+		return x.HasValue
+	}
+	return false
+}
+
+// Value is a feature, or a field of the event that a rule reads: a number, or a text.
 type Value struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Number        float64                `protobuf:"fixed64,2,opt,name=number,proto3" json:"number,omitempty"`
 	Missing       bool                   `protobuf:"varint,3,opt,name=missing,proto3" json:"missing,omitempty"`
+	Text          string                 `protobuf:"bytes,4,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -394,11 +412,71 @@ func (x *Value) GetMissing() bool {
 	return false
 }
 
+func (x *Value) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+// Undecided is a rule, live or shadow, that did not hit because values were missing.
+type Undecided struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rule          string                 `protobuf:"bytes,1,opt,name=rule,proto3" json:"rule,omitempty"`
+	Missing       []string               `protobuf:"bytes,2,rep,name=missing,proto3" json:"missing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Undecided) Reset() {
+	*x = Undecided{}
+	mi := &file_risk_riskpb_decision_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Undecided) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Undecided) ProtoMessage() {}
+
+func (x *Undecided) ProtoReflect() protoreflect.Message {
+	mi := &file_risk_riskpb_decision_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Undecided.ProtoReflect.Descriptor instead.
+func (*Undecided) Descriptor() ([]byte, []int) {
+	return file_risk_riskpb_decision_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Undecided) GetRule() string {
+	if x != nil {
+		return x.Rule
+	}
+	return ""
+}
+
+func (x *Undecided) GetMissing() []string {
+	if x != nil {
+		return x.Missing
+	}
+	return nil
+}
+
 var File_risk_riskpb_decision_proto protoreflect.FileDescriptor
 
 const file_risk_riskpb_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1arisk/riskpb/decision.proto\x12\x0esluice.risk.v1\"\xda\x05\n" +
+	"\x1arisk/riskpb/decision.proto\x12\x0esluice.risk.v1\"\x93\x06\n" +
 	"\bDecision\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x12\x14\n" +
@@ -423,23 +501,29 @@ const file_risk_riskpb_decision_proto_rawDesc = "" +
 	"\x06values\x18\x10 \x03(\v2\x15.sluice.risk.v1.ValueR\x06values\x12\x16\n" +
 	"\x06source\x18\x11 \x01(\tR\x06source\x12\x1b\n" +
 	"\tbody_hash\x18\x12 \x01(\fR\bbodyHash\x12\x12\n" +
-	"\x04time\x18\x13 \x01(\x12R\x04time\"S\n" +
+	"\x04time\x18\x13 \x01(\x12R\x04time\x127\n" +
+	"\tundecided\x18\x14 \x03(\v2\x19.sluice.risk.v1.UndecidedR\tundecided\"S\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05ALLOW\x10\x01\x12\r\n" +
 	"\tCHALLENGE\x10\x02\x12\n" +
 	"\n" +
 	"\x06REVIEW\x10\x03\x12\t\n" +
-	"\x05BLOCK\x10\x04\"c\n" +
+	"\x05BLOCK\x10\x04\"\x80\x01\n" +
 	"\x06Reason\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\x01R\x05value\x12\x1b\n" +
-	"\ttell_user\x18\x04 \x01(\bR\btellUser\"M\n" +
+	"\ttell_user\x18\x04 \x01(\bR\btellUser\x12\x1b\n" +
+	"\thas_value\x18\x05 \x01(\bR\bhasValue\"a\n" +
 	"\x05Value\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x01R\x06number\x12\x18\n" +
-	"\amissing\x18\x03 \x01(\bR\amissingB\x14Z\x12sluice/risk/riskpbb\x06proto3"
+	"\amissing\x18\x03 \x01(\bR\amissing\x12\x12\n" +
+	"\x04text\x18\x04 \x01(\tR\x04text\"9\n" +
+	"\tUndecided\x12\x12\n" +
+	"\x04rule\x18\x01 \x01(\tR\x04rule\x12\x18\n" +
+	"\amissing\x18\x02 \x03(\tR\amissingB\x14Z\x12sluice/risk/riskpbb\x06proto3"
 
 var (
 	file_risk_riskpb_decision_proto_rawDescOnce sync.Once
@@ -454,22 +538,24 @@ func file_risk_riskpb_decision_proto_rawDescGZIP() []byte {
 }
 
 var file_risk_riskpb_decision_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_risk_riskpb_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_risk_riskpb_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_risk_riskpb_decision_proto_goTypes = []any{
 	(Decision_Outcome)(0), // 0: sluice.risk.v1.Decision.Outcome
 	(*Decision)(nil),      // 1: sluice.risk.v1.Decision
 	(*Reason)(nil),        // 2: sluice.risk.v1.Reason
 	(*Value)(nil),         // 3: sluice.risk.v1.Value
+	(*Undecided)(nil),     // 4: sluice.risk.v1.Undecided
 }
 var file_risk_riskpb_decision_proto_depIdxs = []int32{
 	0, // 0: sluice.risk.v1.Decision.outcome:type_name -> sluice.risk.v1.Decision.Outcome
 	2, // 1: sluice.risk.v1.Decision.reasons:type_name -> sluice.risk.v1.Reason
 	3, // 2: sluice.risk.v1.Decision.values:type_name -> sluice.risk.v1.Value
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	4, // 3: sluice.risk.v1.Decision.undecided:type_name -> sluice.risk.v1.Undecided
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_risk_riskpb_decision_proto_init() }
@@ -483,7 +569,7 @@ func file_risk_riskpb_decision_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_risk_riskpb_decision_proto_rawDesc), len(file_risk_riskpb_decision_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,57 @@
+package features
+
+import (
+	"time"
+
+	"sluice/features/statepb"
+	"sluice/internal/stream"
+)
+
+// clock is a task's stream time in whole steps: the newest event time of its partition, rounded down. What has expired is decided by it alone, so that the same
+// events leave the same state in whatever order they come. (stream.Clock ticks alike, but cannot be asked where it stands.)
+type clock struct {
+	table *stream.Table[statepb.Clock]
+	step  int64 // microseconds
+}
+
+var clockKey = []byte{'c'}
+
+func openClock(t *stream.Task, id byte, step time.Duration) clock {
+	return clock{table: stream.OpenTable(t, id, "clock", stream.ProtoCodec[statepb.Clock]()), step: step.Microseconds()}
+}
+
+// advance moves stream time to at least micros and tells whether it crossed a step.
+func (c clock) advance(micros int64) bool {
+	step := floorDiv(micros, c.step)
+	if now := c.table.Get(clockKey); now != nil && step <= now.Step {
+		return false
+	}
+	c.table.Mutate(clockKey).Step = step
+	return true
+}
+
+// now is the beginning of the newest step, the smallest int64 before there is any.
+func (c clock) now() int64 {
+	if now := c.table.Get(clockKey); now != nil {
+		return now.Step * c.step
+	}
+	return -1 << 63
+}
+
+// horizon is the time before which everything has expired.
+func (c clock) horizon(retention int64) int64 {
+	now := c.now()
+	if now < -1<<63+retention {
+		return -1 << 63
+	}
+	return now - retention
+}
+
+// floorDiv is the quotient rounded down, for a positive divisor.
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}

@@ -1,0 +1,242 @@
+package recommend
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"time"
+
+	"sluice/features"
+	"sluice/internal/catalog"
+	"sluice/recommend/cursor"
+	"sluice/recommend/rank"
+)
+
+// noLists stands for lists that have not been published yet.
+var noLists = new(features.Lists)
+
+// making is one answer on its way.
+type making struct {
+	*service
+	query   *query
+	visitor *visitor
+	because string // why it is not personal; empty: it is
+	profile *profile
+
+	now      time.Time
+	snapshot *catalog.Snapshot
+	lists    *features.Lists
+}
+
+// outcome is an answer with what the metrics say of it.
+type outcome struct {
+	answer         *Recommendations
+	because        string
+	candidates     int
+	retrieve, rank time.Duration
+}
+
+// make makes the answer for a visitor.
+func (s *service) make(q *query, v *visitor) *outcome {
+	m := &making{service: s, query: q, visitor: v, now: s.Now(), snapshot: s.Catalogue.Snapshot(), lists: s.Trending.Lists()}
+	if m.lists == nil {
+		m.lists = noLists
+	}
+	m.decide()
+	r := m.retrieve()
+	defer r.release()
+	retrieved := s.Now()
+	list := rank.Make(m.plan(r))
+	answer := m.answer(r, &list)
+	return &outcome{answer: answer, because: m.because, candidates: len(r.entries), retrieve: retrieved.Sub(m.now), rank: s.Now().Sub(retrieved)}
+}
+
+// decide settles whether the list is personal. A later page is personal only under the very grants of the first one.
+func (m *making) decide() {
+	m.because = m.visitor.because
+	if c := m.query.cursor; m.because == "" && c != nil {
+		switch {
+		case c.Because != 0:
+			m.because = becauses[c.Because]
+		case c.Grant != m.visitor.grant():
+			m.because = becauseDegraded
+		}
+	}
+	if m.because != "" {
+		return
+	}
+	if m.profile = m.profileOf(m.visitor); m.profile == nil {
+		m.because = becauseNoHistory
+	}
+}
+
+// retrieve gathers the candidates: the personal ones if that is allowed and done in time, else everybody's.
+func (m *making) retrieve() *retrieval {
+	if m.because == "" {
+		r := m.retrieval(m.profile)
+		if r.run(m.query.surface.Personal, m.late) {
+			return r
+		}
+		r.release()
+		m.because, m.profile = becauseDegraded, nil
+	}
+	r := m.retrieval(nil)
+	r.run(m.query.surface.NonPersonal, func() bool { return false })
+	return r
+}
+
+func (m *making) late() bool { return m.Now().Sub(m.now) >= m.query.timeout }
+
+func (m *making) retrieval(p *profile) *retrieval {
+	return &retrieval{
+		service: m.service, query: m.query, gate: m.gate(p), lists: m.lists, profile: p, clock: m.Personal.Now(),
+		scratch: scratches.Get().(*scratch), //nolint:forcetypeassert // the pool's New makes nothing else
+	}
+}
+
+func (m *making) gate(p *profile) *gate {
+	q := m.query
+	g := &gate{snapshot: m.snapshot, now: m.now.UnixMicro(), blocks: m.visitor.blocks, page: make(map[string]struct{}, len(q.exclude)+len(q.context.ItemIDs))}
+	for _, list := range [][]string{q.context.ItemIDs, q.exclude} {
+		for _, id := range list {
+			g.page[id] = struct{}{}
+		}
+	}
+	if q.cursor != nil {
+		g.shown = make(map[uint32]struct{}, len(q.cursor.Shown))
+		for _, h := range q.cursor.Shown {
+			g.shown[h] = struct{}{}
+		}
+	}
+	if name := q.context.Category; m.snapshot.CategorySize(name) > 0 {
+		g.category = name
+	}
+	if p != nil {
+		g.seen = seenFactors(p, q.surface)
+	}
+	return g
+}
+
+func (m *making) plan(r *retrieval) *rank.Plan {
+	s := m.query.surface
+	p := &rank.Plan{
+		Limit: m.query.limit, Candidates: r.candidates(), Filler: r.filler(), Rules: s.Rules, Exempt: m.exempt(r.gate.category), Lambda: s.Diversity.Lambda,
+	}
+	if m.query.cursor != nil {
+		p.Before = m.query.cursor.Slots
+		p.Limit = min(p.Limit, cursor.MaxShown-len(m.query.cursor.Shown))
+	}
+	if s.Diversity.Method == "mmr" {
+		p.Similarity = rank.ByCategory
+		if s.Diversity.Similarity == "co_visitation" {
+			p.Similarity = r.coVisitationSimilarity(halfLifeUnset)
+		}
+	}
+	return p
+}
+
+// exempt are the categories that say nothing about variety here: those that every item of the page's category has, or every item of the catalogue.
+func (m *making) exempt(category string) map[string]struct{} {
+	order := m.snapshot.Order(math.MaxInt64)
+	if len(m.query.surface.Rules) == 0 || len(order) == 0 {
+		return nil
+	}
+	exempt := make(map[string]struct{})
+	if category == "" {
+		for _, name := range order[0].CategoryNames() {
+			if m.snapshot.CategorySize(name) == len(order) {
+				exempt[name] = struct{}{}
+			}
+		}
+		return exempt
+	}
+	for item := range m.snapshot.Category(category) {
+		for _, name := range item.CategoryNames() {
+			exempt[name] = struct{}{}
+		}
+		break // what another item does not have is taken out again
+	}
+	for item := range m.snapshot.Category(category) {
+		maps.DeleteFunc(exempt, func(name string, _ struct{}) bool { return !item.InCategory(name) })
+	}
+	return exempt
+}
+
+func (m *making) answer(r *retrieval, list *rank.List) *Recommendations {
+	a := &Recommendations{Personalized: m.because == "", Items: make([]RecommendedItem, len(list.Picks)), ConfigVersion: m.Config.Version()}
+	for i := range list.Picks {
+		pick := &list.Picks[i]
+		a.Items[i] = RecommendedItem{ItemID: pick.ID, Score: math.Round(pick.Score*1e6) / 1e6, Reasons: m.reasons(r, pick)}
+	}
+	a.Relaxed = m.relaxedBy(r, list)
+	a.RecommendationID, a.NotPersonalizedBecause = randomID(), nil
+	if !a.Personalized {
+		a.RecommendationID, a.NotPersonalizedBecause = m.inputsID(), &m.because
+	}
+	a.NextCursor = m.nextCursor(list)
+	return a
+}
+
+func (m *making) inputsID() string {
+	return m.query.id(&inputs{
+		config: m.Config.Version(), blocks: m.visitor.blocks.Digest(), tick: m.lists.Tick,
+		catalogue: m.snapshot.Version(), begun: len(m.snapshot.Order(m.now.UnixMicro())),
+	})
+}
+
+// relaxedBy names what could not be kept.
+func (m *making) relaxedBy(r *retrieval, list *rank.List) []RelaxedPromise {
+	relaxed := []RelaxedPromise{}
+	if m.query.context.Category != "" && r.gate.category == "" {
+		relaxed = append(relaxed, RelaxedPromise{Code: "category", Text: "The catalogue has no such category, so the list is not limited to it."})
+	}
+	for number, rule := range m.query.surface.Rules {
+		var slots []int
+		for slot := range list.Picks {
+			for _, broken := range list.Picks[slot].Broken {
+				if broken == number {
+					slots = append(slots, slot)
+				}
+			}
+		}
+		if len(slots) > 0 {
+			relaxed = append(relaxed, relaxedRule(rule, slots))
+		}
+	}
+	return relaxed
+}
+
+func relaxedRule(rule rank.Rule, slots []int) RelaxedPromise {
+	same := "category"
+	switch rule.Same {
+	case rank.Brand:
+		same = "brand"
+	case rank.Seller:
+		same = "seller"
+	}
+	return RelaxedPromise{
+		Code: "at_most", AtMost: rule.AtMost, Same: same, Within: rule.Within, Slots: slots,
+		Text: "At most " + strconv.Itoa(rule.AtMost) + " of the same " + same + " in any " + strconv.Itoa(rule.Within) + " could not be kept with what the catalogue has.",
+	}
+}
+
+// nextCursor hands on to the next page; nil where the list ends: it fell short, or a cursor can remember no more.
+func (m *making) nextCursor(list *rank.List) *string {
+	next := cursor.State{Page: m.query.pageHash, Slots: list.Slots}
+	if m.query.cursor != nil {
+		next.Shown = append(next.Shown, m.query.cursor.Shown...)
+	}
+	for i := range list.Picks {
+		next.Shown = append(next.Shown, rank.Hash(list.Picks[i].ID))
+	}
+	if len(list.Picks) < m.query.limit || len(next.Shown) >= cursor.MaxShown {
+		return nil
+	}
+	next.Because = uint8(slices.Index(becauses, m.because))
+	if m.because == "" {
+		next.Grant = m.visitor.grant()
+	}
+	text := m.cursors.Seal(&next, m.now)
+	return &text
+}

@@ -1,0 +1,114 @@
+// Package recommend answers what a page should show: it retrieves, blends, keeps promises, explains, and knows when it may not be personal.
+//
+// A request reads one snapshot of everything: the person's access, the published lists, the catalogue. Where personalization is off, unknown or late, the
+// list is made from the page context and the person's own blocks alone, so that it is byte for byte a stranger's.
+package recommend
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/features"
+	"sluice/internal/catalog"
+	"sluice/internal/httpx"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/consent"
+	"sluice/recommend/cursor"
+)
+
+// Access is what holds for a person at one moment; *consent.Access is one.
+type Access interface {
+	Known() bool
+	Effective(purpose string) privacyfilter.Decision
+	Identities(purpose string) []consent.Identity
+	HiddenEvents() map[uint64]struct{}
+	Blocks() *consent.Blocks
+}
+
+// Consents knows what people allow. FromView makes one of a consent.View.
+type Consents interface {
+	// Lookup fails with consent.ErrLeaseLapsed where a subject is named and its present state cannot be known here.
+	Lookup(p consent.Person) (Access, error)
+	// Holds tells whether what Lookup returned is still true; it is asked just before an answer is written.
+	Holds(a Access) bool
+}
+
+// Personal is the view of people's kept touches and of what is folded from them; *features.Personal is one.
+type Personal interface {
+	Profile(id consent.Identity) *features.Profile
+	CoVisited(item string, now int64, halfLife time.Duration, limit int) []features.Scored
+	SessionNeighbours(session []features.Touch, now int64, o features.KNN) []features.Scored
+	Now() int64
+}
+
+// Trending is the view of the published lists; *features.Trending is one.
+type Trending interface {
+	Lists() *features.Lists
+}
+
+// Catalogue is the view of the items; *catalog.View is one.
+type Catalogue interface {
+	Snapshot() *catalog.Snapshot
+}
+
+var (
+	_ Personal  = (*features.Personal)(nil)
+	_ Trending  = (*features.Trending)(nil)
+	_ Catalogue = (*catalog.View)(nil)
+)
+
+// Options of the ranking API. All views must be given.
+type Options struct {
+	Config    *Config
+	Consents  Consents
+	Personal  Personal
+	Trending  Trending
+	Catalogue Catalogue
+	// CursorKey seals cursors; every node of a deployment needs the same one.
+	CursorKey [32]byte
+	// Session is the personalize hash of a session id as touches carry it (first 8 bytes of the pseudonym, big endian). nil: session ids are not looked at.
+	Session func(id string) uint64
+	// UserToken is the user id that a request's user token proves. nil: write keys never speak for an account.
+	UserToken  func(r *http.Request) (string, bool)
+	Now        func() time.Time // nil: time.Now
+	Registerer prometheus.Registerer
+	Logger     *slog.Logger // nil: silent
+}
+
+// service answers requests.
+type service struct {
+	Options
+	cursors *cursor.Sealer
+	metrics *metrics
+	similar *similarCache
+	popular *popularity
+}
+
+// Register adds the ranking API to api.
+func Register(api *httpx.API, o Options) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := newService(o)
+	for pattern, handler := range map[string]http.HandlerFunc{
+		"POST /v1/recommendations":   s.recommendations,
+		"GET /v1/items/{id}/similar": s.similarItems,
+		"GET /v1/lists/{list}":       s.list,
+	} {
+		api.Mux.Handle(pattern, api.Keys.Require(handler, httpx.RoleWrite, httpx.RoleServer))
+	}
+	document(api)
+}
+
+func newService(o Options) *service {
+	return &service{
+		Options: o, cursors: cursor.NewSealer(o.CursorKey), metrics: newMetrics(o.Registerer),
+		similar: newSimilarCache(o.Personal), popular: new(popularity),
+	}
+}

@@ -1,0 +1,327 @@
+package risk
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"sluice/internal/httpx"
+	"sluice/privacyfilter/purposepb"
+	"sluice/risk/riskpb"
+)
+
+// Intake is the decisions API's way to the log.
+type Intake interface {
+	// Prepare decodes and validates an event, and projects it. The problem is ready to be answered.
+	Prepare(body []byte, role httpx.Role) (*Pending, *httpx.Problem)
+}
+
+// Pending is an event that is to be decided and collected.
+type Pending struct {
+	Event    *purposepb.RiskEvent // nil: risk may not use it
+	BodyHash []byte               // SHA-256 of the event as sent
+	// Collect is one durable write of event and decision: nil when both are acknowledged. After an error they may or may not be on the log.
+	Collect func(ctx context.Context, decision []byte) error
+}
+
+// APIOptions are the parts that the API puts together.
+type APIOptions struct {
+	Decider *Decider
+	Store   *Store
+	Intake  Intake
+	Now     func() time.Time // nil = the wall clock: when a decision was made, and until when it holds
+}
+
+// Answer is the answer of POST /v1/decisions. Equal decisions give equal bytes.
+type Answer struct {
+	DecisionID     string    `json:"decision_id"`
+	Outcome        string    `json:"outcome" enum:"allow,challenge,review,block" doc:"review means: hold until the verdict."`
+	Score          uint32    `json:"score" minimum:"0" maximum:"1000"`
+	Reasons        []Reason  `json:"reasons"`
+	Rules          []string  `json:"rules" doc:"Rules that hit, in the order of the file."`
+	ModelVersion   string    `json:"model_version" doc:"none: rules alone decide."`
+	PolicyVersion  string    `json:"policy_version"`
+	FeaturesDigest string    `json:"features_digest"`
+	AppealToken    string    `json:"appeal_token" doc:"To be given to the person, who can appeal the decision with it."`
+	ExpiresAt      time.Time `json:"expires_at" doc:"Until when the caller may act on the answer."`
+}
+
+// Reason is why, as the caller sees it.
+type Reason struct {
+	Code  string   `json:"code"`
+	Text  string   `json:"text" doc:"For the person; empty where they are not to be told."`
+	Value *float64 `json:"value" doc:"Of the first number that the rule's condition reads; null if it reads none that was there."`
+}
+
+// Detail is a stored decision as the analyst sees it.
+type Detail struct {
+	DecisionID     string         `json:"decision_id"`
+	Source         string         `json:"source" enum:"api,log" doc:"Who decided: the API before it answered, or the decider from the log."`
+	EventType      string         `json:"event_type"`
+	Time           time.Time      `json:"time" doc:"Of the event."`
+	DecidedAt      time.Time      `json:"decided_at"`
+	ExpiresAt      time.Time      `json:"expires_at"`
+	Outcome        string         `json:"outcome" enum:"allow,challenge,review,block"`
+	Score          uint32         `json:"score"`
+	Reasons        []DetailReason `json:"reasons"`
+	Rules          []string       `json:"rules"`
+	ShadowRules    []string       `json:"shadow_rules" doc:"Rules in shadow that hit; they changed nothing."`
+	Undecided      []Undecided    `json:"undecided" doc:"Rules that could not be judged."`
+	ModelVersion   string         `json:"model_version"`
+	PolicyVersion  string         `json:"policy_version"`
+	FeaturesDigest string         `json:"features_digest"`
+	AppealToken    string         `json:"appeal_token"`
+	Values         []UsedValue    `json:"values" doc:"Every feature at the decision, and what the rules read of the event."`
+}
+
+// DetailReason is why, with what the person is not told.
+type DetailReason struct {
+	Code     string   `json:"code"`
+	Text     string   `json:"text"`
+	Value    *float64 `json:"value"`
+	TellUser bool     `json:"tell_user"`
+}
+
+// Undecided is a rule, live or shadow, that did not hit because values were missing.
+type Undecided struct {
+	Rule    string   `json:"rule"`
+	Missing []string `json:"missing"`
+}
+
+// UsedValue is a value that a decision stands on.
+type UsedValue struct {
+	Name  string `json:"name"`
+	Value any    `json:"value" doc:"A number, or a text; true is 1, false 0; null if it was missing."`
+}
+
+const (
+	maxBody        = 32 << 10
+	collectTimeout = 10 * time.Second // for the durable write
+	retryAfter     = "1"              // seconds
+)
+
+// Register adds the operations.
+func Register(api *httpx.API, o APIOptions) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	d := &decisions{APIOptions: o}
+	api.Mux.Handle("POST /v1/decisions", api.Keys.Require(d, httpx.RoleServer))
+	registry := api.Huma.OpenAPI().Components.Schemas
+	described := func(text string) *huma.Response {
+		return &huma.Response{Description: text}
+	}
+	body := huma.SchemaFromType(registry, answerType)
+	api.Document(&huma.Operation{
+		OperationID: "decide", Method: http.MethodPost, Path: "/v1/decisions", Tags: []string{"decisions"}, Summary: "Decide about a sign-up, login or payment",
+		Description: "The body is one event, as on POST /v1/events, of at most 32 KiB; it is also collected. " +
+			"The same id with the same body gets the stored answer, byte for byte. Server key.",
+		Security:    []map[string][]string{{"key": {}}},
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}}}},
+		Responses: map[string]*huma.Response{
+			"200": {Description: "The decision; event and decision are durable.", Content: map[string]*huma.MediaType{"application/json": {Schema: body}}},
+			"409": described("The same event is being decided; see Retry-After."),
+			"413": described("The event is larger than 32 KiB."),
+			"422": described("The event is not valid, gets no decision, or its id was used for another one (id_reused)."),
+			"429": described("Too many decisions are being made; see Retry-After."),
+			"503": described("The log cannot be reached; nothing was answered, the same request may be sent again."),
+		},
+	})
+	huma.Register(api.Huma, huma.Operation{
+		OperationID: "show-decision", Method: http.MethodGet, Path: "/v1/decisions/{decision_id}", Tags: []string{"decisions"},
+		Summary: "Show a decision with the values that it stands on", Middlewares: api.Secure(httpx.RoleServer, httpx.RoleOperator),
+	}, d.show)
+}
+
+// decisions serves the API.
+type decisions struct{ APIOptions }
+
+// ServeHTTP is POST /v1/decisions.
+func (a *decisions) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := a.Now()
+	made, result, problem := a.answer(w, r)
+	defer func() { a.Decider.metrics.latency.WithLabelValues(result).Observe(a.Now().Sub(began).Seconds()) }()
+	if problem != nil {
+		if problem.Status == http.StatusConflict || problem.Status == http.StatusTooManyRequests || problem.Status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", retryAfter)
+		}
+		httpx.WriteProblem(w, problem)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(answerOf(made)) // the client is gone if this fails
+}
+
+// What a request came to, as the latency's label.
+const (
+	resultDecided = "decided"
+	resultStored  = "stored"
+	resultRefused = "refused"
+)
+
+func (a *decisions) answer(w http.ResponseWriter, r *http.Request) (*riskpb.Decision, string, *httpx.Problem) {
+	body, problem := readBody(w, r)
+	if problem != nil {
+		return nil, resultRefused, problem
+	}
+	select {
+	case <-a.Store.CaughtUp():
+	default:
+		return nil, resultRefused, httpx.NewProblem(http.StatusServiceUnavailable, "starting", "Earlier decisions are not known yet.")
+	}
+	pending, problem := a.Intake.Prepare(body, httpx.RoleFrom(r.Context()))
+	if problem == nil {
+		problem = undecidable(pending)
+	}
+	if problem != nil {
+		return nil, resultRefused, problem
+	}
+	return a.settle(r.Context(), pending)
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *httpx.Problem) {
+	if header := r.Header.Get("Content-Type"); header != "" {
+		if media, _, err := mime.ParseMediaType(header); err != nil || media != "application/json" {
+			return nil, httpx.NewProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "application/json expected.")
+		}
+	}
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
+		return nil, httpx.NewProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "An event that is not compressed expected.")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return nil, httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "An event of at most 32 KiB expected.")
+	}
+	if err != nil {
+		return nil, httpx.NewProblem(http.StatusBadRequest, "bad_request", "The body could not be read.")
+	}
+	return body, nil
+}
+
+// undecidable is why an event gets no decision; nil if it gets one.
+func undecidable(p *Pending) *httpx.Problem {
+	if p.Event == nil || len(p.Event.Event) == 0 {
+		return httpx.NewProblem(http.StatusUnprocessableEntity, "not_for_risk", "Risk control may not use this event.")
+	}
+	if !decided(p.Event.Type) {
+		return httpx.NewProblem(http.StatusUnprocessableEntity, "invalid", "The event gets no decision.",
+			httpx.FieldError{Pointer: "/type", Code: "type_not_decided", Detail: "sign_up, login or payment expected; send other events to /v1/events."})
+	}
+	return nil
+}
+
+// settle gives the event its decision: the stored one, or a new one that is durable with its event.
+func (a *decisions) settle(ctx context.Context, p *Pending) (*riskpb.Decision, string, *httpx.Problem) {
+	id := idOf(p.Event.Event)
+	for {
+		stored, err := a.Store.Find(ctx, id)
+		if err == nil {
+			return repeated(stored, p)
+		}
+		if !errors.Is(err, ErrNotFound) {
+			return nil, resultRefused, unavailable()
+		}
+		switch a.Store.claim(id) {
+		case claimGranted:
+			defer a.Store.release(id)
+			return a.decide(ctx, id, p)
+		case claimBusy:
+			return nil, resultRefused, httpx.NewProblem(http.StatusConflict, "in_flight", "The same event is being decided now.")
+		case claimFull:
+			return nil, resultRefused, httpx.NewProblem(http.StatusTooManyRequests, "too_many", "Too many decisions are being made now.")
+		case claimKnown: // by another request, since Find
+		}
+		if ctx.Err() != nil {
+			return nil, resultRefused, unavailable()
+		}
+	}
+}
+
+// repeated is a stored decision, if the event is the one that it was made for. One that the log made knows no body; it is answered as it is.
+func repeated(stored *riskpb.Decision, p *Pending) (*riskpb.Decision, string, *httpx.Problem) {
+	if len(stored.BodyHash) > 0 && !bytes.Equal(stored.BodyHash, p.BodyHash) {
+		return nil, resultRefused, reused()
+	}
+	return stored, resultStored, nil
+}
+
+// decide makes a decision and writes it with its event. If an earlier write of the event ended in doubt, its decision is written again:
+// whichever of the two the log has, it is the one that is answered.
+func (a *decisions) decide(ctx context.Context, id ID, p *Pending) (*riskpb.Decision, string, *httpx.Problem) {
+	made, data, problem := a.draft(id, p)
+	if problem != nil {
+		return nil, resultRefused, problem
+	}
+	write, cancel := context.WithTimeout(context.WithoutCancel(ctx), collectTimeout) // a caller that hangs up does not break off a write
+	defer cancel()
+	if err := p.Collect(write, data); err != nil {
+		if refused := (*httpx.Problem)(nil); errors.As(err, &refused) && refused.Status < http.StatusInternalServerError {
+			return nil, resultRefused, refused
+		}
+		a.Store.remember(id, data, false)
+		return nil, resultRefused, unavailable()
+	}
+	a.Store.remember(id, data, true)
+	a.Decider.metrics.count(made)
+	return made, resultDecided, nil
+}
+
+// draft is the decision that is to be written, with its bytes.
+func (a *decisions) draft(id ID, p *Pending) (*riskpb.Decision, []byte, *httpx.Problem) {
+	if data := a.Store.unsaved(id); data != nil {
+		made := new(riskpb.Decision)
+		if made.UnmarshalVT(data) != nil {
+			return nil, nil, unavailable()
+		}
+		if !bytes.Equal(made.BodyHash, p.BodyHash) {
+			return nil, nil, reused()
+		}
+		return made, data, nil
+	}
+	made := a.Decider.decide(p.Event, sourceAPI, a.Now().UnixMicro())
+	made.BodyHash = p.BodyHash
+	data, err := made.MarshalVT()
+	if err != nil {
+		return nil, nil, unavailable()
+	}
+	return made, data, nil
+}
+
+func reused() *httpx.Problem {
+	return httpx.NewProblem(http.StatusUnprocessableEntity, "id_reused", "This id was used for another event.",
+		httpx.FieldError{Pointer: "/id", Code: "id_reused", Detail: "An id of its own, or the same event again, expected."})
+}
+
+func unavailable() *httpx.Problem {
+	return httpx.NewProblem(http.StatusServiceUnavailable, "log_unavailable", "The log cannot be reached now.")
+}
+
+type showInput struct {
+	DecisionID string `path:"decision_id"`
+}
+
+type showOutput struct{ Body Detail }
+
+func (a *decisions) show(ctx context.Context, in *showInput) (*showOutput, error) {
+	notFound := httpx.NewProblem(http.StatusNotFound, "not_found", "No decision with this id is kept.")
+	id, err := ParseID(in.DecisionID)
+	if err != nil {
+		return nil, notFound
+	}
+	d, err := a.Store.Find(ctx, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil, notFound
+	}
+	if err != nil {
+		return nil, unavailable()
+	}
+	return &showOutput{detailOf(d)}, nil
+}
