@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"sluice/features"
+	"sluice/features/statepb"
+	"sluice/ingest/collector"
+	"sluice/internal/catalog"
+	"sluice/internal/httpx"
+	"sluice/internal/shop"
+	"sluice/internal/web"
+	"sluice/privacyfilter/consent"
+	"sluice/privacyfilter/filter"
+	"sluice/privacyfilter/settings"
+	"sluice/risk"
+)
+
+// crowd is the demo's simulated shoppers as the pages see them, also before they are in.
+type crowd struct {
+	shoppers *atomic.Pointer[shop.Shoppers]
+}
+
+// N is the number of shoppers.
+func (c crowd) N() int {
+	if s := c.shoppers.Load(); s != nil {
+		return s.N()
+	}
+	return 0
+}
+
+// OptedOut is how many of them have switched personalization off.
+func (c crowd) OptedOut() int {
+	if s := c.shoppers.Load(); s != nil {
+		return s.OptedOut()
+	}
+	return 0
+}
+
+// shelves is the catalogue as the pages show it.
+type shelves struct{ view *catalog.View }
+
+// Item finds an item.
+func (s shelves) Item(id string) (web.Item, bool) {
+	item := s.view.Item(id)
+	if item == nil {
+		return web.Item{}, false
+	}
+	return card(item), true
+}
+
+// Search finds items by words.
+func (s shelves) Search(query string, limit int) []web.Item {
+	return cards(s.view.Search(query, limit))
+}
+
+// InCategory lists a category.
+func (s shelves) InCategory(name string, limit int) []web.Item {
+	return cards(s.view.InCategory(name, limit))
+}
+
+// Categories lists the broadest categories.
+func (s shelves) Categories() []string { return s.view.Categories() }
+
+func cards(items []*catalog.Item) []web.Item {
+	out := make([]web.Item, len(items))
+	for i, item := range items {
+		out[i] = card(item)
+	}
+	return out
+}
+
+func card(item *catalog.Item) web.Item {
+	c := web.Item{ID: item.ItemId, Title: item.Title, Price: money(item.Price), Currency: item.Currency}
+	if len(item.Categories) > 0 {
+		names := item.Categories[0].Names
+		c.Category, c.Subcategory = names[0], names[len(names)-1]
+	}
+	return c
+}
+
+// footprints is the history view as the settings ask it: pages of what a person did, the newest first.
+type footprints struct{ view *features.History }
+
+// Footprints lists at most limit footprints below the position, and tells whether there are more.
+func (f footprints) Footprints(id consent.Identity, limit int, before settings.Position) ([]settings.Footprint, bool) {
+	kept := f.view.Footprints(id)
+	if kept == nil {
+		return nil, false
+	}
+	entries := kept.Entries
+	if before.Event != nil {
+		end, _ := slices.BinarySearchFunc(entries, before, func(e *statepb.Footprint, p settings.Position) int {
+			return cmp.Or(cmp.Compare(e.Time, p.Time), bytes.Compare(e.Event, p.Event))
+		})
+		entries = entries[:end]
+	}
+	page := make([]settings.Footprint, 0, min(limit, len(entries)))
+	for _, e := range slices.Backward(entries[max(0, len(entries)-limit):]) {
+		page = append(page, settings.Footprint{Event: e.Event, Type: e.Type.Name(), Time: e.Time, ItemIDs: e.ItemIds, SearchTerm: e.SearchTerm})
+	}
+	return page, len(entries) > limit
+}
+
+// intake is the collector as the decisions API uses it: it projects an accepted event as the filter will.
+type intake struct {
+	collector *collector.Collector
+	projector *filter.Projector
+	now       func() time.Time
+}
+
+// Prepare decodes, validates, admits and projects an event.
+func (i *intake) Prepare(body []byte, role httpx.Role) (*risk.Pending, *httpx.Problem) {
+	ev, problem := i.collector.Prepare(body, role)
+	if problem != nil {
+		return nil, problem
+	}
+	received := i.now()
+	hash := sha256.Sum256(body)
+	return &risk.Pending{
+		Event: i.projector.Risk(ev, received.UnixMicro()), BodyHash: hash[:],
+		Collect: func(ctx context.Context, decision []byte) error {
+			return i.collector.Collect(ctx, ev, received, role == httpx.RoleServer, decision)
+		},
+	}, nil
+}
+
+// money writes micros as a decimal with at least two places.
+func money(micros int64) string {
+	text := strconv.FormatFloat(float64(micros)/1e6, 'f', -1, 64)
+	if _, fraction, _ := strings.Cut(text, "."); len(fraction) < 2 {
+		return strconv.FormatFloat(float64(micros)/1e6, 'f', 2, 64)
+	}
+	return text
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"sluice/internal/broker"
+	"sluice/internal/shop"
+	"sluice/internal/stream"
+)
+
+type demoCmd struct {
+	Listen   string `help:"host:port to listen on; port 0 picks a free one." default:"127.0.0.1:8080"`
+	Data     string `help:"Data directory; a folder in the user's cache directory by default." type:"path"`
+	Shop     string `help:"Demo shop: retail or none." enum:"retail,none" default:"retail"`
+	Shoppers int    `help:"Simulated shoppers; 0 turns them off." default:"60"`
+	Config   string `help:"Configuration file; its sections replace the built-in ones." type:"path"`
+	Reset    bool   `help:"Start over: forget everything in the data directory."`
+}
+
+// Run runs every role in one process, on the embedded broker.
+func (c *demoCmd) Run(env *environment) (err error) {
+	if c.Shoppers < 0 {
+		return usageError{fmt.Errorf("--shoppers %d: a number from 0 expected", c.Shoppers)}
+	}
+	settings, err := loadConfig(c.Config)
+	if err != nil {
+		return err
+	}
+	d, err := loadDeployment(settings)
+	if err != nil {
+		return err
+	}
+	if !settings.custom["keys"] {
+		d.Keys = demoKeys
+	}
+	if err := refuseDemoKeys(d.Keys, c.Listen); err != nil {
+		return err
+	}
+	if c.Data == "" {
+		c.Data = d.Server.Data
+	}
+	if c.Data == "" {
+		if c.Data, err = defaultDataDir(); err != nil {
+			return err
+		}
+	}
+	listener, err := listen(env, c.Listen)
+	if err != nil {
+		return err
+	}
+	data, err := openDataDir(c.Data, c.Reset)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer data.Close()
+	kafka, err := broker.Start(broker.Options{Dir: data.join("broker"), Sync: d.Kafka.Fsync})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer func() { err = errors.Join(err, kafka.Close()) }()
+	d.Server.Listen = listener.Addr().String()
+	s := &server{
+		settings: settings, deployment: d, data: data, listener: listener, roles: allRoles(), env: env, broker: kafka,
+		cluster: stream.Cluster{Brokers: kafka.Addrs(), Prefix: d.Kafka.Prefix},
+		logger:  newLogger(env.stderr),
+	}
+	if c.Shop == "retail" {
+		s.background = append(s.background, func(ctx context.Context) error { return s.fillShop(ctx, c.Shoppers) })
+	}
+	return s.run(env)
+}
+
+// fillShop loads the demo's catalogue and lets the simulated shoppers in.
+func (s *server) fillShop(ctx context.Context, n int) error {
+	base, key := "http://"+s.deployment.Server.Listen, s.deployment.Keys.Server[0]
+	if err := shop.Load(ctx, base, key); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	close(s.shopLoaded)
+	shoppers, err := shop.NewShoppers(shop.Options{BaseURL: base, ServerKey: key, N: n, Seed: uint64(time.Now().UnixNano()), Logger: s.logger})
+	if err != nil {
+		return err
+	}
+	s.shoppers.Store(shoppers)
+	return shoppers.Run(ctx)
+}
+
+func defaultDataDir() (string, error) {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding a data directory: %w; name one with --data", err)
+	}
+	return filepath.Join(cache, "sluice"), nil
+}
+
+// listen opens the port before anything else starts: a port in use is told at once.
+func listen(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err
+		}
+		return nil, fmt.Errorf("listening on %s: %w", address, err)
+	}
+	return listener, nil
+}
+
+// refuseDemoKeys keeps the well-known keys from being reachable from elsewhere.
+func refuseDemoKeys(keys keysConfig, address string) error {
+	if !keys.holdsDemoKey() {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return usageError{fmt.Errorf("--listen %s: host:port expected", address)}
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return usageError{fmt.Errorf("listening on %s: the demo's keys are refused on an address that is not loopback; set `keys:` in a file and give it with --config", address)}
+}
+
+func newLogger(w interface{ Write([]byte) (int, error) }) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	_ "embed"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"sluice/internal/config"
+	"sluice/internal/httpx"
+	"sluice/internal/stream"
+)
+
+// deploymentYAML holds the built-in values of the sections that are about this deployment alone.
+//
+//go:embed deployment.yaml
+var deploymentYAML []byte
+
+// deployment says where this installation runs and who may call it.
+type deployment struct {
+	Server serverConfig
+	Kafka  kafkaConfig
+	Keys   keysConfig
+}
+
+type serverConfig struct {
+	Listen string `yaml:"listen"`
+	Data   string `yaml:"data"`
+	Node   string `yaml:"node"`
+}
+
+type kafkaConfig struct {
+	Brokers    []string   `yaml:"brokers"`
+	Prefix     string     `yaml:"prefix"`
+	Replicas   int        `yaml:"replicas"`
+	Generation uint32     `yaml:"generation"`
+	Fsync      bool       `yaml:"fsync"`
+	TLS        tlsConfig  `yaml:"tls"`
+	SASL       saslConfig `yaml:"sasl"`
+}
+
+type tlsConfig struct {
+	Enabled bool   `yaml:"enabled"`
+	CA      string `yaml:"ca"`
+	Cert    string `yaml:"cert"`
+	Key     string `yaml:"key"`
+}
+
+type saslConfig struct {
+	Mechanism    string `yaml:"mechanism"`
+	User         string `yaml:"user"`
+	PasswordFile string `yaml:"password_file"`
+}
+
+type keysConfig struct {
+	Write    []string `yaml:"write"`
+	Server   []string `yaml:"server"`
+	Operator []string `yaml:"operator"`
+}
+
+// demoKeys are printed with the demo's commands; they open nothing that is reachable from elsewhere.
+var demoKeys = keysConfig{Write: []string{"demo_write"}, Server: []string{"demo_server"}, Operator: []string{"demo_operator"}}
+
+func (k keysConfig) keys() *httpx.Keys {
+	roles := make(map[string]httpx.Role)
+	for role, keys := range map[httpx.Role][]string{httpx.RoleWrite: k.Write, httpx.RoleServer: k.Server, httpx.RoleOperator: k.Operator} {
+		for _, key := range keys {
+			roles[key] = role
+		}
+	}
+	return httpx.NewKeys(roles)
+}
+
+// holdsDemoKey tells whether one of the demo's well-known keys is configured.
+func (k keysConfig) holdsDemoKey() bool {
+	for _, keys := range [][]string{k.Write, k.Server, k.Operator} {
+		for _, key := range keys {
+			if strings.HasPrefix(key, "demo_") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func loadDeployment(file *effectiveConfig) (*deployment, error) {
+	d := new(deployment)
+	for name, into := range map[string]any{"server": &d.Server, "kafka": &d.Kafka, "keys": &d.Keys} {
+		if err := file.section(name).Decode(into); err != nil {
+			return nil, err
+		}
+	}
+	return d, d.validate(file)
+}
+
+func (d *deployment) validate(file *effectiveConfig) error {
+	if d.Kafka.Replicas < 1 {
+		return file.section("kafka").Errorf(".replicas", "a number from 1 expected")
+	}
+	if d.Kafka.Generation < 1 {
+		return file.section("kafka").Errorf(".generation", "a number from 1 expected")
+	}
+	if m := d.Kafka.SASL.Mechanism; m != "" && m != "plain" && m != "scram-sha-256" && m != "scram-sha-512" {
+		return file.section("kafka").Errorf(".sasl.mechanism", "plain, scram-sha-256 or scram-sha-512 expected")
+	}
+	seen := make(map[string]bool)
+	for _, keys := range [][]string{d.Keys.Write, d.Keys.Server, d.Keys.Operator} {
+		for _, key := range keys {
+			if seen[key] {
+				return file.section("keys").Errorf("", "one key stands under two roles")
+			}
+			seen[key] = true
+		}
+	}
+	return nil
+}
+
+// cluster makes the connection settings.
+func (k kafkaConfig) cluster(section config.Section) (stream.Cluster, error) {
+	c := stream.Cluster{Brokers: k.Brokers, Prefix: k.Prefix}
+	if k.TLS.Enabled {
+		settings, err := k.TLS.load()
+		if err != nil {
+			return c, section.Errorf(".tls", "%v", err)
+		}
+		c.Options = append(c.Options, kgo.DialTLSConfig(settings))
+	}
+	if k.SASL.Mechanism == "" {
+		return c, nil
+	}
+	password, err := os.ReadFile(k.SASL.PasswordFile)
+	if err != nil {
+		return c, section.Errorf(".sasl.password_file", "%v", err)
+	}
+	secret := strings.TrimRight(string(password), "\r\n")
+	switch k.SASL.Mechanism {
+	case "plain":
+		c.Options = append(c.Options, kgo.SASL(plain.Auth{User: k.SASL.User, Pass: secret}.AsMechanism()))
+	case "scram-sha-256":
+		c.Options = append(c.Options, kgo.SASL(scram.Auth{User: k.SASL.User, Pass: secret}.AsSha256Mechanism()))
+	case "scram-sha-512":
+		c.Options = append(c.Options, kgo.SASL(scram.Auth{User: k.SASL.User, Pass: secret}.AsSha512Mechanism()))
+	}
+	return c, nil
+}
+
+func (t tlsConfig) load() (*tls.Config, error) {
+	settings := &tls.Config{MinVersion: tls.VersionTLS12}
+	if t.CA != "" {
+		pem, err := os.ReadFile(t.CA)
+		if err != nil {
+			return nil, err
+		}
+		settings.RootCAs = x509.NewCertPool()
+		if !settings.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s: no certificate found", t.CA)
+		}
+	}
+	if t.Cert == "" {
+		return settings, nil
+	}
+	pair, err := tls.LoadX509KeyPair(t.Cert, t.Key)
+	if err != nil {
+		return nil, err
+	}
+	settings.Certificates = []tls.Certificate{pair}
+	return settings, nil
+}

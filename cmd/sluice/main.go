@@ -1,0 +1,112 @@
+// Command sluice runs Sluice: the whole stream on one machine (demo), any subset of it on a Kafka cluster (serve), and the tools around it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"sluice/internal/config"
+)
+
+// version is set by the build (-ldflags "-X main.version=…").
+var version = "development"
+
+// Exit codes, as CONTRACTS §6 has them.
+const (
+	exitDone        = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 130
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program: it parses the command line, runs the command and tells the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	var commands cli
+	exited := -1
+	parser, err := kong.New(&commands,
+		kong.Name("sluice"),
+		kong.Description("Consent-filtered recommendations and risk decisions from one stream."),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "sluice:", err)
+		return exitFailed
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited // --help
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "sluice:", err)
+		return exitUsage
+	}
+	ctx, stop := interruptible(stderr)
+	defer stop()
+	err = parsed.Run(&environment{Context: ctx, stdout: stdout, stderr: stderr})
+	return exitCode(err, stderr)
+}
+
+// environment is what every command gets.
+type environment struct {
+	context.Context //nolint:containedctx // the life of one command
+	stdout, stderr  io.Writer
+}
+
+// interruptible is a context that ends at the first Ctrl-C or SIGTERM; a second one exits at once.
+func interruptible(stderr io.Writer) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		if _, ok := <-signals; !ok {
+			return
+		}
+		cancel()
+		if _, ok := <-signals; ok {
+			fmt.Fprintln(stderr, "sluice: interrupted again, stopping at once")
+			os.Exit(exitInterrupted)
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(signals)
+		cancel()
+	}
+}
+
+// usageError is a fault of the command line or of a file that it names.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func exitCode(err error, stderr io.Writer) int {
+	if err == nil {
+		return exitDone
+	}
+	if !errors.Is(err, errSilent) {
+		fmt.Fprintln(stderr, "sluice:", err)
+	}
+	var usage usageError
+	var file *config.Error
+	if errors.As(err, &usage) || errors.As(err, &file) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// errSilent fails a command that has told everything already.
+var errSilent = errors.New("failed")

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"sluice/internal/httpx"
+)
+
+// newRegistry is a metrics registry with what every process has.
+func newRegistry() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}
+
+// measured counts and times requests by route, gives each a deadline, and turns a panic into an answer.
+func measured(mux *http.ServeMux, reg prometheus.Registerer, logger *slog.Logger) http.Handler {
+	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "sluice_http_request_seconds", Help: "Duration of requests by route and status.",
+		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
+	}, []string{"route", "status"})
+	reg.MustRegister(latency)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began := time.Now()
+		_, route := mux.Handler(r)
+		recorder := &statusRecorder{ResponseWriter: w}
+		defer func() {
+			if fault := recover(); fault != nil {
+				logger.Error("request panicked", "route", route, "fault", fault, "stack", string(debug.Stack()))
+				if recorder.status == 0 {
+					httpx.WriteProblem(recorder, httpx.NewProblem(http.StatusInternalServerError, "internal", "Something went wrong here; it has been logged."))
+				}
+			}
+			if route == "" {
+				route = "none"
+			}
+			latency.WithLabelValues(route, strconv.Itoa(max(recorder.status, http.StatusOK))).Observe(time.Since(began).Seconds())
+		}()
+		ctx, cancel := context.WithTimeout(r.Context(), requestTime)
+		defer cancel()
+		mux.ServeHTTP(recorder, r.WithContext(ctx))
+	})
+}
+
+// statusRecorder remembers the status of an answer.
+type statusRecorder struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader notes the status.
+func (r *statusRecorder) WriteHeader(status int) {
+	if r.status == 0 {
+		r.status = status
+	}
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Write notes that the answer began.
+func (r *statusRecorder) Write(data []byte) (int, error) {
+	if r.status == 0 {
+		r.status = http.StatusOK
+	}
+	return r.ResponseWriter.Write(data)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
+// readiness collects what must be so before requests are sent here.
+type readiness struct {
+	mu     sync.Mutex // guards checks
+	checks []check
+}
+
+// check tells why a part is not ready; empty if it is.
+type check struct {
+	name string
+	why  func() string
+}
+
+func (r *readiness) add(name string, why func() string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checks = append(r.checks, check{name, why})
+}
+
+// waiting lists the parts that are not ready, with the reason.
+func (r *readiness) waiting() map[string]string {
+	r.mu.Lock()
+	checks := slices.Clone(r.checks)
+	r.mu.Unlock()
+	waiting := make(map[string]string)
+	for _, c := range checks {
+		if why := c.why(); why != "" {
+			waiting[c.name] = why
+		}
+	}
+	return waiting
+}
+
+// closedCheck is ready once the channel is closed.
+func closedCheck(ready <-chan struct{}, why string) func() string {
+	return func() string {
+		select {
+		case <-ready:
+			return ""
+		default:
+			return why
+		}
+	}
+}
+
+// registerHealth adds /healthz, /readyz and /metrics.
+func registerHealth(api *httpx.API, ready *readiness, registry *prometheus.Registry) {
+	api.Mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
+	api.Mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if waiting := ready.waiting(); len(waiting) > 0 {
+			writeJSON(w, http.StatusServiceUnavailable, map[string]any{"status": "waiting", "waiting": waiting})
+			return
+		}
+		writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+	})
+	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	api.Mux.Handle("GET /metrics", api.Keys.Require(metrics, httpx.RoleOperator))
+}
+
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client is gone if this fails
+}

@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/features"
+	"sluice/ingest"
+	"sluice/ingest/collector"
+	"sluice/ingest/deadletter"
+	"sluice/ingest/inbound"
+	"sluice/internal/catalog"
+	"sluice/internal/httpx"
+	"sluice/internal/seal"
+	"sluice/internal/shop"
+	"sluice/internal/stream"
+	"sluice/internal/topics"
+	"sluice/internal/web"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/consent"
+	"sluice/privacyfilter/filter"
+	"sluice/privacyfilter/pseudonym"
+	"sluice/privacyfilter/settings"
+	"sluice/recommend"
+	"sluice/risk"
+)
+
+// parts are everything that a process is made of, wired but not running.
+type parts struct {
+	*rooms
+	closer
+	server   *server
+	node     string
+	ring     *seal.Keyring
+	keys     *pseudonym.Keys
+	registry *prometheus.Registry
+	api      *httpx.API
+	ready    *readiness
+	running  []func(ctx context.Context) error
+
+	consents  *consent.View
+	tokens    *collector.Tokens
+	log       *ingest.Log
+	letters   *deadletter.Store
+	collector *collector.Collector
+	runs      *filter.Runs
+	catalogue *catalog.View
+	personal  *features.Personal
+	trending  *features.Trending
+	history   *features.History
+	entities  *features.Entities
+}
+
+// run adds a part that runs until its context ends.
+func (p *parts) run(what string, part func(ctx context.Context) error) {
+	p.running = append(p.running, func(ctx context.Context) error {
+		if err := part(ctx); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return nil
+	})
+}
+
+// follower is a view that is built by following a topic.
+type follower interface {
+	Run(ctx context.Context) error
+	CaughtUp() <-chan struct{}
+}
+
+// follow adds a view; the process is ready once it has caught up.
+func (p *parts) follow(what string, view follower) {
+	p.run(what, view.Run)
+	p.ready.add(what, closedCheck(view.CaughtUp(), "catching up"))
+}
+
+// build makes the parts of the process's roles.
+func (s *server) build() (*parts, error) {
+	r, err := loadRooms(s.settings)
+	if err != nil {
+		return nil, err
+	}
+	p := &parts{rooms: r, server: s, registry: newRegistry(), api: httpx.NewAPI(version, s.deployment.Keys.keys()), ready: new(readiness)}
+	if err := p.open(); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	for _, room := range []struct {
+		role  string
+		build func() error
+	}{
+		{roleFilter, p.buildFilter},
+		{roleFeatures, p.buildFeatures},
+		{roleCollector, p.buildCollector},
+		{roleRanker, p.buildRanker},
+		{roleRisk, p.buildRisk},
+		{roleWeb, p.buildWeb},
+	} {
+		if !s.has(room.role) {
+			continue
+		}
+		if err := room.build(); err != nil {
+			return nil, errors.Join(fmt.Errorf("building the role %s: %w", room.role, err), p.close())
+		}
+	}
+	registerHealth(p.api, p.ready, p.registry)
+	registerState(p.api, s.cluster)
+	return p, nil
+}
+
+// open makes what every role stands on: topics (the demo's own), keys, the view of consent.
+func (p *parts) open() (err error) {
+	s := p.server
+	if s.broker != nil {
+		if err := topics.Create(s.env, s.cluster, s.deployment.Kafka.Replicas); err != nil {
+			return err
+		}
+		p.ready.add("shop", p.shopReady)
+	}
+	if p.node, err = s.nodeName(); err != nil {
+		return err
+	}
+	if p.ring, err = seal.Open(s.data.join("keys")); err != nil {
+		return err
+	}
+	p.keys = pseudonym.New(p.ring)
+	p.tokens = collector.NewTokens(p.rooms.collector, time.Now)
+	p.consents = consent.NewView(s.cluster, p.register, p.ring, p.keys, consent.Options{
+		Node: p.node, Registerer: p.registry, Logger: s.logger,
+	})
+	p.follow("consent", p.consents)
+	return nil
+}
+
+// shopReady tells whether the demo's catalogue is loaded.
+func (p *parts) shopReady() string {
+	if len(p.server.background) == 0 {
+		return "" // no shop
+	}
+	return closedCheck(p.server.shopLoaded, "loading the demo shop")()
+}
+
+// maxReadyLag is how many records a runner may be behind and still be called ready.
+const maxReadyLag = 1000
+
+// engine adds a runner of the engine.
+func (p *parts) engine(engine stream.Engine) error {
+	now := make(chan struct{})
+	close(now)
+	return p.engineAfter(engine, now)
+}
+
+// engineAfter is engine for one that must not begin before a view has caught up: its first results would be made from an empty one.
+func (p *parts) engineAfter(engine stream.Engine, view <-chan struct{}) error {
+	s := p.server
+	store, err := stream.OpenStore(s.data.join("state", engine.Name), stream.StoreOptions{})
+	if err != nil {
+		return err
+	}
+	p.add(store.Close)
+	options := stream.RunnerOptions{Node: p.node, Store: store, Logger: s.logger, Registerer: p.registry}
+	if s.broker != nil {
+		journal, err := s.broker.Journal(engine.Name)
+		if err != nil {
+			return err
+		}
+		p.add(journal.Close)
+		options.Journal = journal
+	}
+	runner := stream.NewRunner(s.cluster, engine, options)
+	p.run("engine "+engine.Name, func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-view:
+			return runner.Run(ctx)
+		}
+	})
+	p.ready.add("engine "+engine.Name, func() string {
+		switch status := runner.Status(); {
+		case !status.Joined:
+			return "restoring"
+		case status.Lag > maxReadyLag:
+			return fmt.Sprintf("%d records behind", status.Lag)
+		default:
+			return ""
+		}
+	})
+	return nil
+}
+
+func (p *parts) buildFilter() error {
+	window, kept := p.features.TrendingWindow()
+	return p.engine(filter.Engine(filter.Options{
+		Register: p.register, Ring: p.ring, Keys: p.keys, Generation: p.server.deployment.Kafka.Generation, Registerer: p.registry,
+		TrendingWindow: window, TrendingKept: kept,
+	}))
+}
+
+func (p *parts) buildFeatures() error {
+	for _, engine := range []stream.Engine{
+		features.PersonalEngine(p.features, p.registry), features.HistoryEngine(p.features, p.registry),
+		features.TrendingEngine(p.features, p.registry), features.EntityEngine(p.features, p.registry),
+	} {
+		if err := p.engine(engine); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openLog opens the way to sluice.events, which the collector and the decisions API share.
+func (p *parts) openLog() (err error) {
+	if p.collector != nil {
+		return nil
+	}
+	s := p.server
+	if p.log, err = ingest.OpenLog(s.cluster, p.ring, ingest.LogOptions{Registerer: p.registry}); err != nil {
+		return err
+	}
+	p.add(func() error { p.log.Close(); return nil })
+	p.runs = filter.NewRuns(s.cluster)
+	p.collector, err = collector.New(collector.Options{
+		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Runs: p.runs, Cluster: s.cluster, Registerer: p.registry, Logger: s.logger,
+	})
+	if err != nil {
+		return err
+	}
+	p.add(func() error { p.collector.Close(); return nil })
+	return nil
+}
+
+func (p *parts) buildCollector() (err error) {
+	if err := p.openLog(); err != nil {
+		return err
+	}
+	s := p.server
+	p.follow("replay runs", p.runs)
+	p.collector.Register(p.api)
+
+	if p.letters, err = deadletter.Open(s.cluster, p.ring, deadletter.Options{Registerer: p.registry, Logger: s.logger}); err != nil {
+		return err
+	}
+	p.add(func() error { p.letters.Close(); return nil })
+	p.follow("dead letters", p.letters)
+	gate := deadletter.Probe(p.consents.Gate().Admit)
+	deadletter.Register(p.api, p.letters, gate)
+	p.run("inbound", inbound.New(inbound.Options{
+		Cluster: s.cluster, Intake: p.collector.Inbound(), Letters: p.letters, Gate: gate, Registerer: p.registry, Logger: s.logger,
+	}).Run)
+
+	p.history = features.NewHistory(s.cluster, p.features, features.ViewOptions{Registerer: p.registry, Logger: s.logger})
+	p.follow("footprints", p.history)
+	settings.Register(p.api, settings.Options{
+		Log: p.log, View: p.consents, Policy: p.register, Ring: p.ring, Keys: p.keys, History: footprints{p.history},
+		Generation: s.deployment.Kafka.Generation, UserToken: p.tokens.User, Registerer: p.registry, Logger: s.logger,
+	})
+	return nil
+}
+
+// openCatalogue follows the catalogue, which rankers and pages share.
+func (p *parts) openCatalogue() {
+	if p.catalogue != nil {
+		return
+	}
+	p.catalogue = catalog.NewView(p.server.cluster, catalog.Options{Registerer: p.registry, Logger: p.server.logger})
+	p.follow("catalogue", p.catalogue)
+}
+
+// sessionHash is a session id as the personalization features know it.
+func (p *parts) sessionHash(id string) uint64 {
+	pseudonym := p.keys.Identifier(privacyfilter.Personalize, "session", id)
+	return binary.BigEndian.Uint64(pseudonym[:])
+}
+
+func (p *parts) buildRanker() error {
+	s := p.server
+	p.openCatalogue()
+	views := features.ViewOptions{Registerer: p.registry, Logger: s.logger, Now: time.Now}
+	p.personal = features.NewPersonal(s.cluster, p.features, views)
+	p.follow("profiles", p.personal)
+	p.trending = features.NewTrending(s.cluster, p.features, views)
+	p.follow("trending", p.trending)
+	p.ready.add("lists", func() string {
+		if p.trending.Lists() == nil {
+			return "the first lists are not published"
+		}
+		return ""
+	})
+	recommend.Register(p.api, recommend.Options{
+		Config: p.rooms.recommend, Consents: recommend.FromView(p.consents), Personal: p.personal, Trending: p.trending, Catalogue: p.catalogue,
+		CursorKey: p.ring.Derive("recommend/cursor"), Session: p.sessionHash, UserToken: p.tokens.User, Registerer: p.registry, Logger: s.logger,
+	})
+	return nil
+}
+
+func (p *parts) buildRisk() error {
+	s := p.server
+	if err := p.openLog(); err != nil {
+		return err
+	}
+	p.entities = features.NewEntities(s.cluster, p.features, features.ViewOptions{Registerer: p.registry, Logger: s.logger})
+	p.follow("entities", p.entities)
+	decider := risk.New(risk.Options{
+		Config: p.rooms.risk, Entities: p.entities, AppealKey: p.ring.Derive("risk/appeal"), Registerer: p.registry, Logger: s.logger,
+	})
+	store := risk.NewStore(s.cluster, risk.StoreOptions{Registerer: p.registry, Logger: s.logger})
+	p.follow("decisions", store)
+	risk.Register(p.api, risk.APIOptions{
+		Decider: decider, Store: store, Intake: &intake{collector: p.collector, projector: filter.NewProjector(p.register, p.keys), now: time.Now},
+	})
+	return p.engineAfter(risk.DeciderEngine(decider), p.entities.CaughtUp())
+}
+
+func (p *parts) buildWeb() error {
+	p.openCatalogue()
+	s := p.server
+	return web.Register(p.api.Mux, web.Options{
+		API: web.NewClient("http://"+s.deployment.Server.Listen, s.deployment.Keys.Server[0]), Catalogue: shelves{p.catalogue}, Shoppers: crowd{&s.shoppers},
+		Key: p.ring.Derive("web/cookies"), Attribution: shop.Attribution, Logger: s.logger,
+	})
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"sluice/ingest/replay"
+)
+
+type replayCmd struct {
+	Events       []string `help:"Files of events, read one after the other: .csv .tsv .jsonl .parquet, also .gz .zst." type:"path" placeholder:"FILE"`
+	More         []string `arg:"" optional:"" help:"More files of events." type:"path" name:"file"`
+	Items        string   `help:"Catalogue file, sent first: .jsonl or .csv." type:"path" placeholder:"FILE"`
+	Map          string   `help:"Map from columns to events." type:"path" placeholder:"FILE" xor:"map"`
+	Columns      []string `help:"The map's short form: field=column,…" placeholder:"FIELD=COLUMN" xor:"map"`
+	Set          []string `help:"Constants: field=value,…" placeholder:"FIELD=VALUE"`
+	AcceptPolicy bool     `help:"The people in the files had accepted the policy in force, in their rows' jurisdiction."`
+	Grant        []string `help:"Purposes that the people in the files had allowed; implies --accept-policy." placeholder:"PURPOSE"`
+	Speed        string   `help:"max, or a multiple of the events' own pace such as 1x." default:"max"`
+	MaxRejected  int64    `help:"More rejected rows than this fail the replay, after everything is accounted for." default:"0"`
+	JSON         bool     `name:"json" help:"One JSON object on standard output."`
+	endpoint
+}
+
+// Run replays the files and prints the account.
+func (c *replayCmd) Run(env *environment) error {
+	m, err := c.loadMap()
+	if err != nil {
+		return err
+	}
+	speed, err := replay.ParseSpeed(c.Speed)
+	if err != nil {
+		return err
+	}
+	account, err := replay.Run(env, replay.Options{
+		Events: append(c.Events, c.More...), Items: c.Items, Map: m, AcceptPolicy: c.AcceptPolicy, Grants: c.Grant, Speed: speed,
+		To: c.To, Key: c.keyOr("demo_server"), MaxRejected: c.MaxRejected, Stderr: env.stderr,
+	})
+	if account.Read > 0 || err == nil {
+		err = errors.Join(err, c.print(env.stdout, account))
+	}
+	if errors.Is(err, context.Canceled) {
+		return errors.New("interrupted; the account is what is known so far")
+	}
+	return err
+}
+
+// loadMap is the map of the command line: a file, the short form, or none where the files hold events as they are.
+func (c *replayCmd) loadMap() (*replay.Map, error) {
+	switch {
+	case c.Map != "":
+		return replay.LoadMap(c.Map, c.Set)
+	case len(c.Columns) > 0:
+		return replay.Columns(c.Columns, c.Set)
+	default:
+		return replay.Events(c.Set)
+	}
+}
+
+func (c *replayCmd) print(w io.Writer, a replay.Account) error {
+	if c.JSON {
+		return json.NewEncoder(w).Encode(a)
+	}
+	_, err := fmt.Fprintf(w, "read %d = accepted %d + duplicate %d + denied %d + rejected %d, in %.1f s (run %s)\n",
+		a.Read, a.Accepted, a.Duplicate, a.Denied, a.Rejected, a.Seconds, a.Run)
+	return err
+}

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sharedData is the folder of data sets beside the checkout. Their licences do not let them into the project.
+const sharedData = "../../../shared/data"
+
+// shared is the path of a data set; the test is skipped, and says so, where it is absent.
+func shared(t *testing.T, name string) string {
+	t.Helper()
+	path := filepath.Join(sharedData, name)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		t.Skipf("%s is not here", path)
+	}
+	return path
+}
+
+// retailEvents is the number of rows of retail_events.csv.zst.
+const retailEvents = 97_381
+
+// account is what `sluice replay --json` says.
+type account struct {
+	Read, Accepted, Duplicate, Denied, Rejected int64
+	Seconds                                     float64
+}
+
+// replayRetail replays the retail events and returns the account, which must add up.
+func (d *demo) replayRetail(t *testing.T, args ...string) account {
+	t.Helper()
+	a, err := replayRetail(t, d.url, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d events in %.1f s: %.0f a second", a.Read, a.Seconds, float64(a.Read)/a.Seconds)
+	return a
+}
+
+func replayRetail(t *testing.T, url string, args ...string) (a account, err error) {
+	args = append([]string{"replay", "--events", shared(t, "retail_events.csv.zst"), "--map", "testdata/retail.yaml", "--to", url, "--json"}, args...)
+	stdout, stderr, code := sluice(t, args...)
+	if code != 0 {
+		return a, fmt.Errorf("replay: exit code %d: %s", code, stderr)
+	}
+	if err := json.Unmarshal([]byte(stdout), &a); err != nil {
+		return a, err
+	}
+	if a.Read != retailEvents || a.Accepted+a.Duplicate+a.Denied+a.Rejected != a.Read {
+		return a, fmt.Errorf("the account does not add up: %+v", a)
+	}
+	return a, nil
+}
+
+func TestReplayTwiceChangesNothing(t *testing.T) {
+	d := startDemo(t, t.TempDir(), "--shop", "none", "--shoppers", "0")
+	if a := d.replayRetail(t, "--grant", "personalize"); a.Denied != 0 || a.Rejected != 0 {
+		t.Errorf("first run: %+v", a)
+	}
+	once := d.stores()
+	if a := d.replayRetail(t, "--grant", "personalize"); a.Duplicate != a.Read {
+		t.Errorf("second run: %+v", a)
+	}
+	if twice := d.stores(); !maps.Equal(once, twice) {
+		t.Errorf("the digest changed from\n%v to\n%v", once, twice)
+	}
+	// The digest of the stopped server's directory is the same.
+	d.stop()
+	stdout, stderr, code := sluice(t, "state", "digest", "--data", d.dir, "--json")
+	var digest struct {
+		Stores []struct{ Name, Digest string }
+	}
+	if code != 0 || json.Unmarshal([]byte(stdout), &digest) != nil {
+		t.Fatalf("digest of the directory: exit code %d: %s", code, stderr)
+	}
+	for _, s := range digest.Stores {
+		if !strings.HasSuffix(once[s.Name], s.Digest) {
+			t.Errorf("store %s: %s on disk, %s when it ran", s.Name, s.Digest, once[s.Name])
+		}
+	}
+}
+
+func TestReplayWithoutGrant(t *testing.T) {
+	t.Run("policy accepted, opt-in jurisdiction", func(t *testing.T) {
+		d := startDemo(t, t.TempDir(), "--shop", "none", "--shoppers", "0")
+		if a := d.replayRetail(t, "--accept-policy", "--set", "jurisdiction=EU"); a.Denied != 0 || a.Accepted+a.Duplicate != a.Read {
+			t.Errorf("account: %+v", a)
+		}
+		stores := d.stores()
+		if stores["profiles"] != "" || stores["footprints"] == "" || stores["contributions"] == "" {
+			t.Errorf("stores: %v", stores)
+		}
+	})
+	t.Run("nothing accepted", func(t *testing.T) {
+		d := startDemo(t, t.TempDir(), "--shop", "none", "--shoppers", "0")
+		if a := d.replayRetail(t); a.Denied != a.Read {
+			t.Errorf("account: %+v", a)
+		}
+		if stores := d.stores(); len(stores) > 0 {
+			t.Errorf("stores: %v", stores)
+		}
+	})
+}
+
+// TestReplaySurvivesKills kills the server five times at random moments of a replay. The state must be that of an uninterrupted run with the same keys.
+func TestReplaySurvivesKills(t *testing.T) {
+	shared(t, "retail_events.csv.zst")
+	calm := startDemo(t, t.TempDir(), "--shop", "none", "--shoppers", "0")
+	dir := t.TempDir()
+	copyKeys(t, calm.dir, dir)
+	calm.replayRetail(t, "--grant", "personalize")
+	want := calm.stores()
+	calm.stop()
+
+	d := startDemo(t, dir, "--shop", "none", "--shoppers", "0")
+	listen := strings.TrimPrefix(d.url, "http://")
+	done := make(chan error, 1)
+	var a account
+	go func(url string) {
+		var err error
+		a, err = replayRetail(t, url, "--grant", "personalize")
+		done <- err
+	}(d.url)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // moments of a test
+	kills := 0
+	for kills < 5 {
+		select {
+		case err := <-done:
+			t.Fatalf("the replay ended after %d kills: %+v, %v", kills, a, err)
+		case <-time.After(time.Duration(100+random.IntN(400)) * time.Millisecond):
+		}
+		d.kill()
+		kills++
+		d = startDemoAt(t, listen, dir, "--shop", "none", "--shoppers", "0")
+	}
+	if err := <-done; err != nil || a.Denied != 0 || a.Rejected != 0 {
+		t.Errorf("account: %+v, %v", a, err)
+	}
+	if got := d.stores(); !maps.Equal(want, got) {
+		t.Errorf("after %d kills the stores are\n%v, uninterrupted\n%v", kills, got, want)
+	}
+}
+
+// copyKeys gives a new data directory the keys of another one: equal keys make equal pseudonyms, and so comparable digests.
+func copyKeys(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.CopyFS(filepath.Join(to, "keys"), os.DirFS(filepath.Join(from, "keys"))); err != nil {
+		t.Fatal(err)
+	}
+}
