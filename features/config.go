@@ -9,9 +9,10 @@ import (
 // Config is the compiled features.yaml. It is immutable.
 type Config struct {
 	eventClock bool
-	risk       []*feature // in the file's order
-	names      []string   // of their windows, feature by feature
-	exact      int        // hashes that a folded hour keeps before it sketches: the greatest exact_up_to
+	risk       []*feature          // in the file's order
+	names      []string            // of their windows, feature by feature
+	counted    [len(kinds)]typeSet // events that some feature counts, by kind of entity
+	exact      int                 // hashes that a folded hour keeps before it sketches: the greatest exact_up_to
 
 	personal, history profileConfig
 	coVisits          coVisitConfig
@@ -21,6 +22,12 @@ type Config struct {
 
 // RiskNames lists the whole names of the risk features (payments_per_account_1h), in the order of Values.
 func (c *Config) RiskNames() []string { return c.names }
+
+// Counts tells whether a risk feature counts events of the type for entities of the kind. What none counts is neither sent to entities nor kept for them.
+func (c *Config) Counts(entity byte, t vocab.Type) bool {
+	place := kind(entity).place()
+	return place >= 0 && c.counted[place].has(t)
+}
 
 // HalfLives lists the half-lives that co-visitation is kept for.
 func (c *Config) HalfLives() []time.Duration { return c.coVisits.halfLives }

@@ -322,7 +322,7 @@ func findEntry(entries []entry, o *entry) (int, bool) {
 // Overlay adds an event of this node, so that Values knows it before the view shows it.
 func (v *Entities) Overlay(ev *purposepb.RiskEvent) {
 	for _, k := range kinds {
-		if key, ok := keyOf(ev, k); ok {
+		if key, ok := keyOf(ev, k); ok && v.c.Counts(byte(k), ev.Type) {
 			v.lay(key, entryOf(ev, k))
 		}
 	}

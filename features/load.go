@@ -130,6 +130,7 @@ func (l *loader) loadFeatures(s config.Section) error {
 			l.c.names = append(l.c.names, name)
 		}
 		l.c.risk = append(l.c.risk, f)
+		l.c.counted[f.kind.place()] |= f.types
 	}
 	return nil
 }

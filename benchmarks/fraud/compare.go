@@ -38,8 +38,8 @@ func compare(ctx context.Context, file, dir string, r *result) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	ring, err := seal.Open(filepath.Join(dir, "keys"))
+	defer b.Close()
+	ring, err := seal.Open(filepath.Join(dir, "keys", "root.key"))
 	if err != nil {
 		return err
 	}

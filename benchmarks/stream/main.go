@@ -28,7 +28,7 @@ type options struct {
 	connections                    int
 	rate, steadyPost               int
 	steady                         time.Duration
-	out                            string
+	out, profile                   string
 }
 
 // result is what one run measured. Durations are in the units that the names say.
@@ -65,6 +65,7 @@ func main() {
 	flag.IntVar(&o.steadyPost, "steady-post", 20, "events per request of the steady phase")
 	flag.DurationVar(&o.steady, "steady", 30*time.Second, "length of the steady phase")
 	flag.StringVar(&o.out, "out", "", "append the result as a JSON line to this file")
+	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the throughput phase to this file")
 	flag.Parse()
 	if err := run(context.Background(), o); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmark:", err)
@@ -102,6 +103,13 @@ func run(ctx context.Context, o options) (err error) {
 }
 
 func throughput(ctx context.Context, o options, load *load, server *process.Server, r *result) error {
+	if o.profile != "" {
+		go func() {
+			if err := server.Profile(ctx, 15, o.profile); err != nil {
+				fmt.Fprintln(os.Stderr, "benchmark:", err)
+			}
+		}()
+	}
 	cpu, began := server.CPU(), time.Now()
 	bytes, err := load.send(ctx, o.events, o.perPost, o.connections)
 	if err != nil {

@@ -188,12 +188,14 @@ func (r Record) Choice(p *privacyfilter.Purpose) (choice purposepb.Choice, impor
 	return state.GetChoice(), state.GetImported()
 }
 
-// Since is when the present uninterrupted allow began, in Unix microseconds; 0 where the purpose is denied or knows no beginning.
-func (r Record) Since(p *privacyfilter.Purpose) int64 {
-	if !r.row.decisions[p.Index].Allow {
-		return 0
+// Since is when the present uninterrupted allow began, in Unix microseconds: 0 (1970) where it was imported with no earlier acceptance to rest on.
+// It tells false where the purpose is denied or knows no beginning.
+func (r Record) Since(p *privacyfilter.Purpose) (int64, bool) {
+	state := r.row.states[p.Index]
+	if !r.row.decisions[p.Index].Allow || state.GetFloor() == nil {
+		return 0, false
 	}
-	return r.row.states[p.Index].GetFloorTime()
+	return state.GetFloorTime(), true
 }
 
 // Blocks are what someone does not want to see.

@@ -70,20 +70,23 @@ const (
 	EntityCounterparty = 'c'
 )
 
-// emitEntities sends the event to every entity that it names.
+// emitEntities sends the event to every entity that it names and of which a feature counts such events.
 func (f *filter) emitEntities(ev *purposepb.RiskEvent) error {
-	value, err := f.scratch.entity.MarshalVT()
-	if err != nil {
-		return fmt.Errorf("encoding an entity's event: %w", err)
-	}
+	var value []byte
 	for _, e := range [...]struct {
 		kind byte
 		id   []byte
 	}{
 		{EntityAccount, ev.Subject}, {EntityDevice, ev.Device}, {EntityIP, ev.Ip}, {EntityInstrument, ev.Instrument}, {EntityCounterparty, ev.Counterparty},
 	} {
-		if len(e.id) == 0 {
+		if len(e.id) == 0 || f.Counts != nil && !f.Counts(e.kind, ev.Type) {
 			continue
+		}
+		if value == nil {
+			var err error
+			if value, err = f.scratch.entity.MarshalVT(); err != nil {
+				return fmt.Errorf("encoding an entity's event: %w", err)
+			}
 		}
 		key := make([]byte, 0, 1+pseudonym.Size)
 		f.task.Emit(topics.Entities, stream.PartitionOf(e.id), append(append(key, e.kind), e.id...), value)

@@ -13,6 +13,7 @@ import (
 	"sluice/internal/seal"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
+	"sluice/internal/vocab"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/pseudonym"
 	"sluice/privacyfilter/purposepb"
@@ -27,6 +28,9 @@ type Options struct {
 	Registerer     prometheus.Registerer // nil = no metrics
 	TrendingWindow time.Duration         // of the contributor keys
 	TrendingKept   int                   // windows that the trending engine keeps
+	// Counts tells whether a feature counts events of the type for entities of the kind (its kind byte). Others are not sent to entities at all:
+	// what nobody counts is not kept. nil: all are sent.
+	Counts func(kind byte, t vocab.Type) bool
 }
 
 // Tables of the engine. Their ids stand in the changelog, so they are never used for anything else.

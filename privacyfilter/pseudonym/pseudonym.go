@@ -142,7 +142,7 @@ func (k *Keys) purpose(name string) *purpose {
 // purpose holds one purpose's key and the pseudonyms that it made lately.
 type purpose struct {
 	macs  sync.Pool // of *state
-	cache cache
+	cache *cache
 }
 
 // state is a keyed hash with room for its message and its sum.
@@ -154,7 +154,7 @@ type state struct {
 
 func newPurpose(ring *seal.Keyring, name string) *purpose {
 	key := ring.Derive("pseudonym/purpose/" + name)
-	p := new(purpose)
+	p := &purpose{cache: newCache()}
 	p.macs.New = func() any { return &state{mac: hmac.New(sha256.New, key[:])} }
 	return p
 }
@@ -166,7 +166,8 @@ type memo struct {
 }
 
 func (p *purpose) cached(m memo) [Size]byte {
-	if sum, ok := p.cache.get(m); ok {
+	fingerprint := p.cache.fingerprint(m)
+	if sum, ok := p.cache.get(fingerprint); ok {
 		return sum
 	}
 	s := p.state(m.kind)
@@ -174,7 +175,7 @@ func (p *purpose) cached(m memo) [Size]byte {
 	s.message = binary.BigEndian.AppendUint64(s.message, m.b)
 	s.message = append(s.message, m.value...)
 	sum := p.finish(s)
-	p.cache.put(m, sum)
+	p.cache.put(fingerprint, sum)
 	return sum
 }
 
@@ -202,36 +203,4 @@ func (p *purpose) finish(s *state) [Size]byte {
 	clear(s.message)
 	p.macs.Put(s)
 	return sum
-}
-
-// generation is how many pseudonyms of a purpose each of a cache's two generations holds.
-const generation = 1 << 15
-
-// cache remembers pseudonyms, at most two generations of them: what was not asked for during a whole generation is forgotten.
-type cache struct {
-	mu         sync.RWMutex // guards young and old
-	young, old map[memo][Size]byte
-}
-
-func (c *cache) get(m memo) (sum [Size]byte, ok bool) {
-	c.mu.RLock()
-	if sum, ok = c.young[m]; ok {
-		c.mu.RUnlock()
-		return sum, true
-	}
-	sum, ok = c.old[m]
-	c.mu.RUnlock()
-	if ok {
-		c.put(m, sum)
-	}
-	return sum, ok
-}
-
-func (c *cache) put(m memo, sum [Size]byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.young == nil || len(c.young) >= generation {
-		c.old, c.young = c.young, make(map[memo][Size]byte, 1024)
-	}
-	c.young[m] = sum
 }

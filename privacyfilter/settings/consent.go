@@ -33,7 +33,7 @@ type PurposeConsent struct {
 	Effective string     `json:"effective" enum:"allow,deny"`
 	Choice    *string    `json:"choice" enum:"allow,deny" doc:"The person's own; null if they made none."`
 	Because   string     `json:"because" doc:"Why: policy_not_accepted, policy_superseded, choice, default, gpc; empty where the tier alone allows."`
-	Since     *time.Time `json:"since" doc:"When the present uninterrupted allow began; null where denied."`
+	Since     *time.Time `json:"since" doc:"When the present uninterrupted allow began: 1970-01-01T00:00:00Z where it was imported; null where denied, and where an allow that the law asks for has no beginning."`
 }
 
 const (
@@ -72,7 +72,7 @@ func purposeConsent(a *consent.Access, record consent.Record, p *privacyfilter.P
 		word := wordOf(choice == purposepb.Choice_CHOICE_ALLOW)
 		out.Choice = &word
 	}
-	if since := record.Since(p); decision.Allow && since > 0 {
+	if since, known := record.Since(p); decision.Allow && known {
 		at := time.UnixMicro(since).UTC()
 		out.Since = &at
 	}

@@ -458,8 +458,12 @@ func TestImports(t *testing.T) {
 	if w.allows(consent.Person{AnonymousID: "visitor"}, privacyfilter.Personalize) {
 		t.Error("the imported jurisdiction is not obeyed")
 	}
-	if got := w.consent("/v1/users/p1").Purposes["marketing.sms"]; got.Since == nil && got.Effective != "allow" {
-		t.Errorf("%+v", got)
+	imported := w.consent("/v1/users/p1").Purposes
+	if got := imported["marketing.sms"]; got.Since == nil || !got.Since.Equal(time.Unix(0, 0)) || got.Effective != "allow" {
+		t.Errorf("an imported permission holds from 1970 on: %+v", got)
+	}
+	if got := imported["marketing.push"]; got.Since != nil {
+		t.Errorf("what is denied knows no beginning: %+v", got)
 	}
 	again := decode[map[string]int](w, w.call(http.MethodPost, "/v1/imports", `{"subject":"u:p1","policy_version":"2026-09","jurisdiction":"CN","grants":["marketing.sms"]}`))
 	if again["accepted"] != 1 || again["ignored"] != 0 {
