@@ -63,7 +63,7 @@ type structuresYAML struct {
 }
 
 const (
-	maxWindow    = 90 * day
+	maxWindow    = 180 * day
 	maxWindows   = 8 // of one feature
 	maxExact     = 256
 	maxKeep      = 2000

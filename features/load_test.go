@@ -91,7 +91,7 @@ func TestBadConfiguration(t *testing.T) {
 		},
 		{"no windows", feature("[1h, 1d]", "[]"), "test.yaml:8:14: features[0].windows: 1 to 8 windows expected"},
 		{"window", feature("1h,", "soon,"), "test.yaml:8:15: features[0].windows[0]: a duration such as 30m, 6h or 7d expected"},
-		{"long window", feature("1d]", "400d]"), "test.yaml:8:19: features[0].windows[1]: a duration from 1m to 90d expected"},
+		{"long window", feature("1d]", "400d]"), "test.yaml:8:19: features[0].windows[1]: a duration from 1m to 180d expected"},
 		{"order of windows", feature("[1h, 1d]", "[1d, 1h]"), "test.yaml:8:19: features[0].windows[1]: windows in ascending order expected"},
 		{
 			"twice", feature() + strings.TrimPrefix(feature(), "features:\n"),

@@ -364,7 +364,7 @@ func (d *decoder) money(into *int64) bool {
 	} else if !d.numeral(&text, detailMoney) {
 		return false
 	}
-	micros, ok := parseDecimal(text)
+	micros, _, ok := parseDecimal(text)
 	if !ok {
 		d.fail(CodeInvalidValue, detailMoney)
 		return false
@@ -393,8 +393,8 @@ func (d *decoder) count(into *uint32) {
 	if !d.numeral(&text, detailCount) {
 		return
 	}
-	micros, ok := parseDecimal(text)
-	if n := micros / 1_000_000; ok && n*1_000_000 == micros && n >= 0 && n <= 1<<32-1 {
+	micros, exact, ok := parseDecimal(text)
+	if n := micros / 1_000_000; ok && exact && n*1_000_000 == micros && n >= 0 && n <= 1<<32-1 {
 		*into = uint32(n)
 		return
 	}

@@ -142,7 +142,7 @@ func TestDecodeFaults(t *testing.T) {
 		{"index a fraction", event("view_item", `,"items":[{"item_id":"i","index":1.5}]`), "invalid_value /items/0/index"},
 		{"index a string", event("view_item", `,"items":[{"item_id":"i","index":"1"}]`), "invalid_type /items/0/index"},
 		{"quantity too great", event("view_item", `,"items":[{"item_id":"i","quantity":4294967296}]`), "invalid_value /items/0/quantity"},
-		{"price too fine", event("view_item", `,"items":[{"item_id":"i","price":"0.0000001"}]`), "invalid_value /items/0/price"},
+		{"price too great", event("view_item", `,"items":[{"item_id":"i","price":"9223372036855"}]`), "invalid_value /items/0/price"},
 		{"price a word", event("view_item", `,"items":[{"item_id":"i","price":"free"}]`), "invalid_value /items/0/price"},
 		{"price true", event("view_item", `,"items":[{"item_id":"i","price":true}]`), "invalid_type /items/0/price"},
 		{"search without a term", event("search", ``), "missing_field /search_term"},
@@ -255,12 +255,21 @@ func TestParseDecimal(t *testing.T) {
 		"25e-1": 2_500_000, "100e-8": 1, "9223372036854.775807": 1<<63 - 1, "0e999": 0, "100000000000000000000e-14": 1_000_000_000_000, "1e0000000000000000000000000002": 100_000_000, "1.5000000000000000000000000": 1_500_000, "0.10000000000000000000000": 100_000,
 	}
 	for in, want := range good {
-		if got, ok := parseDecimal(in); !ok || got != want {
-			t.Errorf("%s: got %d %v, want %d", in, got, ok, want)
+		if got, exact, ok := parseDecimal(in); !ok || !exact || got != want {
+			t.Errorf("%s: got %d %v %v, want %d", in, got, exact, ok, want)
 		}
 	}
-	for _, in := range []string{"0.0000001", "1e-7", "9223372036854.775808", "1e13", "1e400", "1e99999999999999999999", "0.00000000000000000000000001", "99999999999999999999999"} {
-		if got, ok := parseDecimal(in); ok {
+	rounded := map[string]int64{
+		"0.0000001": 0, "1e-7": 0, "0.0000005": 1, "-0.0000005": -1, "0.00000049": 0, "0.00000000000000000000000001": 0, "47.129999999999995": 47_130_000,
+		"9.9999995": 10_000_000, "5e-8": 0, "5e-7": 1, "123456789.12345678901234567890": 123_456_789_123_457,
+	}
+	for in, want := range rounded {
+		if got, exact, ok := parseDecimal(in); !ok || exact || got != want {
+			t.Errorf("%s: got %d %v %v, want %d", in, got, exact, ok, want)
+		}
+	}
+	for _, in := range []string{"9223372036854.775808", "9223372036854.7758075", "1e13", "1e400", "1e99999999999999999999", "99999999999999999999999"} {
+		if got, _, ok := parseDecimal(in); ok {
 			t.Errorf("%s: read as %d", in, got)
 		}
 	}

@@ -49,7 +49,7 @@ const (
 	detailItems      = "an array of items expected, each with an item_id"
 	detailBool       = "true or false expected"
 	detailTime       = "an RFC 3339 time from 1970 on expected"
-	detailMoney      = "a decimal number as a string or a number expected, with at most 6 decimals"
+	detailMoney      = "a decimal number as a string or a number expected"
 	detailCount      = "a whole number from 0 to 4294967295 expected"
 	detailChannel    = "web, app, applet or server expected"
 	detailKind       = "seller, terminal or payee expected"

@@ -23,39 +23,46 @@ func parseTime(s string) (int64, bool) {
 // decimals is how many decimals money and counts may have: one micro is the last.
 const decimals = 6
 
-// parseDecimal reads a number in JSON's notation as micros, exactly: it fails on what is finer than a micro or greater than an int64 of micros.
-func parseDecimal(s string) (int64, bool) {
+// parseDecimal reads a number in JSON's notation as micros. What is finer than a micro is rounded half away from zero, and told by exact:
+// prices that went through floating point come with digits of noise (47.129999999999995). It fails on what is greater than an int64 of micros.
+func parseDecimal(s string) (micros int64, exact, ok bool) {
 	mantissa, exponent, ok := cutExponent(s)
 	if !ok {
-		return 0, false
+		return 0, false, false
 	}
 	magnitude, negative := strings.CutPrefix(mantissa, "-")
 	whole, fraction, _ := strings.Cut(magnitude, ".")
-	// The number is digits·10^shift micros; without the zeros at the end of digits, a negative shift means that it is too fine.
-	digits := whole + fraction
-	significant := strings.TrimRight(digits, "0")
-	shift := decimals + exponent - len(fraction) + len(digits) - len(significant)
-	var n uint64
-	for i := range len(significant) {
-		if n, ok = timesTen(n, uint64(significant[i]-'0')); !ok {
-			return 0, false
+	// The number is digits·10^shift micros. Digits beyond the last micro are cut off; the first of them rounds.
+	digits := strings.TrimRight(whole+fraction, "0")
+	shift := decimals + exponent + len(whole) - len(digits)
+	up := false
+	if shift < 0 {
+		kept := max(0, len(digits)+shift)
+		up = kept == len(digits)+shift && digits[kept] >= '5'
+		digits = digits[:kept]
+	}
+	n := uint64(0)
+	for i := range len(digits) {
+		if n, ok = timesTen(n, uint64(digits[i]-'0')); !ok {
+			return 0, false, false
 		}
 	}
-	if n == 0 {
-		return 0, true
-	}
-	for ; shift > 0; shift-- {
+	for left := shift; left > 0 && n > 0; left-- {
 		if n, ok = timesTen(n, 0); !ok {
-			return 0, false
+			return 0, false, false
 		}
 	}
-	if shift < 0 || n > math.MaxInt64 {
-		return 0, false
+	if up {
+		n++
 	}
+	if n > math.MaxInt64 {
+		return 0, false, false
+	}
+	micros = int64(n)
 	if negative {
-		return -int64(n), true
+		micros = -micros
 	}
-	return int64(n), true
+	return micros, shift >= 0, true
 }
 
 // cutExponent splits a number at its e. An exponent of more than three digits is out of range, even of zero.

@@ -1,6 +1,7 @@
 package privacyfilter
 
 import (
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -62,6 +63,17 @@ func TestEffective(t *testing.T) {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
 		})
+	}
+}
+
+// TestEveryTypeHasAPurpose: whatever people do here is collected for something (REQ-057, REQ-179).
+func TestEveryTypeHasAPurpose(t *testing.T) {
+	r := mustLoad(t)
+	for _, name := range vocab.Types() {
+		typ, _ := vocab.ParseType(name)
+		if !slices.ContainsFunc(r.Purposes(), func(p *Purpose) bool { return p.Takes(typ) }) {
+			t.Errorf("no purpose takes %s", name)
+		}
 	}
 }
 

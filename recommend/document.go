@@ -29,27 +29,31 @@ func document(api *httpx.API) {
 		"422": "The request is not valid; errors name the fields.", "503": "A person is named whose present consent cannot be known here. Retry, or ask without a person.",
 	}
 	security := []map[string][]string{{"key": {}}}
-	gpc := &huma.Param{Name: "Sec-GPC", In: "header", Schema: &huma.Schema{Type: "string", Enum: []any{"1"}}, Description: "Global Privacy Control: with 1 the list is not personal."}
+	gpc, token := httpx.GPC("The list is not personal."), httpx.UserToken()
 	api.Document(&huma.Operation{
 		OperationID: "recommend", Method: http.MethodPost, Path: "/v1/recommendations", Tags: []string{"ranking"}, Summary: "Recommend items for a place of the storefront",
 		Description: "Write or server key. Name the person as far as the page knows: the list is personal where the person allows it, and everyone's otherwise. " +
 			"A person's blocks hold in both. An item that is out of stock, discontinued or not yet available is never in a list. At most 256 KiB; a field that is not listed here is an error.",
-		Security: security, Parameters: []*huma.Param{gpc}, Responses: responses(common),
-		RequestBody: &huma.RequestBody{Required: true, Content: json(schemas.Schema(reflect.TypeFor[RecommendationRequest](), true, "RecommendationRequest"))},
+		Security: security, Parameters: []*huma.Param{gpc, token}, Responses: responses(common),
+		RequestBody: api.Body(reflect.TypeFor[RecommendationRequest](), requestExample, "application/json"),
 	})
 	common["404"] = "No such item, or no such list."
 	api.Document(&huma.Operation{
 		OperationID: "similar-items", Method: http.MethodGet, Path: "/v1/items/{id}/similar", Tags: []string{"ranking"}, Summary: "List items similar to an item",
 		Description: "The same for everyone, but for the blocks of the person, if one is named. Write or server key.",
-		Security:    security, Parameters: append([]*huma.Param{pathParam("id", "Item id.")}, append(listParams(), gpc)...), Responses: responses(common),
+		Security:    security, Parameters: append([]*huma.Param{pathParam("id", "Item id.")}, append(listParams(), gpc, token)...), Responses: responses(common),
 	})
 	list := pathParam("list", "trending: more people than usual; popular: most people; latest: newest of the catalogue.")
 	list.Schema.Enum = []any{"trending", "popular", "latest"}
 	api.Document(&huma.Operation{
 		OperationID: "list-items", Method: http.MethodGet, Path: "/v1/lists/{list}", Tags: []string{"ranking"}, Summary: "List what is trending, popular or new",
 		Description: "Counted in people, not clicks; the same for everyone, but for the blocks of the person, if one is named. A short list is filled from the catalogue. Write or server key.",
-		Security:    security, Parameters: append([]*huma.Param{list}, append(listParams(), gpc)...), Responses: responses(common),
+		Security:    security, Parameters: append([]*huma.Param{list}, append(listParams(), gpc, token)...), Responses: responses(common),
 	})
+}
+
+var requestExample = map[string]any{
+	"surface": "item", "user_id": "ada", "anonymous_id": "v-9f8e", "session_id": "s-1", "context": map[string]any{"item_ids": []string{"lamp-1"}, "locale": "en"}, "limit": 20,
 }
 
 func pathParam(name, doc string) *huma.Param {

@@ -115,19 +115,16 @@ func Register(api *httpx.API, o APIOptions) {
 	}
 	d := &decisions{APIOptions: o}
 	api.Mux.Handle("POST /v1/decisions", api.Keys.Require(d, httpx.RoleServer))
-	registry := api.Huma.OpenAPI().Components.Schemas
 	described := func(text string) *huma.Response {
 		return &huma.Response{Description: text}
 	}
-	body := huma.SchemaFromType(registry, answerType)
 	api.Document(&huma.Operation{
 		OperationID: "decide", Method: http.MethodPost, Path: "/v1/decisions", Tags: []string{"decisions"}, Summary: "Decide about a sign-up, login or payment",
 		Description: "The body is one event, as on POST /v1/events, of at most 32 KiB; it is also collected. " +
 			"The same id with the same body gets the stored answer, byte for byte. Server key.",
-		Security:    []map[string][]string{{"key": {}}},
-		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{Type: huma.TypeObject}}}},
+		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: eventSchema, Example: paymentExample}}},
 		Responses: map[string]*huma.Response{
-			"200": {Description: "The decision; event and decision are durable.", Content: map[string]*huma.MediaType{"application/json": {Schema: body}}},
+			"200": api.Answer(answerType, "The decision; event and decision are durable."),
 			"409": described("The same event is being decided; see Retry-After."),
 			"413": described("The event is larger than 32 KiB."),
 			"422": described("The event is not valid, gets no decision, or its id was used for another one (id_reused)."),
@@ -139,6 +136,22 @@ func Register(api *httpx.API, o APIOptions) {
 		OperationID: "show-decision", Method: http.MethodGet, Path: "/v1/decisions/{decision_id}", Tags: []string{"decisions"},
 		Summary: "Show a decision with the values that it stands on", Middlewares: api.Secure(httpx.RoleServer, httpx.RoleOperator),
 	}, d.show)
+}
+
+// eventSchema names what every event has. Their whole schema is the collector's, which may be in another process.
+var eventSchema = &huma.Schema{
+	Type: huma.TypeObject, Required: []string{"id", "type", "time", "channel"}, Description: "One event, as POST /v1/events describes it.",
+	Properties: map[string]*huma.Schema{
+		"id": {Type: huma.TypeString}, "type": {Type: huma.TypeString, Enum: []any{"sign_up", "login", "payment"}}, "time": {Type: huma.TypeString, Format: "date-time"},
+		"channel": {Type: huma.TypeString, Enum: []any{"web", "app", "applet", "server"}},
+	},
+	AdditionalProperties: true,
+}
+
+var paymentExample = map[string]any{
+	"id": "pay-1", "type": "payment", "time": "2026-11-24T08:00:00Z", "user_id": "ada", "channel": "web",
+	"order":        map[string]string{"order_id": "o-1", "value": "19.90", "currency": "GBP", "payment_instrument": "tok_1"},
+	"counterparty": map[string]string{"id": "shop", "kind": "seller"}, "device": map[string]string{"id": "d-1"}, "network": map[string]string{"ip": "192.0.2.7"},
 }
 
 // decisions serves the API.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,8 +17,10 @@ import (
 
 	"sluice/features"
 	"sluice/internal/broker"
+	"sluice/internal/config"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
+	"sluice/internal/vocab"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/pseudonym"
 )
@@ -28,9 +32,9 @@ type terminalDay struct {
 }
 
 // compare reads what the stopped server keeps of every terminal and compares it, day by day, with the file.
-// Only days that no retention has expired can be compared: those that the store still has for any terminal.
-func compare(ctx context.Context, file, dir string, r *result) (err error) {
-	want, err := count(file)
+// Days that the longest window has left behind are not kept and cannot be compared: -days 180 keeps them all.
+func compare(ctx context.Context, o options, dir string, r *result) error {
+	want, err := count(o.events)
 	if err != nil {
 		return fmt.Errorf("counting the file: %w", err)
 	}
@@ -39,11 +43,11 @@ func compare(ctx context.Context, file, dir string, r *result) (err error) {
 		return err
 	}
 	defer b.Close()
-	ring, err := seal.Open(filepath.Join(dir, "keys", "root.key"))
+	ring, err := seal.Open(filepath.Join(dir, "keys"))
 	if err != nil {
 		return err
 	}
-	kept, oldest, err := keptDays(ctx, stream.Cluster{Brokers: b.Addrs(), Prefix: "sluice."})
+	kept, oldest, err := keptDays(ctx, stream.Cluster{Brokers: b.Addrs(), Prefix: "sluice."}, o.days)
 	if err != nil {
 		return fmt.Errorf("reading the entities: %w", err)
 	}
@@ -53,7 +57,7 @@ func compare(ctx context.Context, file, dir string, r *result) (err error) {
 			continue
 		}
 		r.TerminalDays++
-		if kept[entityDay{keys.Identifier(privacyfilter.Risk, "counterparty", at.terminal), at.day}] != n {
+		if kept[entityDay{keys.Identifier(privacyfilter.Risk, pseudonym.Counterparty, at.terminal), at.day}] != n {
 			r.DifferentDays++
 		}
 	}
@@ -67,21 +71,63 @@ type entityDay struct {
 }
 
 // keptDays counts the payments of every counterparty and day that is kept, and tells the oldest day.
-func keptDays(ctx context.Context, cluster stream.Cluster) (map[entityDay]int64, int64, error) {
-	kept := make(map[entityDay]int64)
-	err := features.EachEntityDay(ctx, cluster, func(kind byte, entity [16]byte, day, payments int64) {
-		if kind == 'c' {
-			kept[entityDay{entity, day}] = payments
-		}
+func keptDays(ctx context.Context, cluster stream.Cluster, days int) (kept map[entityDay]int64, oldest int64, err error) {
+	c, err := loadFeatures(days)
+	if err != nil {
+		return nil, 0, err
+	}
+	view := features.NewEntities(cluster, c, features.ViewOptions{})
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- view.Run(ctx) }()
+	select {
+	case <-view.CaughtUp():
+		cancel()
+		err = <-ended
+	case err = <-ended:
+		cancel()
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	kept, oldest = make(map[entityDay]int64), math.MaxInt64
+	view.EachDay("counterparty.id", vocab.Type_PAYMENT, func(entity [16]byte, day, payments int64) bool {
+		kept[entityDay{entity, day}] = payments
+		oldest = min(oldest, day)
+		return true
 	})
-	if err != nil || len(kept) == 0 {
-		return nil, 0, errors.Join(err, errors.New("no counterparty is kept"))
+	if len(kept) == 0 {
+		return nil, 0, errors.New("no counterparty is kept")
 	}
-	days := make([]int64, 0, len(kept))
-	for at := range kept {
-		days = append(days, at.day)
+	return kept, oldest, nil
+}
+
+// featuresFile is the built-in features.yaml, with one window of so many days more: state is kept for the longest one.
+func featuresFile(days int) []byte {
+	if days == 0 {
+		return features.Defaults
 	}
-	return kept, slices.Min(days), nil
+	return bytes.Replace(features.Defaults, []byte("windows: [1h, 1d, 7d, 30d]"), fmt.Appendf(nil, "windows: [1h, 1d, 7d, 30d, %dd]", days), 1)
+}
+
+// loadFeatures compiles featuresFile as the server does.
+func loadFeatures(days int) (*features.Config, error) {
+	sections := make(map[string]config.Section)
+	for name, data := range map[string][]byte{"register.yaml": privacyfilter.Defaults, "features.yaml": featuresFile(days)} {
+		file, err := config.Parse(name, data)
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range file.Sections() {
+			sections[s.Name] = s
+		}
+	}
+	section := func(name string) config.Section { return sections[name] }
+	register, err := privacyfilter.Load(section)
+	if err != nil {
+		return nil, err
+	}
+	return features.Load(section, register)
 }
 
 // count is the plain computation: payments per terminal and day of the file.

@@ -23,7 +23,10 @@ import (
 	"sluice/ingest/replay"
 )
 
-type options struct{ binary, events, out string }
+type options struct {
+	binary, events, out string
+	days                int
+}
 
 // result is what one run measured. Durations are in the units that the names say.
 type result struct {
@@ -46,6 +49,7 @@ func main() {
 	flag.StringVar(&o.binary, "sluice", "bin/sluice", "the program to measure")
 	flag.StringVar(&o.events, "events", "../shared/data/fraud_transactions.csv.zst", "the transactions")
 	flag.StringVar(&o.out, "out", "", "append the result as a JSON line to this file")
+	flag.IntVar(&o.days, "days", 0, "keep the state of this many days, so that every day of the file can be compared; 0 = as built in")
 	flag.Parse()
 	if err := run(context.Background(), o); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmark:", err)
@@ -63,7 +67,7 @@ func run(ctx context.Context, o options) (err error) {
 	if err := measure(ctx, o, dir, &r); err != nil {
 		return err
 	}
-	if err := compare(ctx, o.events, dir, &r); err != nil {
+	if err := compare(ctx, o, dir, &r); err != nil {
 		return err
 	}
 	if err := process.Report(o.out, r); err != nil {
@@ -77,7 +81,11 @@ func run(ctx context.Context, o options) (err error) {
 
 // measure replays the file into a fresh server, which it stops at the end.
 func measure(ctx context.Context, o options, dir string, r *result) (err error) {
-	server, err := process.Start(ctx, o.binary, dir, "--shop", "none", "--shoppers", "0")
+	configFile := filepath.Join(dir, "features.yaml")
+	if err := os.WriteFile(configFile, featuresFile(o.days), 0o600); err != nil {
+		return err
+	}
+	server, err := process.Start(ctx, o.binary, dir, "--shop", "none", "--shoppers", "0", "--config", configFile)
 	if err != nil {
 		return err
 	}

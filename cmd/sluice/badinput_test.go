@@ -78,7 +78,9 @@ func TestBadRequests(t *testing.T) {
 		{"foreign footprint", "DELETE", "/v1/visitors/v/history/AAAA", "", nil},
 		{"decision on a page view", "POST", "/v1/decisions", `{"id":"e6","type":"page_view","time":"2026-11-24T08:00:00Z","anonymous_id":"v","channel":"server"}`, nil},
 		{"decision without a value", "POST", "/v1/decisions", `{"id":"e7","type":"payment","time":"2026-11-24T08:00:00Z","user_id":"u","channel":"server","order":{"order_id":"o"}}`, nil},
-		{"unknown item", "DELETE", "/v1/items/none/none", "", nil},
+		{"unknown path", "DELETE", "/v1/items/none/none", "", nil},
+		{"unknown method", "PATCH", events, event(""), nil},
+		{"unknown path in a browser", "GET", "/v1/nothing", "", []string{"Accept", "text/html"}},
 		{"unknown run", "GET", "/v1/replays/xyz", "", nil},
 		{"unknown dead letter", "GET", "/v1/dead-letters/00000000000000000000000000000000", "", nil},
 	} {
@@ -114,6 +116,9 @@ func TestBadFiles(t *testing.T) {
 	demo := func(config string) []string {
 		return []string{"demo", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--shop", "none", "--config", config}
 	}
+	serve := func(server string) []string {
+		return []string{"serve", "--check", "--config", file("serve-"+strconv.Itoa(len(server))+".yaml", server+"kafka:\n  brokers: [127.0.0.1:1]\nkeys: {server: [s]}\n")}
+	}
 	rule := func(more string) string {
 		return "rules:\n  - id: r\n    doc: A rule.\n    events: [payment]\n    " + more + "\n    outcome: review\n    score: 1\n    reason: {code: c, text: T., tell_user: false}\n    mode: live\n    owner: o\n    expires: 2030-01-01\n"
 	}
@@ -141,6 +146,15 @@ func TestBadFiles(t *testing.T) {
 		{"locked data directory", []string{"demo", "--listen", "127.0.0.1:0", "--data", busy.dir}},
 		{"demo keys on a public address", []string{"demo", "--listen", "0.0.0.0:0", "--data", filepath.Join(dir, "data")}},
 		{"no brokers", []string{"serve", "--config", file("serve.yaml", "server: {data: /tmp}\n")}},
+		{"no root key", serve("server: {data: /tmp}\n")},
+		{"root key that is not there", serve("server: {data: /tmp, root_key: " + filepath.Join(dir, "none.key") + "}\n")},
+		{"root key of a wrong length", serve("server: {data: /tmp, root_key: " + file("short.key", "short") + "}\n")},
+		{"root key that would be overwritten", []string{"keys", "create", filepath.Join(dir, "short.key")}},
+		{"root key in no directory", []string{"keys", "create", filepath.Join(dir, "none", "root.key")}},
+		{"pages without the API", []string{"serve", "--config", file("web.yaml", "server: {data: /tmp, root_key: /none}\nkafka:\n  brokers: [127.0.0.1:1]\n"), "--roles", "web,collector"}},
+		{"checked file", []string{"config", "check", file("check.yaml", "kafka: {replicas: 0}\n")}},
+		{"checked file that is not there", []string{"config", "check", filepath.Join(dir, "none.yaml")}},
+		{"prefix of another state", []string{"state", "digest", "--data", dir, "--config", filepath.Join(dir, "check.yaml")}},
 		{"unknown flag", []string{"demo", "--shops", "none"}},
 		{"unknown command", []string{"dream"}},
 	} {

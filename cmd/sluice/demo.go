@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"sluice/internal/broker"
+	"sluice/internal/seal"
 	"sluice/internal/shop"
 	"sluice/internal/stream"
 )
@@ -25,7 +27,7 @@ type demoCmd struct {
 }
 
 // Run runs every role in one process, on the embedded broker.
-func (c *demoCmd) Run(env *environment) (err error) {
+func (c *demoCmd) Run(env *environment) error {
 	if c.Shoppers < 0 {
 		return usageError{fmt.Errorf("--shoppers %d: a number from 0 expected", c.Shoppers)}
 	}
@@ -64,8 +66,13 @@ func (c *demoCmd) Run(env *environment) (err error) {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	defer func() { err = errors.Join(err, kafka.Close()) }()
+	defer kafka.Close()
 	d.Server.Listen = listener.Addr().String()
+	if d.Server.RootKey == "" {
+		if d.Server.RootKey, err = makeKey(data); err != nil {
+			return errors.Join(err, listener.Close())
+		}
+	}
 	s := &server{
 		settings: settings, deployment: d, data: data, listener: listener, roles: allRoles(), env: env, broker: kafka,
 		cluster: stream.Cluster{Brokers: kafka.Addrs(), Prefix: d.Kafka.Prefix},
@@ -75,6 +82,18 @@ func (c *demoCmd) Run(env *environment) (err error) {
 		s.background = append(s.background, func(ctx context.Context) error { return s.fillShop(ctx, c.Shoppers) })
 	}
 	return s.run(env)
+}
+
+// makeKey is the file of the demo's own root key, made at the first start.
+func makeKey(data *dataDir) (string, error) {
+	path := data.join("keys", "root.key")
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", fmt.Errorf("making the key directory: %w", err)
+	}
+	if err := seal.Create(path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return path, nil
 }
 
 // fillShop loads the demo's catalogue and lets the simulated shoppers in.

@@ -30,9 +30,10 @@ type deployment struct {
 }
 
 type serverConfig struct {
-	Listen string `yaml:"listen"`
-	Data   string `yaml:"data"`
-	Node   string `yaml:"node"`
+	Listen  string `yaml:"listen"`
+	Data    string `yaml:"data"`
+	RootKey string `yaml:"root_key"`
+	Node    string `yaml:"node"`
 }
 
 type kafkaConfig struct {
@@ -89,10 +90,18 @@ func (k keysConfig) holdsDemoKey() bool {
 	return false
 }
 
+// loadDeployment reads the sections of the deployment. What the user's file leaves out of them stays as it is built in: each holds values
+// that have nothing to do with one another, unlike the lists of the rooms.
 func loadDeployment(file *effectiveConfig) (*deployment, error) {
 	d := new(deployment)
-	for name, into := range map[string]any{"server": &d.Server, "kafka": &d.Kafka, "keys": &d.Keys} {
-		if err := file.section(name).Decode(into); err != nil {
+	for _, s := range []struct {
+		name string
+		into any
+	}{{"server", &d.Server}, {"kafka", &d.Kafka}, {"keys", &d.Keys}} {
+		if err := file.builtin[s.name].Decode(s.into); err != nil {
+			return nil, err
+		}
+		if err := file.section(s.name).Decode(s.into); err != nil {
 			return nil, err
 		}
 	}

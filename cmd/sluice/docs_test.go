@@ -36,6 +36,7 @@ func TestDocs(t *testing.T) {
 		t.Run(name, func(t *testing.T) { runExamples(t, d, guides[name]) })
 	}
 	t.Run("metrics", func(t *testing.T) { d.checkMetrics(t, guides["operator.md"]) })
+	t.Run("description", func(t *testing.T) { d.checkDescription(t) })
 	t.Run("paths", func(t *testing.T) {
 		d.checkPaths(t, guides["storefront.md"]+guides["settings.md"]+guides["operator.md"])
 	})
@@ -265,6 +266,60 @@ func (d *demo) checkPaths(t *testing.T, guides string) {
 	for path := range description.Paths {
 		if !regexp.MustCompile(regexp.QuoteMeta(path) + `[^a-zA-Z0-9_/{]`).MatchString(guides) {
 			t.Errorf("no guide names %s", path)
+		}
+	}
+}
+
+// operation is what the API's description says of one.
+type operation struct {
+	Summary     string
+	Tags        []string
+	Security    []map[string][]string
+	RequestBody *struct{ Content map[string]described }
+	Responses   map[string]struct {
+		Description string
+		Content     map[string]described
+	}
+}
+
+// described is a body's schema.
+type described struct {
+	Schema map[string]any
+}
+
+// checkDescription looks for what a storefront's engineer needs of every operation: what it is for, who may ask, what to send, what comes back.
+func (d *demo) checkDescription(t *testing.T) {
+	var description struct {
+		Tags []struct {
+			Name, Description string
+		}
+		Paths map[string]map[string]operation
+	}
+	d.ask(http.MethodGet, "/openapi.json", nil, &description)
+	tags := make(map[string]bool)
+	for _, tag := range description.Tags {
+		tags[tag.Name] = tag.Description != ""
+	}
+	for path, operations := range description.Paths {
+		for method, op := range operations {
+			at := method + " " + path
+			if op.Summary == "" || len(op.Tags) != 1 || !tags[op.Tags[0]] || len(op.Security) == 0 {
+				t.Errorf("%s: summary %q, tags %v, security %v", at, op.Summary, op.Tags, op.Security)
+			}
+			takesBody := method == "post" && !strings.HasSuffix(path, "/redriven") || strings.HasSuffix(path, "/policy") && method == "put" || strings.HasSuffix(path, "/{purpose}")
+			if takesBody != (op.RequestBody != nil) {
+				t.Errorf("%s: body %v", at, op.RequestBody)
+			}
+			for status, answer := range op.Responses {
+				if len(answer.Content) == 0 && status != "204" || answer.Description == "" {
+					t.Errorf("%s: nothing is told about the answer %s", at, status)
+				}
+				for kind, body := range answer.Content {
+					if len(body.Schema) == 0 || strings.Contains(kind, "problem") == (status[0] == '2') {
+						t.Errorf("%s: %s is %s with the schema %v", at, status, kind, body.Schema)
+					}
+				}
+			}
 		}
 	}
 }

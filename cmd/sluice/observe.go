@@ -26,7 +26,7 @@ func newRegistry() *prometheus.Registry {
 }
 
 // measured counts and times requests by route, gives each a deadline, and turns a panic into an answer.
-func measured(mux *http.ServeMux, reg prometheus.Registerer, logger *slog.Logger) http.Handler {
+func measured(api *httpx.API, reg prometheus.Registerer, logger *slog.Logger) http.Handler {
 	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "sluice_http_request_seconds", Help: "Duration of requests by route and status.",
 		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
@@ -34,7 +34,7 @@ func measured(mux *http.ServeMux, reg prometheus.Registerer, logger *slog.Logger
 	reg.MustRegister(latency)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		_, route := mux.Handler(r)
+		_, route := api.Mux.Handler(r)
 		recorder := &statusRecorder{ResponseWriter: w}
 		defer func() {
 			if fault := recover(); fault != nil {
@@ -50,7 +50,11 @@ func measured(mux *http.ServeMux, reg prometheus.Registerer, logger *slog.Logger
 		}()
 		ctx, cancel := context.WithTimeout(r.Context(), requestTime)
 		defer cancel()
-		mux.ServeHTTP(recorder, r.WithContext(ctx))
+		if r = r.WithContext(ctx); route == "" {
+			api.Unrouted(recorder, r)
+			return
+		}
+		api.Mux.ServeHTTP(recorder, r)
 	})
 }
 

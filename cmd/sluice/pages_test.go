@@ -75,6 +75,20 @@ func (b *tab) shot(name string) {
 	}
 }
 
+// narrow looks at the pages in the width of a phone: nothing may stand out to the side.
+func (b *tab) narrow(url string) {
+	b.t.Helper()
+	b.do("a phone's width", chromedp.EmulateViewport(390, 844))
+	for name, path := range map[string]string{"storefront": "/", "settings": "/settings/privacy", "item": "/shop/items/85123A", "cart": "/shop/cart", "error": "/nothing"} {
+		b.do(path, chromedp.Navigate(url+path), chromedp.WaitVisible(chromedp.CSS("main")))
+		b.shot(name + "-narrow")
+		if width := b.get("document.documentElement.scrollWidth"); width != "390" {
+			b.t.Errorf("%s is %s wide in a window of 390", path, width)
+		}
+	}
+	b.do("a desktop's width", chromedp.EmulateViewport(1280, 1000))
+}
+
 // TestShopperSwitchesPersonalizationOff walks through the shop as a newcomer does: accept, look around, see a personal row, block something,
 // switch recommendations off, see what everyone sees, delete a footprint.
 func TestShopperSwitchesPersonalizationOff(t *testing.T) {
@@ -87,6 +101,12 @@ func TestShopperSwitchesPersonalizationOff(t *testing.T) {
 	}
 	b.do("the notice", home, chromedp.WaitVisible(chromedp.CSS(".policy")))
 	b.shot("notice")
+	b.do("a phone's width", chromedp.EmulateViewport(390, 844))
+	b.shot("notice-narrow")
+	if b.get(`document.querySelector(".policy").offsetHeight < innerHeight / 2`) != "true" {
+		t.Error("the notice takes more than half of a phone")
+	}
+	b.do("a desktop's width", chromedp.EmulateViewport(1280, 1000))
 	if personalized() {
 		t.Error("personal before the policy was accepted")
 	}
@@ -114,6 +134,8 @@ func TestShopperSwitchesPersonalizationOff(t *testing.T) {
 		t.Error("personal after the switch was turned off")
 	}
 	b.shot("storefront-off")
+
+	b.narrow(d.url)
 
 	const count = `document.querySelectorAll("#footprints > li").length`
 	b.do("settings", settings, chromedp.WaitVisible(chromedp.CSS("#footprints")))

@@ -107,6 +107,7 @@ func (s *server) build() (*parts, error) {
 		}
 	}
 	registerHealth(p.api, p.ready, p.registry)
+	registerProfiles(p.api)
 	registerState(p.api, s.cluster)
 	return p, nil
 }
@@ -123,7 +124,7 @@ func (p *parts) open() (err error) {
 	if p.node, err = s.nodeName(); err != nil {
 		return err
 	}
-	if p.ring, err = seal.Open(s.data.join("keys")); err != nil {
+	if p.ring, err = s.openKeys(); err != nil {
 		return err
 	}
 	p.keys = pseudonym.New(p.ring)
@@ -196,7 +197,7 @@ func (p *parts) buildFilter() error {
 	window, kept := p.features.TrendingWindow()
 	return p.engine(filter.Engine(filter.Options{
 		Register: p.register, Ring: p.ring, Keys: p.keys, Generation: p.server.deployment.Kafka.Generation, Registerer: p.registry,
-		TrendingWindow: window, TrendingKept: kept,
+		TrendingWindow: window, TrendingKept: kept, Counts: p.features.Counts,
 	}))
 }
 
@@ -276,6 +277,21 @@ func (p *parts) sessionHash(id string) uint64 {
 	return binary.BigEndian.Uint64(pseudonym[:])
 }
 
+// listsReady tells whether the first lists are made. By the events' clock (clock: event) that is at the first event; until one has come there is
+// nothing to list, and the view, which is waited for by itself, has everything.
+func (p *parts) listsReady() (check func() string, err error) {
+	var clock string
+	if err := p.server.settings.section("clock").Decode(&clock); err != nil {
+		return nil, err
+	}
+	return func() string {
+		if clock == "event" || p.trending.Lists().Tick != 0 {
+			return ""
+		}
+		return "the first lists are not published"
+	}, nil
+}
+
 func (p *parts) buildRanker() error {
 	s := p.server
 	p.openCatalogue()
@@ -284,12 +300,11 @@ func (p *parts) buildRanker() error {
 	p.follow("profiles", p.personal)
 	p.trending = features.NewTrending(s.cluster, p.features, views)
 	p.follow("trending", p.trending)
-	p.ready.add("lists", func() string {
-		if p.trending.Lists() == nil {
-			return "the first lists are not published"
-		}
-		return ""
-	})
+	lists, err := p.listsReady()
+	if err != nil {
+		return err
+	}
+	p.ready.add("lists", lists)
 	recommend.Register(p.api, recommend.Options{
 		Config: p.rooms.recommend, Consents: recommend.FromView(p.consents), Personal: p.personal, Trending: p.trending, Catalogue: p.catalogue,
 		CursorKey: p.ring.Derive("recommend/cursor"), Session: p.sessionHash, UserToken: p.tokens.User, Registerer: p.registry, Logger: s.logger,
@@ -318,7 +333,7 @@ func (p *parts) buildRisk() error {
 func (p *parts) buildWeb() error {
 	p.openCatalogue()
 	s := p.server
-	return web.Register(p.api.Mux, web.Options{
+	return web.Register(p.api, web.Options{
 		API: web.NewClient("http://"+s.deployment.Server.Listen, s.deployment.Keys.Server[0]), Catalogue: shelves{p.catalogue}, Shoppers: crowd{&s.shoppers},
 		Key: p.ring.Derive("web/cookies"), Attribution: shop.Attribution, Logger: s.logger,
 	})

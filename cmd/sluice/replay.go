@@ -64,6 +64,11 @@ func (c *replayCmd) print(w io.Writer, a replay.Account) error {
 	if c.JSON {
 		return json.NewEncoder(w).Encode(a)
 	}
+	if a.Unsettled > 0 {
+		_, err := fmt.Fprintf(w, "read %d so far: accepted %d, duplicate %d, denied %d, rejected %d, not yet settled %d, in %.1f s (run %s)\n",
+			a.Read, a.Accepted, a.Duplicate, a.Denied, a.Rejected, a.Unsettled, a.Seconds, a.Run)
+		return err
+	}
 	_, err := fmt.Fprintf(w, "read %d = accepted %d + duplicate %d + denied %d + rejected %d, in %.1f s (run %s)\n",
 		a.Read, a.Accepted, a.Duplicate, a.Denied, a.Rejected, a.Seconds, a.Run)
 	return err

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sluice/ingest/replay"
 )
 
 // sharedData is the folder of data sets beside the checkout. Their licences do not let them into the project.
@@ -158,5 +160,22 @@ func copyKeys(t *testing.T, from, to string) {
 	t.Helper()
 	if err := os.CopyFS(filepath.Join(to, "keys"), os.DirFS(filepath.Join(from, "keys"))); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestUnsettledAccount: an account that does not add up yet is not printed as an equation.
+func TestUnsettledAccount(t *testing.T) {
+	account := replay.Account{Read: 10, Accepted: 3, Duplicate: 1, Denied: 1, Rejected: 1, Unsettled: 4, Seconds: 1.5, Run: "00c0ffee00c0ffee"}
+	for _, c := range []struct {
+		json bool
+		want string
+	}{
+		{false, "read 10 so far: accepted 3, duplicate 1, denied 1, rejected 1, not yet settled 4, in 1.5 s (run 00c0ffee00c0ffee)\n"},
+		{true, `{"read":10,"accepted":3,"duplicate":1,"denied":1,"rejected":1,"unsettled":4,"seconds":1.5}` + "\n"},
+	} {
+		var out strings.Builder
+		if err := (&replayCmd{JSON: c.json}).print(&out, account); err != nil || out.String() != c.want {
+			t.Errorf("%v: %s", err, out.String())
+		}
 	}
 }

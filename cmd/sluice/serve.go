@@ -25,7 +25,10 @@ func (c *serveCmd) Run(env *environment) error {
 		if _, err := loadRooms(s.settings); err != nil {
 			return err
 		}
-		fmt.Fprintln(env.stdout, "the configuration is valid")
+		if _, err := s.openKeys(); err != nil {
+			return err
+		}
+		fmt.Fprintln(env.stdout, validText)
 		return nil
 	}
 	if err := s.checkTopics(env); err != nil {
@@ -58,6 +61,9 @@ func (c *serveCmd) server(env *environment) (*server, error) {
 	if d.Server.Data == "" {
 		return nil, settings.section("server").Errorf(".data", "a directory expected")
 	}
+	if d.Server.RootKey == "" {
+		return nil, settings.section("server").Errorf(".root_key", "the file of the deployment's root key expected; `sluice keys create FILE` makes one, and every node needs the same")
+	}
 	roles, err := parseRoles(c.Roles)
 	if err != nil {
 		return nil, err
@@ -83,6 +89,9 @@ func parseRoles(names []string) ([]string, error) {
 		if !slices.Contains(allRoles(), name) {
 			return nil, usageError{fmt.Errorf("--roles: unknown role %q; expected some of %s", name, strings.Join(allRoles(), ", "))}
 		}
+	}
+	if slices.Contains(names, roleWeb) && (!slices.Contains(names, roleCollector) || !slices.Contains(names, roleRanker)) {
+		return nil, usageError{errors.New("--roles: web calls the API at this process's own address; name collector and ranker beside it")}
 	}
 	return names, nil
 }

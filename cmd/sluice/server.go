@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sluice/internal/broker"
+	"sluice/internal/seal"
 	"sluice/internal/shop"
 	"sluice/internal/stream"
 )
@@ -53,6 +54,15 @@ type server struct {
 }
 
 func (s *server) has(role string) bool { return slices.Contains(s.roles, role) }
+
+// openKeys reads the root key that the configuration names. It never makes one: a node with a key of its own would split the deployment.
+func (s *server) openKeys() (*seal.Keyring, error) {
+	ring, err := seal.Open(s.deployment.Server.RootKey)
+	if err != nil {
+		return nil, s.settings.section("server").Errorf(".root_key", "%v; `sluice keys create FILE` makes the key of a new deployment, and every node needs the same one", err)
+	}
+	return ring, nil
+}
 
 // drainTime is how long requests under way may take after a stop was asked for.
 const drainTime = 10 * time.Second
@@ -114,7 +124,7 @@ const requestTime = time.Minute
 
 func (s *server) httpServer(p *parts) *http.Server {
 	return &http.Server{
-		Handler:           measured(p.api.Mux, p.registry, s.logger),
+		Handler:           measured(p.api, p.registry, s.logger),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       requestTime,
 		WriteTimeout:      requestTime + 10*time.Second,
@@ -153,15 +163,16 @@ func demoCommands(base, policy string) string {
   metrics           curl -s -H 'Authorization: Bearer demo_operator' BASE/metrics
 
   # a visitor accepts the policy; events echo the revision that this gives
-  R=$(curl -s -X PUT BASE/v1/visitors/me/policy -H 'Authorization: Bearer demo_server' -H 'Content-Type: application/json' \
-      -d '{"version":"POLICY","accepted":true}' | sed 's/.*"revision":"\([^"]*\)".*/\1/')
+  S='Authorization: Bearer demo_server'; J='Content-Type: application/json'
+  R=$(curl -s -X PUT BASE/v1/visitors/me/policy -H "$S" -H "$J" -d '{"version":"POLICY","accepted":true}' | sed 's/.*"revision":"\([^"]*\)".*/\1/'); echo "revision $R"
   # … looks at an item
-  curl -s BASE/v1/events -H 'Authorization: Bearer demo_server' -H 'Content-Type: application/json' \
-      -d '{"id":"'$(date +%s%N)'","type":"view_item","time":"'$(date -u +%FT%TZ)'","anonymous_id":"me","channel":"web","items":[{"item_id":"85123A"}],"consent":{"revision":"'$R'"}}'
-  # … gets recommendations made from it
-  curl -s BASE/v1/recommendations -H 'Authorization: Bearer demo_server' -H 'Content-Type: application/json' -d '{"surface":"home","anonymous_id":"me","limit":5}'
-  # … and switches them off
-  curl -s -X PUT BASE/v1/visitors/me/consent/personalize -H 'Authorization: Bearer demo_server' -H 'Content-Type: application/json' -d '{"decision":"deny"}'
+  curl -s BASE/v1/events -H "$S" -H "$J" -d '{"id":"'$(date +%s%N)'","type":"view_item","time":"'$(date -u +%FT%TZ)'",
+      "anonymous_id":"me","channel":"web","items":[{"item_id":"85123A"}],"consent":{"revision":"'$R'"}}'
+  # … gets recommendations made from it a moment later, each with its reason
+  rank() { curl -s BASE/v1/recommendations -H "$S" -H "$J" -d '{"surface":"home","anonymous_id":"me","limit":5}' | tr '{}' '\n\n' |
+      sed -n 's|.*"personalized":\([a-z]*\).*|personalized: \1|p; s|^"item_id":"\([^"]*\)","score.*|BASE/shop/items/\1|p; s|^"code.*"text":"\(.*\)"$|    \1|p'; }; rank
+  # … and switches them off: now they are everyone's
+  curl -s -X PUT BASE/v1/visitors/me/consent/personalize -H "$S" -H "$J" -d '{"decision":"deny"}'; rank
 
 `)
 }

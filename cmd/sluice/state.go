@@ -78,10 +78,11 @@ type stateCmd struct {
 }
 
 type digestCmd struct {
-	Data string `help:"Data directory of a stopped server." type:"path" xor:"where"`
-	To   string `help:"Address of a running server." xor:"where"`
-	Key  string `help:"Operator key; the demo's by default." env:"SLUICE_KEY" default:"demo_operator"`
-	JSON bool   `name:"json" help:"One JSON object on standard output."`
+	Data   string `help:"Data directory of a stopped demo." type:"path" xor:"where"`
+	To     string `help:"Address of a running server." xor:"where"`
+	Config string `help:"Configuration file that the demo ran with, for kafka.prefix; only with --data." type:"path"`
+	Key    string `help:"Operator key; the demo's by default." env:"SLUICE_KEY" default:"demo_operator"`
+	JSON   bool   `name:"json" help:"One JSON object on standard output."`
 }
 
 // Run prints the digest.
@@ -109,7 +110,15 @@ func (c *digestCmd) digest(env *environment) (*stream.StateDigest, error) {
 		digest := new(stream.StateDigest)
 		return digest, get(env, c.To, "/v1/state/digest", c.Key, digest)
 	}
-	return digestOfData(env, c.Data)
+	settings, err := loadConfig(c.Config)
+	if err != nil {
+		return nil, err
+	}
+	d, err := loadDeployment(settings)
+	if err != nil {
+		return nil, err
+	}
+	return digestOfData(env, c.Data, d.Kafka.Prefix)
 }
 
 func printDigest(w io.Writer, digest *stream.StateDigest) {
@@ -119,8 +128,8 @@ func printDigest(w io.Writer, digest *stream.StateDigest) {
 	}
 }
 
-// digestOfData starts the broker of a stopped server's directory for as long as reading takes.
-func digestOfData(ctx context.Context, dir string) (digest *stream.StateDigest, err error) {
+// digestOfData starts the broker of a stopped demo's directory for as long as reading takes.
+func digestOfData(ctx context.Context, dir, prefix string) (*stream.StateDigest, error) {
 	if _, err := os.Stat(filepath.Join(dir, "broker")); err != nil {
 		return nil, usageError{fmt.Errorf("%s is not a data directory: no broker in it", dir)}
 	}
@@ -133,6 +142,6 @@ func digestOfData(ctx context.Context, dir string) (digest *stream.StateDigest, 
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	return stream.Digest(ctx, stream.Cluster{Brokers: b.Addrs(), Prefix: "sluice."}, engines(), projections())
+	defer b.Close()
+	return stream.Digest(ctx, stream.Cluster{Brokers: b.Addrs(), Prefix: prefix}, engines(), projections())
 }

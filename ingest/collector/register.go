@@ -41,10 +41,9 @@ func document(api *httpx.API) {
 		Security: keyed,
 		Parameters: []*huma.Param{
 			{Name: "key", In: "query", Description: "A write key, for beacons, which cannot set headers.", Schema: &huma.Schema{Type: huma.TypeString}},
-			{Name: userTokenHeader, In: "header", Description: "Proof of who is signed in, beside a write key.", Schema: &huma.Schema{Type: huma.TypeString}},
-			{Name: "Sec-GPC", In: "header", Description: "1: Global Privacy Control.", Schema: &huma.Schema{Type: huma.TypeString}},
+			httpx.UserToken(), httpx.GPC("It counts for every event of the request."),
 		},
-		RequestBody: d.body(reflect.TypeFor[collectedEvent](), eventExample, typeJSON, typeNDJSON, typeText),
+		RequestBody: api.Body(reflect.TypeFor[collectedEvent](), eventExample, typeJSON, typeNDJSON, typeText),
 		Responses: d.responses(map[string]answered{
 			"202": {"Taken. Accepted events are durable.", reflect.TypeFor[eventsAnswer]()},
 			"400": {"The body as a whole cannot be read.", problemType}, "401": {"No valid key.", problemType},
@@ -56,7 +55,7 @@ func document(api *httpx.API) {
 	api.Document(&huma.Operation{
 		OperationID: "post-items", Method: http.MethodPost, Path: "/v1/items", Tags: []string{"catalogue"}, Summary: "Add or replace catalogue items",
 		Description: "NDJSON, one item a line, at most 64 KiB each; 5 MiB and 10,000 items a request. An item replaces the one with its item_id as a whole. Server key.",
-		Security:    keyed, RequestBody: d.body(reflect.TypeFor[catalogueItem](), itemExample, typeNDJSON, typeJSON),
+		Security:    keyed, RequestBody: api.Body(reflect.TypeFor[catalogueItem](), itemExample, typeNDJSON, typeJSON),
 		Responses: d.responses(map[string]answered{
 			"202": {"Taken. Accepted items are durable.", reflect.TypeFor[itemsAnswer]()}, "422": {rejected, reflect.TypeFor[itemsAnswer]()},
 			"400": {"The body cannot be read.", problemType}, "401": {"No valid key.", problemType}, "403": {"Another role's key.", problemType},
@@ -67,7 +66,7 @@ func document(api *httpx.API) {
 	api.Document(&huma.Operation{
 		OperationID: "post-replay-events", Method: http.MethodPost, Path: "/v1/replays/{run}/events", Tags: []string{"replays"}, Summary: "Send rows of a replayed file",
 		Description: "NDJSON, one row a line, row numbers from 1; 5 MiB and 10,000 rows a request. A row may be sent again: it is settled once, by its number. Server key. `sluice replay` does this.",
-		Security:    keyed, RequestBody: d.body(reflect.TypeFor[replayedRow](), map[string]any{"row": 1, "event": eventExample}, typeNDJSON, typeJSON),
+		Security:    keyed, RequestBody: api.Body(reflect.TypeFor[replayedRow](), map[string]any{"row": 1, "event": eventExample}, typeNDJSON, typeJSON),
 		Parameters: []*huma.Param{{Name: "run", In: "path", Required: true, Description: "16 hexadecimal digits, the sender's choice.", Schema: &huma.Schema{Type: huma.TypeString, Pattern: "^[0-9a-fA-F]{16}$"}}},
 		Responses: d.responses(map[string]answered{
 			"202": {"Taken. accepted + denied + rejected = the rows of the request.", reflect.TypeFor[rowsAnswer]()}, "422": {rejected, reflect.TypeFor[rowsAnswer]()},
@@ -88,14 +87,6 @@ type answered struct {
 
 // documenter makes the parts of an operation that huma makes itself where it serves.
 type documenter struct{ schemas huma.Registry }
-
-func (d documenter) body(of reflect.Type, example any, types ...string) *huma.RequestBody {
-	content := make(map[string]*huma.MediaType, len(types))
-	for _, t := range types {
-		content[t] = &huma.MediaType{Schema: d.schemas.Schema(of, true, ""), Example: example}
-	}
-	return &huma.RequestBody{Required: true, Content: content}
-}
 
 func (d documenter) responses(answers map[string]answered) map[string]*huma.Response {
 	all := make(map[string]*huma.Response, len(answers))

@@ -118,7 +118,7 @@ type money struct{}
 // Schema says that an amount is a decimal, as a string or a number.
 func (money) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{
-		OneOf: []*huma.Schema{{Type: huma.TypeString, Pattern: `^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`}, {Type: huma.TypeNumber}}, Description: "A decimal with at most 6 decimals.",
+		OneOf: []*huma.Schema{{Type: huma.TypeString, Pattern: `^-?(0|[1-9][0-9]*)(\.[0-9]+)?$`}, {Type: huma.TypeNumber}}, Description: "A decimal, rounded to 6 decimals.",
 	}
 }
 

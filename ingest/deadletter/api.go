@@ -5,9 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"time"
 	"unicode/utf8"
 
@@ -24,10 +24,10 @@ type Gate interface {
 
 // About is what could be read of a rejected input. Empty where it could not.
 type About struct {
-	UserID       string `json:"user_id"`
-	AnonymousID  string `json:"anonymous_id"`
-	Type         string `json:"type"`
-	Jurisdiction string `json:"jurisdiction"`
+	UserID       string `json:"user_id" required:"false"`
+	AnonymousID  string `json:"anonymous_id" required:"false"`
+	Type         string `json:"type" required:"false"`
+	Jurisdiction string `json:"jurisdiction" required:"false"`
 }
 
 // Known is whether the input can be laid at someone's door.
@@ -73,7 +73,11 @@ func Register(api *httpx.API, s *Store, gate Gate) {
 		OperationID: "post-dead-letters", Method: http.MethodPost, Path: "/v1/dead-letters", Tags: []string{"dead letters"}, Summary: "Keep rejected rows of a replay",
 		Description: "NDJSON, at most 5 MiB and 10,000 lines: {stage, code, pointer, detail, source, position, payload, user_id, anonymous_id, type, jurisdiction}. " +
 			"The last four are asked of the gate and not kept. Server key. Answers {accepted, denied}; a faulty line refuses the whole request.",
-		Security: []map[string][]string{{"key": {}}}, Responses: map[string]*huma.Response{"202": {Description: "Kept."}, "422": {Description: "A line is faulty; nothing was kept."}},
+		RequestBody: api.Body(reflect.TypeFor[posted](), letterExample, "application/x-ndjson", "application/json"),
+		Responses: map[string]*huma.Response{
+			"202": api.Answer(reflect.TypeFor[postedAnswer](), "Kept."), "400": {Description: "The body cannot be read."}, "413": {Description: "Too large, or too many lines."},
+			"422": {Description: "A line is faulty; nothing was kept."}, "503": {Description: "The log cannot be written, or consent not be known, now."},
+		},
 	})
 	operator := api.Secure(httpx.RoleOperator)
 	huma.Register(api.Huma, huma.Operation{
@@ -186,14 +190,24 @@ type intake struct {
 
 // posted is one line.
 type posted struct {
-	Stage    string          `json:"stage"`
-	Code     string          `json:"code"`
-	Pointer  string          `json:"pointer"`
-	Detail   string          `json:"detail"`
-	Source   string          `json:"source"`
-	Position uint64          `json:"position"`
-	Payload  json.RawMessage `json:"payload"`
+	Stage    string          `json:"stage" enum:"replay"`
+	Code     string          `json:"code" maxLength:"256" doc:"Stable code of the fault."`
+	Pointer  string          `json:"pointer" required:"false" maxLength:"2048" doc:"RFC 6901 pointer to the field at fault."`
+	Detail   string          `json:"detail" required:"false" maxLength:"2048" doc:"What was expected."`
+	Source   string          `json:"source" maxLength:"256" doc:"Run of the replay."`
+	Position uint64          `json:"position" required:"false" doc:"Row."`
+	Payload  json.RawMessage `json:"payload" doc:"The input as it came, at most 512 KiB. Of what is not JSON, a string."`
 	About
+}
+
+var letterExample = map[string]any{
+	"stage": StageReplay, "code": "unknown_value", "pointer": "/type", "detail": "a word that the map lists expected", "source": "00c0ffee00c0ffee", "position": 5,
+	"payload": map[string]string{"what": "stare"}, "user_id": "ada",
+}
+
+type postedAnswer struct {
+	Accepted int `json:"accepted" doc:"Letters that are kept."`
+	Denied   int `json:"denied" doc:"Lines of people of whom nothing may be kept."`
 }
 
 func (h *intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -209,7 +223,7 @@ func (h *intake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusAccepted)
-	fmt.Fprintf(w, `{"accepted":%d,"denied":%d}`+"\n", len(letters), denied)
+	_ = json.NewEncoder(w).Encode(postedAnswer{Accepted: len(letters), Denied: denied}) // the client is gone if this fails
 }
 
 // read decodes all lines, or says which one is faulty. Denied counts those that the gate does not let us keep.

@@ -35,13 +35,14 @@ type Options struct {
 	RetryFor time.Duration // how long one request is tried; 0 = 2 minutes
 }
 
-// Account says what became of every row: Read = Accepted + Duplicate + Denied + Rejected.
+// Account says what became of every row: Read = Accepted + Duplicate + Denied + Rejected, and + Unsettled where the run did not come to its end.
 type Account struct {
 	Read      int64   `json:"read"`
 	Accepted  int64   `json:"accepted"`
-	Duplicate int64   `json:"duplicate"` // of an event accepted before this run, or of an equal id within it
-	Denied    int64   `json:"denied"`    // no purpose may use it
-	Rejected  int64   `json:"rejected"`  // invalid: a dead letter
+	Duplicate int64   `json:"duplicate"`           // of an event accepted before this run, or of an equal id within it
+	Denied    int64   `json:"denied"`              // no purpose may use it
+	Rejected  int64   `json:"rejected"`            // invalid: a dead letter
+	Unsettled int64   `json:"unsettled,omitempty"` // read, and their outcome not known when the run was interrupted or failed
 	Seconds   float64 `json:"seconds"`
 
 	Run      string   `json:"-"` // 16 hex digits: the source of its dead letters
@@ -63,6 +64,9 @@ func Run(ctx context.Context, o Options) (Account, error) {
 		return Account{}, err
 	}
 	err = r.run(ctx)
+	if a := &r.account; err != nil {
+		a.Unsettled = max(0, a.Read-a.Accepted-a.Duplicate-a.Denied-a.Rejected)
+	}
 	r.account.Seconds = float64(time.Since(started).Milliseconds()) / 1000
 	if err == nil && r.account.Rejected > o.MaxRejected {
 		err = fmt.Errorf("%w: %d, at most %d allowed; `sluice dead-letters list` shows why", ErrTooManyRejected, r.account.Rejected, o.MaxRejected)

@@ -37,7 +37,7 @@ func retailRows(n int) string {
 // same compares two accounts but for what differs from run to run.
 func same(t *testing.T, want, got Account) {
 	t.Helper()
-	if got.Read != got.Accepted+got.Duplicate+got.Denied+got.Rejected {
+	if got.Read != got.Accepted+got.Duplicate+got.Denied+got.Rejected+got.Unsettled {
 		t.Errorf("the account does not add up: %+v", got)
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Account{}, "Seconds", "Run")); diff != "" {
@@ -429,4 +429,24 @@ func TestRealPayments(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, Account{Read: 1_303_778, Accepted: 1_303_778}, account)
+}
+
+// TestInterrupted: what the filter had told before the interruption is in the account, and the rest is called unsettled.
+func TestInterrupted(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	f := newFakeServer(t)
+	f.fault = func(path string, _ int, w http.ResponseWriter) bool {
+		if path == "/v1/replays" {
+			w.Write([]byte(`{"accepted":3,"duplicate":1,"denied":1}`))
+			time.AfterFunc(10*time.Millisecond, interrupt)
+		}
+		return path == "/v1/replays"
+	}
+	file := write(t, filepath.Join(t.TempDir(), "e.csv"), retailRows(10))
+	account, err := Run(ctx, Options{Events: []string{file}, Map: retailMap(t), To: f.URL, Key: "s"})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	same(t, Account{Read: 10, Accepted: 3, Duplicate: 1, Denied: 1, Unsettled: 5}, account)
 }

@@ -2,6 +2,7 @@ package httpx
 
 import (
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -13,6 +14,7 @@ type API struct {
 	Mux  *http.ServeMux
 	Keys *Keys
 	Huma huma.API
+	Page func(w http.ResponseWriter, r *http.Request, status int) // shows a browser that no route takes its request; nil: it gets a problem, too
 }
 
 // NewAPI makes an empty surface. /openapi.json describes what rooms register on it.
@@ -21,8 +23,73 @@ func NewAPI(version string, keys *Keys) *API {
 	config := huma.DefaultConfig("Sluice", version)
 	config.CreateHooks = nil // no $schema member in answers: equal inputs give equal bytes
 	config.DocsPath = ""     // no page that loads scripts from elsewhere
-	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"key": {Type: "http", Scheme: "bearer"}}
+	config.Info.Description = "Consent-filtered recommendations and risk decisions from one stream. Every error is a problem (RFC 9457) with a stable code."
+	config.Tags = tags
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"key": {
+		Type: "http", Scheme: "bearer", Description: "An API key. A write key is public, in pages; a server key is the storefront's back end; an operator key reads metrics, dead letters and digests.",
+	}}
+	config.OnAddOperation = append(config.OnAddOperation, complete)
 	return &API{Mux: mux, Keys: keys, Huma: humago.New(mux, config)}
+}
+
+// tags are the rooms of the API, as the description lists them.
+var tags = []*huma.Tag{
+	{Name: "events", Description: "What people do: collected, asked about their consent, durable before the answer."},
+	{Name: "catalogue", Description: "The items."},
+	{Name: "ranking", Description: "What a page shows: recommendations, similar items, lists."},
+	{Name: "decisions", Description: "Whether a sign-up, login or payment may go on."},
+	{Name: "settings", Description: "What people have accepted and chosen, what they do not want to see, and their footprints. A write is answered when every node obeys it."},
+	{Name: "replays", Description: "History from files; `sluice replay` speaks this."},
+	{Name: "dead letters", Description: "What could not be accepted, kept sealed, to be mended and driven again."},
+	{Name: "state", Description: "How far the stream is, and a digest of what it keeps."},
+}
+
+// complete adds to an operation's description what holds for all of them: a key, and problems as the body of every error.
+func complete(doc *huma.OpenAPI, op *huma.Operation) {
+	if op.Security == nil {
+		op.Security = []map[string][]string{{"key": {}}}
+	}
+	problem := map[string]*huma.MediaType{"application/problem+json": {Schema: doc.Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")}}
+	if op.Responses["default"] == nil {
+		for status, what := range map[string]string{"401": "No valid key.", "403": "A key with another role."} {
+			if op.Responses[status] == nil {
+				op.Responses[status] = &huma.Response{Description: what}
+			}
+		}
+	}
+	for status, response := range op.Responses {
+		if status >= "4" && response.Content == nil {
+			response.Content = problem
+		}
+	}
+}
+
+// Body describes the body of an operation that a plain handler serves, in each of the media types.
+func (a *API) Body(of reflect.Type, example any, types ...string) *huma.RequestBody {
+	content := make(map[string]*huma.MediaType, len(types))
+	for _, t := range types {
+		content[t] = &huma.MediaType{Schema: a.Huma.OpenAPI().Components.Schemas.Schema(of, true, ""), Example: example}
+	}
+	return &huma.RequestBody{Required: true, Content: content}
+}
+
+// Answer describes a JSON answer of an operation that a plain handler serves.
+func (a *API) Answer(of reflect.Type, doc string) *huma.Response {
+	schema := a.Huma.OpenAPI().Components.Schemas.Schema(of, true, "")
+	return &huma.Response{Description: doc, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
+}
+
+// UserToken describes the header in which a storefront's back end proves, beside a write key, who is signed in.
+func UserToken() *huma.Param {
+	return &huma.Param{
+		Name: "Sluice-User-Token", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
+		Description: "Proof of who is signed in, beside a write key: a JWT (EdDSA) with sub and exp, signed by the storefront.",
+	}
+}
+
+// GPC describes the header of Global Privacy Control.
+func GPC(doc string) *huma.Param {
+	return &huma.Param{Name: "Sec-GPC", In: "header", Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{"1"}}, Description: "1: Global Privacy Control. " + doc}
 }
 
 // Secure is a huma middleware list that demands a key with one of the roles.
@@ -41,6 +108,45 @@ func (a *API) Secure(roles ...Role) huma.Middlewares {
 		next(huma.WithContext(ctx, WithRole(ctx.Context(), role)))
 	}}
 }
+
+// Unrouted answers a request that no route of the mux takes: with a problem, or with a page if a browser asks outside /v1/.
+// What the mux answers by itself to put a path right, such as /shop//cart, stays.
+func (a *API) Unrouted(w http.ResponseWriter, r *http.Request) {
+	handler, _ := a.Mux.Handler(r)
+	own := unwritten{header: make(http.Header)}
+	handler.ServeHTTP(&own, r)
+	var problem *Problem
+	switch own.status {
+	case http.StatusNotFound:
+		problem = NewProblem(own.status, "not_found", "There is nothing at this path; /openapi.json lists what there is.")
+	case http.StatusMethodNotAllowed:
+		problem = NewProblem(own.status, "method_not_allowed", "This path takes other methods, which the header Allow lists.")
+		w.Header().Set("Allow", own.header.Get("Allow"))
+	default:
+		handler.ServeHTTP(w, r)
+		return
+	}
+	if a.Page != nil && strings.Contains(r.Header.Get("Accept"), "text/html") && !strings.HasPrefix(r.URL.Path, "/v1/") {
+		a.Page(w, r, problem.Status)
+		return
+	}
+	WriteProblem(w, problem)
+}
+
+// unwritten is an answer of which only status and headers are wanted.
+type unwritten struct {
+	header http.Header
+	status int
+}
+
+// Header is the answer's own.
+func (u *unwritten) Header() http.Header { return u.header }
+
+// WriteHeader notes the status.
+func (u *unwritten) WriteHeader(status int) { u.status = status }
+
+// Write drops the body.
+func (u *unwritten) Write(body []byte) (int, error) { return len(body), nil }
 
 // Document adds an operation that a plain handler serves to the OpenAPI document.
 func (a *API) Document(op *huma.Operation) { a.Huma.OpenAPI().AddOperation(op) }
@@ -87,6 +193,8 @@ func codeOf(status int) string {
 		return "unsupported_media_type"
 	case http.StatusNotFound:
 		return "not_found"
+	case http.StatusMethodNotAllowed:
+		return "method_not_allowed"
 	case http.StatusServiceUnavailable:
 		return "unavailable"
 	default:

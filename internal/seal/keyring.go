@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
@@ -31,36 +32,49 @@ const bodyKeyID = 1
 // ErrUnknownKey is returned for a key id that the ring does not hold (any more).
 var ErrUnknownKey = errors.New("unknown sealing key")
 
-// Open reads the root key in dir, or makes one at the first start (32 random bytes, mode 0600).
-func Open(dir string) (*Keyring, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making the key directory: %w", err)
-	}
-	path := filepath.Join(dir, "root.key")
+// rootKeySize is the length of a root key in bytes.
+const rootKeySize = 32
+
+// Open reads the root key in the file at path. The error is fs.ErrNotExist where there is none: Create makes one.
+func Open(path string) (*Keyring, error) {
 	data, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		data, err = create(path)
-	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the root key: %w", err)
 	}
-	if len(data) != 32 {
-		return nil, fmt.Errorf("reading the root key %s: 32 bytes expected, %d found", path, len(data))
+	if len(data) != rootKeySize {
+		return nil, fmt.Errorf("reading the root key: %s: %d bytes expected, %d found", path, rootKeySize, len(data))
 	}
-	return NewKeyring([32]byte(data)), nil
+	return NewKeyring([rootKeySize]byte(data)), nil
 }
 
-// create writes a new key so that a crash leaves either none or all of it.
-func create(path string) ([]byte, error) {
-	data := make([]byte, 32)
-	if _, err := rand.Read(data); err != nil {
-		return nil, err
+// Create makes a root key of random bytes, in a file that its owner alone may read. A file that is there already is never overwritten: the error is
+// fs.ErrExist. A crash leaves all of the key or nothing under path.
+func Create(path string) (err error) {
+	temporary, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // mode 0600
+	if err != nil {
+		var fault *fs.PathError
+		if errors.As(err, &fault) {
+			err = fault.Err // the temporary name says nothing
+		}
+		return fmt.Errorf("making a root key in %s: %w", filepath.Dir(path), err)
 	}
-	temporary := path + ".new"
-	if err := os.WriteFile(temporary, data, 0o600); err != nil {
-		return nil, err
+	defer func() { err = errors.Join(err, os.Remove(temporary.Name())) }()
+	if err := errors.Join(writeKey(temporary), temporary.Close()); err != nil {
+		return fmt.Errorf("making a root key: %w", err)
 	}
-	return data, os.Rename(temporary, path)
+	if err := os.Link(temporary.Name(), path); err != nil {
+		return fmt.Errorf("making a root key: %w", err)
+	}
+	return nil
+}
+
+func writeKey(file *os.File) error {
+	var root [rootKeySize]byte
+	_, _ = rand.Read(root[:]) // crypto/rand never fails
+	if _, err := file.Write(root[:]); err != nil {
+		return err
+	}
+	return file.Sync()
 }
 
 // NewKeyring makes a ring from a root key.

@@ -3,30 +3,55 @@ package seal
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
-func TestOpenKeepsTheRootKey(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "keys")
-	first, err := Open(dir)
+func TestCreateMakesAKeyOnce(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "root.key")
+	if _, err := Open(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("opening before there is a key: %v", err)
+	}
+	if err := Create(path); err != nil {
+		t.Fatal(err)
+	}
+	first, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := Open(dir)
+	if err := Create(path); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("making a second key: %v", err)
+	}
+	second, err := Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if first.Derive("x") != second.Derive("x") {
 		t.Error("a second opening derives another key")
 	}
-	info, err := os.Stat(filepath.Join(dir, "root.key"))
+	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if mode := info.Mode().Perm(); mode != 0o600 {
 		t.Errorf("root key has mode %o, expected 600", mode)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("%d files beside the key, %v", len(entries)-1, err)
+	}
+}
+
+func TestOpenRefusesWhatIsNoKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "root.key")
+	if err := os.WriteFile(path, []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "32 bytes expected, 5 found") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -86,7 +86,7 @@ type policyText struct {
 type purpose struct {
 	Name   string `json:"name"`
 	Doc    string `json:"doc"`
-	Tier   string `json:"tier"`
+	Tier   string `json:"tier"` // basic, switchable, additional or legal
 	Clause string `json:"clause"`
 }
 

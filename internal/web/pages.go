@@ -13,8 +13,13 @@ import (
 // card is an item as a list shows it, with why it is there.
 type card struct {
 	Item
-	Reasons []string
-	Caused  *Item // the item of the person's own that caused it
+	Reasons []cause
+}
+
+// cause is why an item is in a list, and the item that caused it: one of the person's own, or of the page; nil = none in particular.
+type cause struct {
+	Text string
+	Item *Item
 }
 
 // row is a titled list of cards.
@@ -182,10 +187,11 @@ func (s *site) row(title, note string, answer recommendation) row {
 		}
 		c := card{Item: item}
 		for _, why := range ranked.Reasons {
-			c.Reasons = append(c.Reasons, why.Text)
-			if cause, ok := s.Catalogue.Item(why.ItemID); ok && c.Caused == nil {
-				c.Caused = &cause
+			because := cause{Text: why.Text}
+			if from, ok := s.Catalogue.Item(why.ItemID); ok {
+				because.Item = &from
 			}
+			c.Reasons = append(c.Reasons, because)
 		}
 		r.Cards = append(r.Cards, c)
 	}

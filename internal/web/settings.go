@@ -9,12 +9,12 @@ import (
 
 // policyNotice puts the notice on the page until it is answered.
 func (v *visit) policyNotice(data map[string]any) error {
-	var state consentState
-	if err := v.site.API.do(v.r.Context(), v.person, http.MethodGet, v.path()+"/consent", nil, &state); err != nil {
+	state, err := v.consent()
+	if err != nil {
 		return err
 	}
 	data["Consent"] = state
-	data["PersonalOn"] = state.Purposes["personalize"].Effective == "allow"
+	data["PersonalOn"] = state.Purposes["personalize"].On()
 	if state.Policy.Accepted || v.cookie("sluice_declined") == state.Policy.Version {
 		return nil
 	}
@@ -24,6 +24,19 @@ func (v *visit) policyNotice(data map[string]any) error {
 	}
 	data["Policy"] = policy
 	return nil
+}
+
+// consent is the person's state of consent, asked for once a request.
+func (v *visit) consent() (consentState, error) {
+	if v.state != nil {
+		return *v.state, nil
+	}
+	state := new(consentState)
+	if err := v.site.API.do(v.r.Context(), v.person, http.MethodGet, v.path()+"/consent", nil, state); err != nil {
+		return consentState{}, err
+	}
+	v.state = state
+	return *state, nil
 }
 
 // decidePolicy records an acceptance. Declining records nothing: nobody's refusal is stored; the browser alone remembers not to ask again.
@@ -44,7 +57,11 @@ func (s *site) decidePolicy(v *visit) error {
 }
 
 func (s *site) switchPersonal(v *visit) error {
-	decision, notice := "deny", "Recommendations are off, from this moment, everywhere."
+	where := "in this browser"
+	if v.User != "" {
+		where = "on all your devices"
+	}
+	decision, notice := "deny", "Recommendations are off, from this moment, "+where+"."
 	if v.r.PostFormValue("decision") == "allow" {
 		decision, notice = "allow", "Recommendations are on. Only what you do from now on counts."
 	}
@@ -101,10 +118,85 @@ type footprintLine struct {
 
 var typeWords = map[string]string{
 	"view_item": "Looked at", "select_item": "Opened", "search": "Searched for", "add_to_cart": "Put in the cart", "remove_from_cart": "Took out of the cart",
-	"add_to_wishlist": "Wished for", "purchase": "Bought", "view_item_list": "Was shown", "page_view": "Visited the shop",
+	"add_to_wishlist": "Wished for", "follow": "Followed", "share": "Shared", "after_sales": "Asked for service about", "purchase": "Bought", "view_item_list": "Was shown", "page_view": "Visited the shop",
+}
+
+// offWords and onWords say why a purpose is denied or allowed, by the API's code.
+var (
+	offWords = map[string]string{
+		"policy_not_accepted": "The privacy notice is not accepted.",
+		"policy_superseded":   "The privacy notice has changed, and the new one is not accepted.",
+		"choice":              "You switched it off.",
+		"default":             "It starts switched off here, and you have not chosen.",
+		"gpc":                 "Your browser sends Global Privacy Control.",
+		"device":              "It is switched off in this browser.",
+		"account":             "It is switched off in your account.",
+		"unregistered":        "This shop does not do it.",
+	}
+	onWords = map[string]string{
+		"choice":  "You switched it on.",
+		"default": "It starts switched on here, and you have not chosen.",
+	}
+)
+
+// why says in words why a purpose of the tier is in its state.
+func (p purposeState) why(tier string) string {
+	words := offWords[p.Because]
+	if p.On() {
+		words = onWords[p.Because]
+	}
+	switch {
+	case words != "":
+		return words
+	case p.On() && tier == "legal":
+		return "The law asks for it."
+	case p.On():
+		return "It comes with the privacy notice."
+	default:
+		return "Not allowed now."
+	}
+}
+
+// On tells whether the purpose is allowed.
+func (p purposeState) On() bool { return p.Effective == "allow" }
+
+// purposeLine is a purpose as the page shows it, with its state and the reason in words.
+type purposeLine struct {
+	purpose
+	On  bool
+	Why string
+}
+
+func purposeLines(purposes []purpose, state consentState) []purposeLine {
+	lines := make([]purposeLine, len(purposes))
+	for i, p := range purposes {
+		now := state.Purposes[p.Name]
+		lines[i] = purposeLine{purpose: p, On: now.On(), Why: now.why(p.Tier)}
+	}
+	return lines
+}
+
+// browserIsOff tells whether recommendations were switched off in this browser before its user signed in: they then stay off in it, whatever the account says.
+func (v *visit) browserIsOff() (bool, error) {
+	if v.User == "" {
+		return false, nil
+	}
+	var state consentState
+	browser := person{Anonymous: v.Anonymous}
+	err := v.site.API.do(v.r.Context(), browser, http.MethodGet, browser.path()+"/consent", nil, &state)
+	now := state.Purposes["personalize"]
+	return !now.On() && now.Because == "choice", err
 }
 
 func (s *site) privacy(v *visit) error {
+	state, err := v.consent()
+	if err != nil {
+		return err
+	}
+	off, err := v.browserIsOff()
+	if err != nil {
+		return err
+	}
 	var policy policyText
 	if err := s.API.do(v.r.Context(), v.person, http.MethodGet, "/v1/policy", nil, &policy); err != nil {
 		return err
@@ -142,7 +234,7 @@ func (s *site) privacy(v *visit) error {
 		items = append(items, item)
 	}
 	return v.render("privacy", http.StatusOK, map[string]any{
-		"Title": "Privacy", "Purposes": policy.Purposes, "History": lines, "NextCursor": history.NextCursor,
+		"Title": "Privacy", "Purposes": purposeLines(policy.Purposes, state), "Because": state.Purposes["personalize"].why("switchable"), "BrowserOff": off, "History": lines, "NextCursor": history.NextCursor,
 		"BlockedItems": items, "BlockedCategories": blocked.Categories,
 	})
 }

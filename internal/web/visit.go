@@ -21,6 +21,7 @@ type visit struct {
 	site     *site
 	Revision string // newest that this browser was told; events echo it
 	Cart     []string
+	state    *consentState // once it was asked for
 }
 
 const (
@@ -133,6 +134,8 @@ func (v *visit) fail(err error) {
 		status, message = http.StatusForbidden, "This form has expired. Please go back, reload the page, and try again."
 	case errors.Is(err, errNotFound), hasStatus(err, http.StatusNotFound):
 		status, message = http.StatusNotFound, "This page does not exist (any more)."
+	case errors.Is(err, errMethod):
+		status, message = http.StatusMethodNotAllowed, "This address does not take what was sent to it. Please go back, and use the page's own buttons."
 	case hasStatus(err, http.StatusServiceUnavailable):
 		status, message = http.StatusServiceUnavailable, "Your settings cannot be read right now, so nothing is shown rather than something wrong. Please try again in a moment."
 	}
@@ -145,7 +148,10 @@ func (v *visit) fail(err error) {
 	}
 }
 
-var errNotFound = errors.New("not found")
+var (
+	errNotFound = errors.New("not found")
+	errMethod   = errors.New("method not allowed")
+)
 
 func randomID() string {
 	var data [12]byte

@@ -10,6 +10,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+
+	"sluice/internal/httpx"
 )
 
 //go:embed templates/*.html
@@ -53,9 +55,9 @@ type site struct {
 	pages map[string]*template.Template
 }
 
-// Register adds the pages to a mux.
-func Register(mux *http.ServeMux, o Options) error {
-	s := &site{Options: o, pages: make(map[string]*template.Template)}
+// Register adds the pages to the API's mux, and shows browsers a page where there is none.
+func Register(api *httpx.API, o Options) error {
+	mux, s := api.Mux, &site{Options: o, pages: make(map[string]*template.Template)}
 	for _, page := range []string{"home", "item", "list", "cart", "privacy", "error"} {
 		t, err := template.New("layout.html").Funcs(functions).ParseFS(templateFiles, "templates/layout.html", "templates/cards.html", "templates/"+page+".html")
 		if err != nil {
@@ -88,7 +90,17 @@ func Register(mux *http.ServeMux, o Options) error {
 		mux.Handle(pattern, secure(s.handle(handler)))
 	}
 	mux.HandleFunc("GET /shop/image/{id}", s.image)
+	api.Page = s.noPage
 	return nil
+}
+
+// noPage answers a browser that asks for what is not there.
+func (s *site) noPage(w http.ResponseWriter, r *http.Request, status int) {
+	fault := errNotFound
+	if status == http.StatusMethodNotAllowed {
+		fault = errMethod
+	}
+	secure(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.newVisit(w, r).fail(fault) })).ServeHTTP(w, r)
 }
 
 // secure sets the headers of every page: nothing is loaded from elsewhere, no inline script runs, nobody frames it.

@@ -38,7 +38,7 @@ func TestGate(t *testing.T) {
 		{"a jurisdiction that asks for a choice", nothing, nil, &eventpb.Event{UserId: "1", Type: vocab.Type_VIEW_ITEM_LIST, Jurisdiction: "EU"}, true, nil},
 		{"an unknown jurisdiction", nothing, nil, &eventpb.Event{UserId: "1", Type: vocab.Type_VIEW_ITEM_LIST, Jurisdiction: "XX"}, true, nil},
 		{"the row's own jurisdiction", nothing, nil, &eventpb.Event{UserId: "1", Type: vocab.Type_VIEW_ITEM_LIST, Jurisdiction: "CN"}, false, nil},
-		{"a type that nobody takes", nothing, nil, &eventpb.Event{UserId: "1", Type: vocab.Type_FOLLOW}, true, nil},
+		{"a type of history alone", nothing, nil, &eventpb.Event{UserId: "1", Type: vocab.Type_FOLLOW}, false, nil},
 		{"no subject", nothing, nil, &eventpb.Event{Type: vocab.Type_VIEW_ITEM}, true, nil},
 		{"no type", nothing, nil, &eventpb.Event{UserId: "1"}, true, nil},
 		{"a type from the future", nothing, nil, &eventpb.Event{UserId: "1", Type: 99}, true, nil},

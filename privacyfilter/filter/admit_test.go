@@ -46,7 +46,8 @@ func TestAdmission(t *testing.T) {
 		{name: "switched off", controls: []*eventpb.Control{accept("CN"), choose("personalize", false)}, times: ago(minute), want: "[history trending risk]"},
 		{name: "choice before the policy", controls: []*eventpb.Control{choose("personalize", true)}, times: ago(minute), want: nothing},
 		{name: "type of risk alone", controls: []*eventpb.Control{accept("CN")}, times: ago(minute), type_: vocab.Type_PAGE_VIEW, want: "[risk]"},
-		{name: "type of nobody", controls: []*eventpb.Control{accept("CN")}, times: ago(minute), type_: vocab.Type_SHARE, want: nothing},
+		{name: "type of history alone", controls: []*eventpb.Control{accept("CN")}, times: ago(minute), type_: vocab.Type_SHARE, want: "[history]"},
+		{name: "type of nobody", controls: []*eventpb.Control{accept("CN")}, times: ago(minute), type_: 99, want: nothing},
 
 		{name: "GPC", controls: []*eventpb.Control{accept("CN")}, times: ago(minute), consent: &eventpb.Consent{Gpc: true}, want: "[history trending risk]"},
 		{name: "device denies", controls: []*eventpb.Control{accept("CN")}, times: ago(minute), consent: &eventpb.Consent{Denied: []string{"personalize", "history"}}, want: "[trending risk]"},

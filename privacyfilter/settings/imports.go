@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,20 +36,27 @@ func (s *service) registerImports(api *httpx.API) {
 		Description: "NDJSON, at most 5 MiB and 10,000 lines: {subject, policy_version, jurisdiction, grants}. The subject is u: and a user id, or a: and an anonymous id. " +
 			"An import yields to every record that its subject has already. Server key. Answers {accepted, ignored} when every node obeys: ignored counts lines of which a grant yielded. " +
 			"A faulty line refuses the whole request.",
-		Security: []map[string][]string{{"key": {}}},
+		RequestBody: api.Body(reflect.TypeFor[imported](), imported{Subject: "u:ada", PolicyVersion: s.Policy.PolicyVersion(), Jurisdiction: "CN", Grants: []string{privacyfilter.Personalize}},
+			"application/x-ndjson", "application/json"),
 		Responses: map[string]*huma.Response{
-			"200": {Description: "Recorded, and obeyed everywhere."}, "413": {Description: "Too many lines or bytes."},
-			"422": {Description: "Lines are faulty; nothing was recorded."}, "503": {Description: "Not recorded, or recorded and not obeyed everywhere yet."},
+			"200": api.Answer(reflect.TypeFor[importAnswer](), "Recorded, and obeyed everywhere."), "413": {Description: "Too many lines or bytes."},
+			"422": {Description: "Lines are faulty; nothing was recorded."}, "429": {Description: "Too many imports are being written; see Retry-After."},
+			"503": {Description: "Not recorded, or recorded and not obeyed everywhere yet."},
 		},
 	})
 }
 
 // imported is one line.
 type imported struct {
-	Subject       string   `json:"subject"`
-	PolicyVersion string   `json:"policy_version"`
+	Subject       string   `json:"subject" doc:"u: and a user id, or a: and an anonymous id."`
+	PolicyVersion string   `json:"policy_version" doc:"That the person had accepted."`
 	Jurisdiction  string   `json:"jurisdiction"`
-	Grants        []string `json:"grants"`
+	Grants        []string `json:"grants" doc:"Purposes that the person had allowed."`
+}
+
+type importAnswer struct {
+	Accepted int `json:"accepted" doc:"Lines."`
+	Ignored  int `json:"ignored" doc:"Lines of which a grant yielded to the subject's own record."`
 }
 
 func (s *service) postImports(w http.ResponseWriter, r *http.Request) {
@@ -77,7 +85,7 @@ func (s *service) postImports(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, `{"accepted":%d,"ignored":%d}`+"\n", len(lines), s.yielded(lines))
+	_ = json.NewEncoder(w).Encode(importAnswer{Accepted: len(lines), Ignored: s.yielded(lines)}) // the client is gone if this fails
 }
 
 func writeLater(w http.ResponseWriter, status int, problem any) {

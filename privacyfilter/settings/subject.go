@@ -103,7 +103,7 @@ func (s *service) registerSubject(api *httpx.API, k kind) {
 		return huma.Operation{
 			OperationID: id, Method: method, Path: k.path + path, Summary: summary, Description: description, Tags: []string{"settings"},
 			Middlewares: s.whose(api, k), MaxBodyBytes: maxBody, Security: []map[string][]string{{"key": {}}}, Errors: errors,
-			Parameters: []*huma.Param{{Name: k.param, In: "path", Required: true, Description: k.doc, Schema: &huma.Schema{Type: huma.TypeString}}},
+			Parameters: []*huma.Param{httpx.UserToken(), {Name: k.param, In: "path", Required: true, Description: k.doc, Schema: &huma.Schema{Type: huma.TypeString}}},
 		}
 	}
 	const obeyed = "Answered when every node obeys it; 503 not_yet_effective says that it is recorded and will take effect. Repeating it changes nothing."

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// writeConfig writes a configuration file.
+func writeConfig(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "sluice.yaml")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestDeploymentKeepsWhatIsLeftOut: what a file's section of the deployment leaves out stays as it is built in.
+func TestDeploymentKeepsWhatIsLeftOut(t *testing.T) {
+	builtin := func() deployment {
+		return deployment{
+			Server: serverConfig{Listen: "127.0.0.1:8080"},
+			Kafka:  kafkaConfig{Brokers: []string{}, Prefix: "sluice.", Replicas: 1, Generation: 1},
+			Keys:   keysConfig{Write: []string{}, Server: []string{}, Operator: []string{}},
+		}
+	}
+	for _, c := range []struct {
+		name, yaml string
+		want       func(d *deployment)
+	}{
+		{"nothing", "", func(*deployment) {}},
+		{"empty sections", "kafka: {}\nserver: {}\n", func(*deployment) {}},
+		{"brokers", "kafka:\n  brokers: [k:9092]\n", func(d *deployment) { d.Kafka.Brokers = []string{"k:9092"} }},
+		{"deep", "kafka: {tls: {ca: ca.pem}, sasl: {user: u}}\n", func(d *deployment) { d.Kafka.TLS.CA, d.Kafka.SASL.User = "ca.pem", "u" }},
+		{"no prefix on purpose", "kafka: {prefix: \"\"}\n", func(d *deployment) { d.Kafka.Prefix = "" }},
+		{"data", "server: {data: /d}\n", func(d *deployment) { d.Server.Data = "/d" }},
+		{"one role's keys", "keys: {server: [s]}\n", func(d *deployment) { d.Keys.Server = []string{"s"} }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			settings, err := loadConfig(writeConfig(t, c.yaml))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := loadDeployment(settings)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := builtin()
+			c.want(&want)
+			if diff := cmp.Diff(&want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestConfigCheck: a file is checked without brokers, data or keys.
+func TestConfigCheck(t *testing.T) {
+	good, bad := writeConfig(t, "kafka:\n  brokers: [127.0.0.1:1]\n"), writeConfig(t, "kafka:\n  replicas: 0\n")
+	if stdout, stderr, code := sluice(t, "config", "check", good); code != exitDone || stdout != "the configuration is valid\n" || stderr != "" {
+		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
+	}
+	for path, want := range map[string]verdict{
+		good: {Valid: true},
+		bad:  {File: bad, Line: 2, Col: 13, Field: "kafka.replicas", Error: "a number from 1 expected"},
+	} {
+		stdout, stderr, code := sluice(t, "config", "check", "--json", path)
+		var got verdict
+		if err := json.Unmarshal([]byte(stdout), &got); err != nil || stderr != "" || (code == exitUsage) == want.Valid {
+			t.Errorf("exit %d, %v: %q, %q", code, err, stdout, stderr)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+// TestKeysCreate: the key that the command makes is what serve takes.
+func TestKeysCreate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "root.key")
+	if stdout, stderr, code := sluice(t, "keys", "create", path); code != exitDone || !strings.HasPrefix(stdout, path) {
+		t.Fatalf("exit %d, %q, %q", code, stdout, stderr)
+	}
+	config := writeConfig(t, "server: {data: /tmp, root_key: "+path+"}\nkafka:\n  brokers: [127.0.0.1:1]\nkeys: {server: [s]}\n")
+	if stdout, stderr, code := sluice(t, "serve", "--check", "--config", config); code != exitDone {
+		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
+	}
+}
+
+// TestEventClockOnAnEmptyLog: where the events are the clock, an empty log must not be waited for; and the digest of a directory asks the topics of
+// the prefix that it was made with.
+func TestEventClockOnAnEmptyLog(t *testing.T) {
+	config := writeConfig(t, "clock: event\nkafka: {prefix: other.}\n")
+	d := startDemo(t, t.TempDir(), "--shop", "none", "--config", config)
+	d.accept("v")
+	before := d.stores()
+	if code := d.stop(); code != exitDone {
+		t.Fatalf("exit %d", code)
+	}
+	stdout, stderr, code := sluice(t, "state", "digest", "--data", d.dir, "--config", config)
+	if code != exitDone {
+		t.Fatalf("exit %d, %s", code, stderr)
+	}
+	for name, digest := range before {
+		if _, sum, _ := strings.Cut(digest, ", "); !strings.Contains(stdout, sum) {
+			t.Errorf("%s: %s is not in\n%s", name, digest, stdout)
+		}
+	}
+}

@@ -1,0 +1,46 @@
+package httpx
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+)
+
+// TestUnrouted: what no route takes is answered with a problem, a browser outside /v1/ gets a page, and paths are still put right.
+func TestUnrouted(t *testing.T) {
+	a := NewAPI("test", NewKeys(nil))
+	a.Mux.HandleFunc("POST /v1/things", func(http.ResponseWriter, *http.Request) {})
+	a.Mux.HandleFunc("GET /shop/", func(http.ResponseWriter, *http.Request) {})
+	a.Page = func(w http.ResponseWriter, _ *http.Request, status int) { http.Error(w, "a page", status) }
+	for _, c := range []struct {
+		name, method, path, accept string
+		status                     int
+		code, allow                string // code empty: no problem
+	}{
+		{"unknown path", "GET", "/v1/nothing", "", 404, "not_found", ""},
+		{"other method", "GET", "/v1/things", "", 405, "method_not_allowed", "POST"},
+		{"API in a browser", "GET", "/v1/nothing", "text/html", 404, "not_found", ""},
+		{"page in a browser", "GET", "/nothing", "text/html,*/*;q=0.8", 404, "", ""},
+		{"form in a browser", "PUT", "/shop/", "text/html", 405, "", "GET, HEAD"},
+		{"page without a browser", "GET", "/nothing", "*/*", 404, "not_found", ""},
+		{"path to put right", "GET", "/shop", "text/html", 307, "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := httptest.NewRequestWithContext(t.Context(), c.method, c.path, nil)
+			r.Header.Set("Accept", c.accept)
+			w := httptest.NewRecorder()
+			a.Unrouted(w, r)
+			if w.Code != c.status || w.Header().Get("Allow") != c.allow {
+				t.Errorf("status %d, Allow %q", w.Code, w.Header().Get("Allow"))
+			}
+			var problem Problem
+			if c.code == "" {
+				return
+			}
+			if err := json.Unmarshal(w.Body.Bytes(), &problem); err != nil || problem.Code != c.code || w.Header().Get("Content-Type") != "application/problem+json" {
+				t.Errorf("%v, %s %s", err, w.Header().Get("Content-Type"), w.Body)
+			}
+		})
+	}
+}

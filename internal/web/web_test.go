@@ -1,0 +1,184 @@
+package web
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"testing"
+
+	"sluice/internal/httpx"
+)
+
+// shelf is a catalogue of one item.
+type shelf struct{}
+
+var lamp = Item{ID: "lamp", Title: "Brass & Glass Lamp", Category: "Home", Subcategory: "Lamps", Price: "9.50", Currency: "GBP"}
+
+func (shelf) Item(id string) (Item, bool)          { return lamp, id == lamp.ID }
+func (shelf) Search(string, int) []Item            { return []Item{lamp} }
+func (shelf) InCategory(name string, _ int) []Item { return []Item{lamp}[:min(1, len(name))] }
+func (shelf) Categories() []string                 { return []string{"Home"} }
+
+// api answers as the API does, with the reason given for personalize: one for accounts and one for visitors.
+type api struct{ account, visitor string }
+
+func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	because := a.visitor
+	if strings.HasPrefix(r.URL.Path, "/v1/users/") {
+		because = a.account
+	}
+	effective, code, _ := strings.Cut(because, " ")
+	answers := map[string]string{
+		"consent": fmt.Sprintf(`{"policy":{"version":"1","accepted":true},"purposes":{"personalize":{"effective":%q,"because":%q},"risk":{"effective":"allow","because":""}}}`, effective, code),
+		"policy":  `{"version":"1","purposes":[{"name":"personalize","doc":"Lists.","tier":"switchable","clause":"2(2)"},{"name":"risk","doc":"Safety.","tier":"legal","clause":"2(9)"}]}`,
+		"blocks":  `{"items":["lamp","gone"],"categories":["Lamps"]}`,
+		"history": `{"items":[{"event_id":"e","type":"view_item","time":"2026-11-24T08:00:00Z","item_ids":["lamp"]}]}`,
+		"events":  `{}`,
+		"similar": `{"recommendation_id":"r","items":[{"item_id":"lamp","reasons":[{"code":"viewed_together","item_id":"lamp","text":"Often looked at together."},{"code":"popular","text":"Popular."}]}]}`,
+	}
+	answers["recommendations"], answers["trending"] = answers["similar"], answers["similar"]
+	answer, ok := answers[r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]]
+	if !ok {
+		httpx.WriteProblem(w, httpx.NewProblem(http.StatusNotFound, "not_found", "Nothing."))
+		return
+	}
+	_, _ = io.WriteString(w, answer)
+}
+
+// shop is a browser with its cookies, and a shop on top of the fake API.
+type shop struct {
+	t       *testing.T
+	handler http.Handler
+	cookies map[string]*http.Cookie
+}
+
+func openShop(t *testing.T, a api) *shop {
+	t.Helper()
+	behind := httptest.NewServer(a)
+	t.Cleanup(behind.Close)
+	front := httpx.NewAPI("test", httpx.NewKeys(nil))
+	err := Register(front, Options{API: NewClient(behind.URL, "k"), Catalogue: shelf{}, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &shop{t: t, cookies: make(map[string]*http.Cookie), handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, route := front.Mux.Handler(r); route == "" {
+			front.Unrouted(w, r)
+			return
+		}
+		front.Mux.ServeHTTP(w, r)
+	})}
+}
+
+func (s *shop) send(method, path string, form url.Values) (status int, page string) {
+	s.t.Helper()
+	r := httptest.NewRequestWithContext(s.t.Context(), method, path, strings.NewReader(form.Encode()))
+	r.Header.Set("Accept", "text/html")
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for _, c := range s.cookies {
+		r.AddCookie(c)
+	}
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	for _, c := range w.Result().Cookies() {
+		if s.cookies[c.Name] = c; c.MaxAge < 0 {
+			delete(s.cookies, c.Name)
+		}
+	}
+	return w.Code, w.Body.String()
+}
+
+var formToken = regexp.MustCompile(`name="token" value="([^"]+)"`)
+
+func (s *shop) signIn() {
+	s.t.Helper()
+	_, page := s.send(http.MethodGet, "/settings/privacy", nil)
+	match := formToken.FindStringSubmatch(page)
+	if match == nil {
+		s.t.Fatal("no form on the page")
+	}
+	if status, _ := s.send(http.MethodPost, "/shop/sign-in", url.Values{"user": {"ada"}, "token": {match[1]}}); status != http.StatusSeeOther {
+		s.t.Fatalf("signing in: %d", status)
+	}
+}
+
+// expect checks what stands on a page, and what does not ("!…").
+func (s *shop) expect(page string, texts ...string) {
+	s.t.Helper()
+	for _, text := range texts {
+		if bare, not := strings.CutPrefix(text, "!"); strings.Contains(page, bare) == not {
+			s.t.Errorf("expected %q on the page:\n%s", text, page)
+		}
+	}
+}
+
+// TestReasonsHaveWords: every reason that the API gives for a purpose's state is a sentence on the page.
+func TestReasonsHaveWords(t *testing.T) {
+	for _, because := range []string{
+		"deny policy_not_accepted", "deny policy_superseded", "deny choice", "deny default", "deny gpc", "deny device", "deny account", "deny unregistered",
+		"allow choice", "allow default",
+	} {
+		effective, code, _ := strings.Cut(because, " ")
+		state := purposeState{Effective: effective, Because: code}
+		if words := state.why("switchable"); words == "Not allowed now." || words == "It comes with the privacy notice." {
+			t.Errorf("%s has no words", because)
+		}
+	}
+	_, page := openShop(t, api{visitor: "allow choice"}).send(http.MethodGet, "/settings/privacy", nil)
+	s := &shop{t: t}
+	s.expect(page, `id="personal-because">You switched it on.</p>`, "<strong>On.</strong> The law asks for it.", "!>choice<")
+}
+
+// TestSettingsSayWhoseTheyAre: an account's hold on all devices, a browser's in it alone; and what was switched off in it before stays off.
+func TestSettingsSayWhoseTheyAre(t *testing.T) {
+	const everywhere, browser, before = "they hold on all devices", "the settings of this browser", "switched off in this browser before you signed in"
+	s := openShop(t, api{account: "allow choice", visitor: "deny choice"})
+	_, page := s.send(http.MethodGet, "/settings/privacy", nil)
+	s.expect(page, browser, "!"+everywhere, "!"+before, "Brass &amp; Glass Lamp")
+	s.signIn()
+	_, page = s.send(http.MethodGet, "/settings/privacy", nil)
+	s.expect(page, everywhere, before, "signed in as <strong>ada</strong>", "!"+browser+".")
+	s = openShop(t, api{account: "allow choice", visitor: "deny policy_not_accepted"})
+	s.signIn()
+	_, page = s.send(http.MethodGet, "/settings/privacy", nil)
+	s.expect(page, everywhere, "!"+before)
+}
+
+// TestCardsNameWhatCausedThem: "Why this?" links the item.
+func TestCardsNameWhatCausedThem(t *testing.T) {
+	s := openShop(t, api{visitor: "allow choice"})
+	_, page := s.send(http.MethodGet, "/", nil)
+	s.expect(page, `Often looked at together. Because of <a href="/shop/items/lamp">Brass &amp; Glass Lamp</a>.`, "<p>Popular.</p>")
+}
+
+// TestPagesOfNothing: a browser gets a page where there is none, with its status.
+func TestPagesOfNothing(t *testing.T) {
+	s := openShop(t, api{visitor: "allow choice"})
+	for path, want := range map[string]int{"GET /nothing": 404, "GET /shop/items/none": 404, "POST /nothing": 404, "PUT /shop/cart": 405, "GET /shop/sign-in": 405} {
+		method, path, _ := strings.Cut(path, " ")
+		status, page := s.send(method, path, nil)
+		if status != want {
+			t.Errorf("%s %s: %d, want %d", method, path, status, want)
+		}
+		s.expect(page, "Back to the shop")
+	}
+}
+
+// TestNothingInline: no page holds a script, a style or a handler of its own, so that the content security policy can forbid them.
+func TestNothingInline(t *testing.T) {
+	s := openShop(t, api{visitor: "allow choice"})
+	inline := regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|<script(?:\s[^>]*)?>[^<]`)
+	for _, path := range []string{"/", "/shop/items/lamp", "/shop/category/Home", "/shop/search?q=lamp", "/shop/cart", "/settings/privacy", "/nothing"} {
+		_, page := s.send(http.MethodGet, path, nil)
+		if found := inline.FindString(page); found != "" {
+			t.Errorf("%s holds %q", path, found)
+		}
+	}
+}
