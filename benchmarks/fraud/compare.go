@@ -43,7 +43,7 @@ func compare(ctx context.Context, o options, dir string, r *result) error {
 		return err
 	}
 	defer b.Close()
-	ring, err := seal.Open(filepath.Join(dir, "keys"))
+	ring, err := seal.Open(filepath.Join(dir, "keys", "root.key"))
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func Start(ctx context.Context, binary, dir string, args ...string) (*Server, er
 	for lines.Scan() {
 		if fields := strings.Fields(lines.Text()); len(fields) > 1 && fields[0] == "ready" {
 			go func() {
-				for lines.Scan() { //nolint:revive // drained so that the server never blocks on its output
+				for lines.Scan() { // drained so that the server never blocks on its output
 				}
 			}()
 			return &Server{cmd: cmd, URL: fields[1]}, nil

@@ -20,8 +20,6 @@ type ranking struct {
 	Config       string          `json:"config_version"`
 }
 
-func (r *ranking) holds(item string) bool { return strings.Contains(string(r.Items), `"`+item+`"`) }
-
 // rank asks for a page; who is nobody, or a visitor.
 func (d *demo) rank(who string) (r ranking) {
 	d.t.Helper()

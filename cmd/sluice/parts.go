@@ -306,7 +306,7 @@ func (p *parts) buildRanker() error {
 	}
 	p.ready.add("lists", lists)
 	recommend.Register(p.api, recommend.Options{
-		Config: p.rooms.recommend, Consents: recommend.FromView(p.consents), Personal: p.personal, Trending: p.trending, Catalogue: p.catalogue,
+		Config: p.recommend, Consents: recommend.FromView(p.consents), Personal: p.personal, Trending: p.trending, Catalogue: p.catalogue,
 		CursorKey: p.ring.Derive("recommend/cursor"), Session: p.sessionHash, UserToken: p.tokens.User, Registerer: p.registry, Logger: s.logger,
 	})
 	return nil
@@ -320,7 +320,7 @@ func (p *parts) buildRisk() error {
 	p.entities = features.NewEntities(s.cluster, p.features, features.ViewOptions{Registerer: p.registry, Logger: s.logger})
 	p.follow("entities", p.entities)
 	decider := risk.New(risk.Options{
-		Config: p.rooms.risk, Entities: p.entities, AppealKey: p.ring.Derive("risk/appeal"), Registerer: p.registry, Logger: s.logger,
+		Config: p.risk, Entities: p.entities, AppealKey: p.ring.Derive("risk/appeal"), Registerer: p.registry, Logger: s.logger,
 	})
 	store := risk.NewStore(s.cluster, risk.StoreOptions{Registerer: p.registry, Logger: s.logger})
 	p.follow("decisions", store)

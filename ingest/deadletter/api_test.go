@@ -281,7 +281,9 @@ func TestRedrive(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := deadletter.Report{Accepted: 1, Duplicate: 1, Denied: 1, Failed: 4, Results: []deadletter.Result{
-		{ID: fine, Outcome: "accepted"}, {ID: again, Outcome: "duplicate"}, {ID: off, Outcome: "denied"},
+		{ID: fine, Outcome: "accepted"},
+		{ID: again, Outcome: "duplicate"},
+		{ID: off, Outcome: "denied"},
 		{ID: wrong, Outcome: "failed", Code: "missing_field", Pointer: "/type", Detail: "a type expected"},
 		{ID: text, Outcome: "failed", Code: "unknown_value", Detail: "the input is not a JSON object: mend it by hand and post it"},
 		{ID: row, Outcome: "failed", Code: "map_needed", Detail: "the input is a row of a file: a map expected"},

@@ -2,6 +2,7 @@ package replay
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -42,7 +43,7 @@ func BenchmarkReadAndMap(b *testing.B) {
 		}
 		for ; n < b.N; n++ {
 			cells, err := r.Read()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			if _, fault := mapper.Map(cells); fault != nil {

@@ -16,9 +16,6 @@ type imports struct {
 	count   int
 }
 
-// maxImports is how many people one request may hold.
-const maxImports = 10_000
-
 // newImports asks for the policy version in force.
 func newImports(ctx context.Context, c *client, grants []string) (*imports, error) {
 	var policy struct {
@@ -60,7 +57,7 @@ func (i *imports) note(a *About) {
 	i.count++
 }
 
-// flush posts those who wait. A batch never waits for more than maxImports people: batches are smaller.
+// flush posts those who wait. A batch never waits for more people than a request may hold (10,000): batches are smaller.
 func (i *imports) flush(ctx context.Context) error {
 	if i.waiting == 0 {
 		return nil

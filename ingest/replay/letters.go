@@ -43,8 +43,13 @@ func (l *letters) add(ctx context.Context, x letter) error {
 		detail = "column " + x.Column + ": " + detail
 	}
 	for _, m := range []struct{ key, value string }{
-		{"code", x.Code}, {"pointer", x.Pointer}, {"detail", detail[:min(len(detail), maxDetail)]},
-		{"user_id", x.about.UserID}, {"anonymous_id", x.about.AnonymousID}, {"type", x.about.Type}, {"jurisdiction", x.about.Jurisdiction},
+		{"code", x.Code},
+		{"pointer", x.Pointer},
+		{"detail", detail[:min(len(detail), maxDetail)]},
+		{"user_id", x.about.UserID},
+		{"anonymous_id", x.about.AnonymousID},
+		{"type", x.about.Type},
+		{"jurisdiction", x.about.Jurisdiction},
 	} {
 		if m.value != "" {
 			l.body = append(append(l.body, `,"`...), m.key...)

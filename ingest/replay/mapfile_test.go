@@ -55,7 +55,7 @@ func TestShortForm(t *testing.T) {
 		{"good", good, []string{"jurisdiction=CN", "order.currency=EUR"}, ""},
 		{"no jurisdiction", good, nil, "--columns: jurisdiction must be set: set: {jurisdiction: CN} or a column expected; it decides what a person's silence means"},
 		{"unknown field", append(good, "amount=x"), []string{"jurisdiction=CN"}, "--columns: amount: unknown field of the event; see the table of fields in the API's description"},
-		{"unknown constant", good, []string{"juristiction=CN"}, "--set: juristiction: unknown field of the event; did you mean jurisdiction?"},
+		{"unknown constant", good, []string{"jurisdictin=CN"}, "--set: jurisdictin: unknown field of the event; did you mean jurisdiction?"},
 		{"not an entry", []string{"time"}, nil, "--columns: field=column,… expected"},
 		{"twice", append(good, "time=t2"), nil, "--columns: time: is given twice"},
 		{"both", good, []string{"jurisdiction=CN", "type=login"}, "--set: type: the field is mapped to a column already"},

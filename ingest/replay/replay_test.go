@@ -339,8 +339,10 @@ func TestWrongFiles(t *testing.T) {
 		{"not gzip", in("x.csv.gz", "time,user_id"), "", "x.csv.gz: gzip expected: gzip: invalid header"},
 		{"not parquet", in("x.parquet", strings.Repeat("PAR1", 9)), "", ""},
 		{"column missing", in("c.csv", "time,who,type,item_id\n"), "", `retail.yaml:7:12: fields.user_id: column "user_id" is not in c.csv, which has time, who, type, item_id`},
-		{"milliseconds", in("ms.csv", "time,user_id,type,item_id\n1430623510000,u,view,i\n"), "",
-			"retail.yaml:13:7: time: ms.csv row 1, column time: a time before the year 5138 expected: is the unit s right?"},
+		{
+			"milliseconds", in("ms.csv", "time,user_id,type,item_id\n1430623510000,u,view,i\n"), "",
+			"retail.yaml:13:7: time: ms.csv row 1, column time: a time before the year 5138 expected: is the unit s right?",
+		},
 		{"address", good, "localhost:8080", "--to: a URL such as http://127.0.0.1:8080 expected"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

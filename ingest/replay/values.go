@@ -178,7 +178,7 @@ func (r *timeRule) plain(s string) (time.Time, bool) {
 	minute, e := number(s[14:16])
 	second, f := number(s[17:19])
 	// Days beyond 28 take the slow way, which knows the months.
-	if !(a && b && c && d && e && f) || year < 1 || month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || second > 59 {
+	if !a || !b || !c || !d || !e || !f || year < 1 || month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || second > 59 {
 		return time.Time{}, false
 	}
 	return time.Date(year, time.Month(month), day, hour, minute, second, 0, r.zone), true

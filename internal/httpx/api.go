@@ -163,7 +163,7 @@ func newHumaProblem(status int, msg string, errs ...error) huma.StatusError {
 			continue
 		}
 		field := FieldError{Code: "invalid", Detail: err.Error()}
-		if detailer, ok := err.(huma.ErrorDetailer); ok { //nolint:errorlint // huma hands over the detail itself, never wrapped
+		if detailer, ok := err.(huma.ErrorDetailer); ok { // huma hands over the detail itself, never wrapped
 			detail := detailer.ErrorDetail()
 			field.Detail, field.Pointer = detail.Message, pointerOf(detail.Location)
 		}

@@ -113,7 +113,6 @@ type session struct {
 	short   map[string]string // full input topic → short name
 	topics  map[string]string // short output topic → full name
 	outputs []kgo.Record
-	round   int // of the checkpoint
 
 	mu      sync.Mutex // guards changes
 	changes []change
@@ -169,7 +168,6 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 		kgo.ConsumeTopics(inputs...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.RequireStableFetchOffsets(),
 		kgo.KeepControlRecords(),           // so that committed offsets reach the high watermark, and a lag of 0 means that nothing is left
 		kgo.Balancers(kgo.RangeBalancer()), // co-partitions several inputs; sticky does not
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),

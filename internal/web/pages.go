@@ -111,7 +111,7 @@ func (s *site) addToCart(v *visit) error {
 		return errNotFound
 	}
 	v.send("add_to_cart", []string{item.ID}, "", "")
-	cart := append(v.Cart, item.ID)
+	cart := append(slices.Clone(v.Cart), item.ID)
 	v.setCookie(cookieCart, joined(cart[max(0, len(cart)-20):]), 24*time.Hour)
 	v.tell(item.Title + " is in your cart.")
 	return v.back("/shop/cart")

@@ -71,7 +71,13 @@ func TestKinds(t *testing.T) {
 	w := pq.NewGenericWriter[kinds](&b, pq.MaxRowsPerRowGroup(300))
 	row := kinds{
 		true, -3, 4_000_000_000, 18_000_000_000_000_000_000, 1.1, 1430623510123, 1430623510123456, 17_622,
-		deprecated.Int96{1_000_000_000, 0, 2_457_146}, -5, [16]byte{0x12, 15: 0xff}, nil, inner{"x"}, []string{"a", "b"}, 9,
+		deprecated.Int96{1_000_000_000, 0, 2_457_146},
+		-5,
+		[16]byte{0x12, 15: 0xff},
+		nil,
+		inner{"x"},
+		[]string{"a", "b"},
+		9,
 	}
 	for range 1000 {
 		if _, err := w.Write([]kinds{row}); err != nil {
@@ -84,8 +90,10 @@ func TestKinds(t *testing.T) {
 	all := readAll(t, b.Bytes())
 	want := [][]string{
 		{"bool", "int32", "uint32", "uint64", "float", "millis", "local", "day", "old", "price", "uuid", "nothing", "inner.text", "last"},
-		{"true", "-3", "4000000000", "18000000000000000000", "1.1", "2015-05-03T03:25:10.123Z", "2015-05-03 03:25:10.123456", "2018-04-01", "2015-05-03T00:00:01Z", "-0.05",
-			"12000000-0000-0000-0000-0000000000ff", "", "x", "9"},
+		{
+			"true", "-3", "4000000000", "18000000000000000000", "1.1", "2015-05-03T03:25:10.123Z", "2015-05-03 03:25:10.123456", "2018-04-01", "2015-05-03T00:00:01Z", "-0.05",
+			"12000000-0000-0000-0000-0000000000ff", "", "x", "9",
+		},
 	}
 	if diff := cmp.Diff(want, all[:2]); diff != "" {
 		t.Error(diff)
