@@ -14,6 +14,11 @@ import (
 	"time"
 
 	"sluice/ingest/replay"
+
+	"sluice/internal/broker"
+	"sluice/internal/stream"
+	"sluice/internal/topics"
+	"sluice/privacyfilter/purposepb"
 )
 
 // sharedData is the folder of data sets beside the checkout. Their licences do not let them into the project.
@@ -114,7 +119,8 @@ func TestReplayWithoutGrant(t *testing.T) {
 	})
 }
 
-// TestReplaySurvivesKills kills the server five times at random moments of a replay. The state must be that of an uninterrupted run with the same keys.
+// TestReplaySurvivesKills kills the server five times at random moments of a replay. The state must be that of an uninterrupted run with the same keys,
+// and every event must stand exactly once on every purpose's topic.
 func TestReplaySurvivesKills(t *testing.T) {
 	shared(t, "retail_events.csv.zst")
 	calm := startDemo(t, t.TempDir(), "--shop", "none", "--shoppers", "0")
@@ -153,6 +159,63 @@ func TestReplaySurvivesKills(t *testing.T) {
 	if got := d.stores(); !maps.Equal(want, got) {
 		t.Errorf("after %d kills the stores are\n%v, uninterrupted\n%v", kills, got, want)
 	}
+	d.stop()
+	for topic, n := range outputs(t, dir) {
+		if n.events != retailEvents || n.distinct != retailEvents {
+			t.Errorf("%s holds %d committed events, %d distinct ones; %d expected", topic, n.events, n.distinct, retailEvents)
+		}
+	}
+}
+
+// output counts the events that a purpose's topic holds.
+type output struct{ events, distinct int }
+
+// outputs reads the purpose topics of a stopped server.
+func outputs(t *testing.T, dir string) map[string]output {
+	t.Helper()
+	b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "broker")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	counts := make(map[string]output)
+	for topic, eventOf := range map[string]func(value []byte) (event []byte, err error){
+		topics.History: func(value []byte) ([]byte, error) {
+			var r purposepb.HistoryRecord
+			err := r.UnmarshalVT(value)
+			return r.GetEvent().GetEvent(), err
+		},
+		topics.Personalize: func(value []byte) ([]byte, error) {
+			var r purposepb.PersonalRecord
+			err := r.UnmarshalVT(value)
+			return r.GetEvent().GetEvent(), err
+		},
+		topics.Trending: func(value []byte) ([]byte, error) {
+			var r purposepb.TrendingRecord
+			err := r.UnmarshalVT(value)
+			return r.GetEvent().GetEvent(), err
+		},
+	} {
+		seen := make(map[string]bool)
+		n := 0
+		err := stream.ReadAll(t.Context(), stream.Cluster{Brokers: b.Addrs(), Prefix: "sluice."}, topic, func(recs []stream.Record) {
+			for i := range recs {
+				event, err := eventOf(recs[i].Value)
+				if err != nil {
+					t.Error(err)
+				}
+				if len(event) > 0 { // not a purge
+					n++
+					seen[string(recs[i].Key)+string(event)] = true
+				}
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		counts[topic] = output{n, len(seen)}
+	}
+	return counts
 }
 
 // copyKeys gives a new data directory the keys of another one: equal keys make equal pseudonyms, and so comparable digests.
