@@ -12,18 +12,21 @@ import (
 )
 
 // History follows the history engine's changelog: each person's footprints. It is safe for concurrent use.
+//
+// It keeps the records as they come and decodes one when it is asked for: people look at their footprints far less often than they leave some,
+// and a record without pointers costs the garbage collector nothing.
 type History struct {
 	follower *stream.Follower
 	metrics  *viewMetrics
 
 	mu     sync.RWMutex // guards people; the records are immutable
-	people map[[16]byte]*statepb.Footprints
+	people map[[16]byte][]byte
 }
 
 // NewHistory makes the view; Run starts it.
 func NewHistory(cluster stream.Cluster, _ *Config, o ViewOptions) *History {
 	o.fill()
-	v := &History{metrics: newViewMetrics(o.Registerer, "history"), people: make(map[[16]byte]*statepb.Footprints)}
+	v := &History{metrics: newViewMetrics(o.Registerer, "history"), people: make(map[[16]byte][]byte)}
 	v.follower = stream.NewFollower(cluster, "state.history", stream.FollowerOptions{Apply: v.apply, Logger: o.Logger})
 	return v
 }
@@ -34,14 +37,23 @@ func (v *History) Run(ctx context.Context) error { return v.follower.Run(ctx) }
 // CaughtUp is closed once everything that the changelog held at the start has been applied.
 func (v *History) CaughtUp() <-chan struct{} { return v.follower.CaughtUp() }
 
-// Footprints are the person's footprints under the identity's floor, oldest first; nil if there are none. They must not be changed.
+// Footprints are the person's footprints under the identity's floor, oldest first; nil if there are none.
 func (v *History) Footprints(id consent.Identity) *statepb.Footprints {
 	v.mu.RLock()
-	defer v.mu.RUnlock()
-	if f := v.people[id.Subject]; f != nil && len(f.Entries) > 0 && bytes.Equal(f.Floor, id.Floor) {
-		return f
+	record, ok := v.people[id.Subject]
+	v.mu.RUnlock()
+	if !ok {
+		return nil
 	}
-	return nil
+	f := new(statepb.Footprints)
+	if err := f.UnmarshalVT(record); err != nil {
+		v.metrics.broken.Inc()
+		return nil
+	}
+	if len(f.Entries) == 0 || !bytes.Equal(f.Floor, id.Floor) {
+		return nil
+	}
+	return f
 }
 
 func (v *History) apply(recs []stream.Record) {
@@ -55,19 +67,11 @@ func (v *History) apply(recs []stream.Record) {
 }
 
 func (v *History) record(subject [16]byte, value []byte) {
-	var f *statepb.Footprints
-	if value != nil {
-		f = new(statepb.Footprints)
-		if err := f.UnmarshalVT(value); err != nil {
-			v.metrics.broken.Inc()
-			return
-		}
-	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if f == nil {
+	if value == nil {
 		delete(v.people, subject)
-	} else {
-		v.people[subject] = f
+		return
 	}
+	v.people[subject] = bytes.Clone(value)
 }
