@@ -126,7 +126,7 @@ func naiveValues(c *Config, events []*purposepb.RiskEvent, own *purposepb.RiskEv
 			distinct := make(map[string]bool)
 			for _, ev := range events {
 				if !f.types.has(ev.Type) || !slices.Equal(pseudonymOf(ev, f.kind), pseudonymOf(own, f.kind)) ||
-					ev.Time <= own.Time-window || compareEvents(ev.Time, ev.EventHash, own.Time, own.EventHash) >= 0 {
+					ev.Time <= own.Time-window || ev.Time > own.Time || ev.EventHash == own.EventHash {
 					continue
 				}
 				count++

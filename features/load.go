@@ -4,6 +4,7 @@ import (
 	_ "embed" // for the built-in features
 	"fmt"
 	"maps"
+	"math/bits"
 	"regexp"
 	"slices"
 	"strconv"
@@ -291,9 +292,18 @@ func (l *loader) loadProfiles(s config.Section) error {
 	if l.c.personal, err = l.profile(fault{s, "." + privacyfilter.Personalize}, privacyfilter.Personalize, &y.Personalize); err != nil {
 		return err
 	}
-	l.c.history, err = l.profile(fault{s, "." + privacyfilter.History}, privacyfilter.History, &y.History)
-	return err
+	at := fault{s, "." + privacyfilter.History}
+	if l.c.history, err = l.profile(at, privacyfilter.History, &y.History); err != nil {
+		return err
+	}
+	if hidden := l.c.personal.types &^ l.c.history.types; hidden != 0 {
+		return at.errorf(".events", "%s expected too, as profiles.personalize keeps it: people can delete only what their history shows", firstType(hidden))
+	}
+	return nil
 }
+
+// firstType is the name of the set's first type.
+func firstType(s typeSet) string { return vocab.Type(bits.TrailingZeros64(uint64(s))).Name() }
 
 func (l *loader) profile(at fault, name string, y *profileYAML) (p profileConfig, err error) {
 	purpose, ok := l.reg.Purpose(name)

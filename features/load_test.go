@@ -103,6 +103,7 @@ func TestBadConfiguration(t *testing.T) {
 			"test.yaml:5:16: profiles.personalize.retention: a duration from 1h to 365d expected",
 		},
 		{"profile event", builtIn("events: [view_item, select_item, search", "events: [login"), "test.yaml:3:14: profiles.personalize.events[0]: the purpose personalize does not take login"},
+		{"kept where nobody sees it", builtIn("[view_item, select_item, search, add_to_cart, add_to_wishlist, follow", "[view_item, search, add_to_cart, add_to_wishlist, follow"), "profiles.history.events: select_item expected too, as profiles.personalize keeps it: people can delete only what their history shows"},
 		{"weight of what is not kept", builtIn("purchase: 3", "share: 3"), "item_structures.co_visitation.weights.share: an event type that profiles.personalize keeps expected"},
 		{"weight", builtIn("purchase: 3", "purchase: 300"), "item_structures.co_visitation.weights.purchase: a weight from 0.01 to 16 expected"},
 		{"positions", builtIn("positions: 5", "positions: 50"), "item_structures.co_visitation.positions: a number from 1 to 20 expected"},

@@ -17,7 +17,7 @@ type Values struct {
 	Missing []bool // the event has no such entity, or there is nothing to take a mean, a deviation or a maximum of
 }
 
-// Values computes every risk feature in every window, from what came before the event by (time, event), the event itself left out.
+// Values computes every risk feature in every window, from what is known up to the event's own time, the event itself left out.
 //
 // Windows are exact on days that are kept event by event. On a folded day (more than 256 events of one entity) they are exact to the minute, distinct counts
 // to the hour and within a sketch's error; the event itself is left out of counts, sums and means there, not out of maxima and distinct counts.
@@ -165,10 +165,10 @@ func (t *tally) begin(p *plan, ev *purposepb.RiskEvent, k kind) {
 	}
 }
 
-// entry takes one event that came before the scored one.
+// entry takes one event that came before the scored one, or at the same time: many clients stamp whole seconds.
 func (t *tally) entry(e *entry) {
 	steps := t.plan.byType[e.typ&63]
-	if len(steps) == 0 || e.compare(&t.own) >= 0 {
+	if len(steps) == 0 || e.time > t.own.time || e.event == t.own.event {
 		return
 	}
 	slot := t.plan.slot(t.own.time - e.time)

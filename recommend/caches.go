@@ -43,14 +43,18 @@ func (c *similarCache) get(item string, halfLife time.Duration, tick int64) []fe
 	}
 	list, ok := c.lists[key]
 	ok = ok && tick == c.tick
+	full := tick != 0 && len(c.lists) >= maxSimilarItems
 	c.mu.Unlock()
 	if ok {
 		return list
 	}
+	if full {
+		return nil // what is not kept would differ within the tick
+	}
 	list = c.personal.CoVisited(item, c.personal.Now(), halfLife, maxSimilar)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if tick == 0 || tick != c.tick || len(c.lists) >= maxSimilarItems {
+	if tick == 0 || tick != c.tick {
 		return list
 	}
 	if first, ok := c.lists[key]; ok { // another request was faster: what it answered with holds for the tick

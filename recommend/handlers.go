@@ -100,9 +100,18 @@ func (s *service) holds(q *query, v *visitor, attempt int) (bool, error) {
 	if holds := s.Consents.Holds(v.access); holds || attempt <= attempts {
 		return holds, nil
 	}
-	_, err := s.Consents.Lookup(q.person)
-	return true, err
+	now, err := s.Consents.Lookup(q.person)
+	if err != nil {
+		return false, err
+	}
+	if now.Blocks().Digest() != v.access.Blocks().Digest() {
+		return false, errUnsettled
+	}
+	return true, nil
 }
+
+// errUnsettled is that a person's blocks change faster than a list is made.
+var errUnsettled = errors.New("the person's settings are changing")
 
 func (s *service) write(w http.ResponseWriter, q *query, made *outcome, body []byte) {
 	s.metrics.answered(q.name, made)
@@ -113,7 +122,7 @@ func (s *service) write(w http.ResponseWriter, q *query, made *outcome, body []b
 
 // unknown answers where consent cannot be known now.
 func (s *service) unknown(w http.ResponseWriter, err error) {
-	if !errors.Is(err, consent.ErrLeaseLapsed) {
+	if !errors.Is(err, consent.ErrLeaseLapsed) && !errors.Is(err, errUnsettled) {
 		s.Logger.Error("ranking", "error", err)
 	}
 	w.Header().Set("Retry-After", "1")

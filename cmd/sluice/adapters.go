@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +14,7 @@ import (
 
 	"sluice/features"
 	"sluice/features/statepb"
+	"sluice/ingest"
 	"sluice/ingest/collector"
 	"sluice/internal/catalog"
 	"sluice/internal/httpx"
@@ -124,13 +126,28 @@ func (i *intake) Prepare(body []byte, role httpx.Role) (*risk.Pending, *httpx.Pr
 		return nil, problem
 	}
 	received := i.now()
-	hash := sha256.Sum256(body)
+	hash, err := bodyHash(ev)
+	if err != nil {
+		return nil, httpx.NewProblem(http.StatusInternalServerError, "internal", "Something went wrong here.")
+	}
 	return &risk.Pending{
-		Event: i.projector.Risk(ev, received.UnixMicro()), BodyHash: hash[:],
+		Event: i.projector.Risk(ev, received.UnixMicro()), BodyHash: hash,
 		Collect: func(ctx context.Context, decision []byte) error {
 			return i.collector.Collect(ctx, ev, received, role == httpx.RoleServer, decision)
 		},
 	}, nil
+}
+
+// bodyHash identifies what an event says, however its JSON is written. What the client knew of consent is no part of it.
+func bodyHash(ev *ingest.Event) ([]byte, error) {
+	said := ev.CloneVT()
+	said.Consent = nil
+	data, err := said.MarshalVT()
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.Sum256(data)
+	return hash[:], nil
 }
 
 // money writes micros as a decimal with at least two places.

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 )
@@ -24,7 +26,15 @@ type Options struct {
 type Broker struct {
 	cluster *kfake.Cluster
 	dir     string
+	stop    chan struct{}
+	stopped sync.WaitGroup
+
+	transactions sync.RWMutex // held for reading by open transactions, for writing by compaction
 }
+
+// compactEvery is how often compacted topics are compacted and expired records removed. Each time stalls the broker for as long as reading its
+// compacted topics takes (about a second a gigabyte), and leases are a second long.
+const compactEvery = 5 * time.Minute
 
 // Start opens the data directory and listens on 127.0.0.1.
 func Start(o Options) (*Broker, error) {
@@ -36,7 +46,10 @@ func Start(o Options) (*Broker, error) {
 		kfake.Ports(o.Port),
 		kfake.DataDir(o.Dir),
 		kfake.ClusterID("sluice"),
-		kfake.BrokerConfigs(map[string]string{"message.max.bytes": "16777216"}),
+		kfake.BrokerConfigs(map[string]string{
+			"message.max.bytes":      "16777216",
+			"log.cleaner.backoff.ms": "315360000000", // never by itself: it would not wait for open transactions
+		}),
 		kfake.WithLogger(kfake.BasicLogger(io.Discard, kfake.LogLevelNone)),
 	}
 	if o.Sync {
@@ -46,12 +59,35 @@ func Start(o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the embedded broker on %s: %w", o.Dir, err)
 	}
-	b := &Broker{cluster: cluster, dir: o.Dir}
+	b := &Broker{cluster: cluster, dir: o.Dir, stop: make(chan struct{})}
 	if err := b.open(); err != nil {
 		cluster.Close()
 		return nil, fmt.Errorf("opening the embedded broker on %s: %w", o.Dir, err)
 	}
+	b.stopped.Go(b.maintain)
 	return b, nil
+}
+
+// maintain compacts now and then.
+func (b *Broker) maintain() {
+	ticker := time.NewTicker(compactEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-b.stop:
+			return
+		case <-ticker.C:
+			b.Compact()
+		}
+	}
+}
+
+// Compact compacts the compacted topics and removes what has expired, once no transaction is open that entered through a journal:
+// the broker takes what an open transaction wrote for the newest of its key, and an abort would leave nothing of it.
+func (b *Broker) Compact() {
+	b.transactions.Lock()
+	defer b.transactions.Unlock()
+	b.cluster.Compact()
 }
 
 // open mends what an unclean stop left, and notes that the broker runs.
@@ -77,6 +113,8 @@ func (b *Broker) Addrs() []string { return b.cluster.ListenAddrs() }
 
 // Close writes everything and stops. Clients should be closed before it.
 func (b *Broker) Close() {
+	close(b.stop)
+	b.stopped.Wait()
 	b.cluster.Close()
 	_ = os.Remove(b.running()) // if it stays, the next start looks for damage and finds none
 }

@@ -16,7 +16,10 @@ import (
 // Journal is one engine's journal: a file that holds at most one transaction.
 //
 // Layout: length of the text (4 bytes, big endian) ‖ CRC-32C of the text ‖ the transaction as JSON. Length 0 means that there is none.
-type Journal struct{ file *os.File }
+type Journal struct {
+	file   *os.File
+	broker *Broker
+}
 
 var _ stream.Journal = (*Journal)(nil)
 
@@ -34,13 +37,19 @@ func (b *Broker) Journal(engine string) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the journal: %w", err)
 	}
-	return &Journal{file}, nil
+	return &Journal{file: file, broker: b}, nil
 }
 
 func (b *Broker) journals() string { return filepath.Join(b.dir, "journals") }
 
 // Close closes the file.
 func (j *Journal) Close() error { return j.file.Close() }
+
+// Enter waits for a compaction to end.
+func (j *Journal) Enter() { j.broker.transactions.RLock() }
+
+// Leave lets the next compaction begin.
+func (j *Journal) Leave() { j.broker.transactions.RUnlock() }
 
 // Begin writes the transaction, in one write: a process that dies leaves all of it or none.
 func (j *Journal) Begin(t stream.Transaction) error {

@@ -2,10 +2,12 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -20,6 +22,38 @@ type FollowerOptions struct {
 	Logger      *slog.Logger
 }
 
+// errAway is that the follower was away for so long that compaction may have removed tombstones which it has not read: what they deleted would
+// live on in the view. It must start from nothing, and so must its process.
+var errAway = errors.New("away for longer than tombstones are sure to be kept")
+
+// awayLimit is half of the delete.retention.ms of the topics that are followed.
+const awayLimit = 12 * time.Hour
+
+// fetchClock watches a client's fetches: it is stale once two that succeeded lie further apart than awayLimit, by the wall clock,
+// which goes on while a machine is suspended.
+type fetchClock struct {
+	last  atomic.Int64 // Unix nanoseconds; 0 = none yet
+	stale atomic.Bool
+}
+
+var _ kgo.HookBrokerRead = (*fetchClock)(nil)
+
+const fetchKey = 1 // of the Kafka protocol
+
+// OnBrokerRead is called by the client for every answer.
+func (c *fetchClock) OnBrokerRead(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, err error) {
+	if key == fetchKey && err == nil {
+		c.succeeded(time.Now())
+	}
+}
+
+func (c *fetchClock) succeeded(at time.Time) {
+	now := at.UnixNano()
+	if last := c.last.Swap(now); last != 0 && now-last > int64(awayLimit) {
+		c.stale.Store(true)
+	}
+}
+
 // Follower reads every partition of a topic from its beginning, for as long as it runs: a view's source.
 type Follower struct {
 	cluster Cluster
@@ -27,6 +61,7 @@ type Follower struct {
 	o       FollowerOptions
 
 	mu       sync.Mutex // guards applied and waiters
+	fetched  fetchClock
 	applied  [Partitions]int64
 	waiters  map[chan struct{}]struct{}
 	caughtUp chan struct{}
@@ -102,6 +137,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		kgo.FetchIsolationLevel(isolation),
 		kgo.KeepControlRecords(), // their offsets count as applied
 		kgo.FetchMaxWait(250*time.Millisecond),
+		kgo.WithHooks(&f.fetched),
 	)
 	if err != nil {
 		return fmt.Errorf("following %s: %w", topic, err)
@@ -133,6 +169,9 @@ func (f *Follower) follow(ctx context.Context, client *kgo.Client, ends map[int3
 		}
 		for _, e := range fetches.Errors() {
 			f.o.Logger.Warn("following", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
+		}
+		if f.fetched.stale.Load() {
+			return fmt.Errorf("following %s: %w", f.topic, errAway)
 		}
 		batch = f.batch(batch[:0], fetches)
 		if len(batch) > 0 {

@@ -10,6 +10,10 @@ import (
 // and completes it. The embedded broker ends a transaction partition by partition, so that its death in between would leave half of one;
 // what the journal holds lets the next start complete it.
 type Journal interface {
+	// Enter is called before a transaction opens. It may wait: the embedded broker compacts only while no transaction is open.
+	Enter()
+	// Leave is called when it is over, whatever became of it.
+	Leave()
 	// Begin is called when all of the transaction is written, right before its end. An error aborts the transaction.
 	Begin(t Transaction) error
 	// End is called when the transaction has ended, either way.

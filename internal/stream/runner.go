@@ -292,6 +292,10 @@ func (s *session) saveTasks() error {
 
 // transact processes fetched records in one transaction.
 func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
+	if s.o.Journal != nil {
+		s.o.Journal.Enter()
+		defer s.o.Journal.Leave()
+	}
 	if err := s.kafka.Begin(); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}

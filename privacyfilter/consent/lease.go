@@ -97,7 +97,7 @@ func (v *View) keepLease(ctx context.Context, client *kgo.Client) error {
 // renew takes the time, asks how far sluice.consent reaches, and waits until the view has applied that much.
 //
 // Restrictions must be applied up to the high watermark, rows up to the last stable offset: a permission may be late, but a row that has overtaken a
-// restriction may stand alone on the log, its restriction compacted away. Compaction goes no further than the last stable offset.
+// restriction may stand alone on the log, its restriction compacted away. Compaction goes no further than the last stable offset, and on the embedded broker runs only while no transaction is open.
 func (v *View) renew(ctx context.Context, admin *kadm.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseLength)
 	defer cancel()

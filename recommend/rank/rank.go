@@ -9,7 +9,7 @@ type Kind uint8
 
 // The kinds of promises.
 const (
-	Category Kind = iota // any category on any of the item's paths
+	Category Kind = iota // the narrowest category of any of the item's paths
 	Brand
 	Seller
 	kinds
@@ -228,7 +228,7 @@ func SlotOf(item *catalog.Item, exempt map[string]struct{}) Slot {
 	if item == nil {
 		return s
 	}
-	for _, name := range item.CategoryNames() {
+	for _, name := range item.NarrowestCategories() {
 		if _, ok := exempt[name]; !ok && len(s[Category]) < maxCategories {
 			s[Category] = append(s[Category], Hash(name))
 		}
