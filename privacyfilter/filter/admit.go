@@ -21,6 +21,9 @@ func (f *filter) admits(p *privacyfilter.Purpose, in *input) (*purposepb.Purpose
 	if p == nil || !f.Register.EffectiveFor(in.row, p, in.ev.Type, in.ev.Jurisdiction).Allow {
 		return nil, false
 	}
+	if in.deleted && p.Tier != privacyfilter.Legal {
+		return nil, false // deleting a footprint deletes it for every purpose but a legal duty's
+	}
 	if p.Tier == privacyfilter.Legal && !p.AfterAcceptance(in.ev.Type) {
 		return nil, true
 	}
@@ -31,7 +34,18 @@ func (f *filter) admits(p *privacyfilter.Purpose, in *input) (*purposepb.Purpose
 	if state == nil || !state.Allow || state.Floor == nil {
 		return nil, false // the register has become wider since the subject's last record: no grant covers this
 	}
-	return state, in.capturedUnder(state)
+	return state, in.capturedUnder(state) || p.Tier == privacyfilter.Basic && in.capturedAboutAcceptance(state)
+}
+
+// capturedAboutAcceptance tells whether an event for a basic purpose was captured after the policy was accepted, or less than the margin before.
+// A basic purpose hangs on nothing but the acceptance: a page that sends its first event at once, and stamps whole seconds, must not lose it. A floor that
+// a deletion has raised has no such margin; the legal purposes' state tells the two apart, as it keeps the acceptance.
+func (in *input) capturedAboutAcceptance(state *purposepb.PurposeState) bool {
+	accepted := privacyfilter.StateOf(in.row, privacyfilter.Risk)
+	if accepted == nil || accepted.Floor == nil || privacyfilter.RevisionFromPB(accepted.Floor) != privacyfilter.RevisionFromPB(state.Floor) {
+		return false
+	}
+	return in.dated && in.captured+2*clockMargin >= state.FloorTime
 }
 
 // capturedUnder tells whether the event was captured after the present uninterrupted allow began.

@@ -55,7 +55,10 @@ func TestAdmission(t *testing.T) {
 		{name: "denied browsing for risk", controls: []*eventpb.Control{accept("CN")}, times: ago(minute), consent: &eventpb.Consent{Denied: []string{"risk"}}, want: "[history trending personalize]"},
 
 		{name: "captured before the grant", controls: []*eventpb.Control{accept("CN")}, times: ago(11 * minute), want: nothing},
-		{name: "captured within the margin", controls: []*eventpb.Control{accept("CN")}, times: ago(now - grant - second + 1), want: nothing},
+		{name: "captured within the margin", controls: []*eventpb.Control{accept("CN")}, times: ago(now - grant - second + 1), want: "[history trending]"},
+		{name: "captured a moment before the acceptance", controls: []*eventpb.Control{accept("CN")}, times: ago(now - grant + second), want: "[history trending]"},
+		{name: "captured well before the acceptance", controls: []*eventpb.Control{accept("CN")}, times: ago(now - grant + second + 1), want: nothing},
+		{name: "captured a moment before a deletion", controls: []*eventpb.Control{accept("CN"), deleteHistory(nil)}, times: ago(now - grant - second + 1), want: "[risk]"},
 		{name: "captured just after it", controls: []*eventpb.Control{accept("CN")}, times: ago(now - grant - second), want: everything},
 		{name: "wrong clock, right age", controls: []*eventpb.Control{accept("CN")}, times: times{5 * minute, 6 * minute}, want: everything},
 		{name: "wrong clock, old", controls: []*eventpb.Control{accept("CN")}, times: times{now * 2, now*2 + 30*minute}, want: nothing},

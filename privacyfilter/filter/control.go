@@ -183,7 +183,7 @@ func (a *act) block(b *eventpb.Control_Block) result {
 }
 
 // importRecords takes what held before a file was read, as far as the subject has no record of it: every policy record leaves a jurisdiction in the row, and
-// every choice stays. A grant reaches no further back than the acceptance that it rests on.
+// every choice stays. A grant reaches no further back than the acceptance that it rests on, or than the last deletion of everything.
 func (a *act) importRecords(i *eventpb.Control_Import) result {
 	did := ignored
 	since := max(0, min(i.EffectiveAt, a.received))
@@ -208,13 +208,17 @@ func (a *act) importRecords(i *eventpb.Control_Import) result {
 	return did
 }
 
-// acceptedSince is the floor time of the acceptance in the row, as the purposes that need nothing else show it; the record's own time if there is none.
+// acceptedSince is the floor time of the acceptance in the row, or of a later deletion of everything, as the basic purposes show it, which need nothing else;
+// the record's own time if none holds. A legal purpose's floor does not tell: no deletion raises it.
 func (a *act) acceptedSince() int64 {
-	since := a.received
+	since, holds := int64(0), false
 	for i, p := range a.f.Register.Purposes() {
-		if a.f.held[i] && !p.Tier.Optional() {
-			since = min(since, privacyfilter.StateOf(a.row, p.Name).FloorTime)
+		if a.f.held[i] && p.Tier == privacyfilter.Basic {
+			since, holds = max(since, privacyfilter.StateOf(a.row, p.Name).FloorTime), true
 		}
+	}
+	if !holds {
+		return a.received
 	}
 	return since
 }

@@ -170,11 +170,12 @@ func TestCodecs(t *testing.T) {
 		_, _ = chunkCodec{}.Decode(garbage)
 		_, _ = blockCodec{}.Decode(garbage)
 		_, _ = numberCodec{}.Decode(garbage)
+		_, _ = deletionsCodec{}.Decode(garbage)
 		Projection()(garbageTable(t), garbage, garbage, func(string, []byte, []byte) {})
 	})
 }
 
-func garbageTable(t *rapid.T) byte { return byte(rapid.IntRange(0, 7).Draw(t, "table")) }
+func garbageTable(t *rapid.T) byte { return byte(rapid.IntRange(0, 8).Draw(t, "table")) }
 
 // TestExpiredStateIsGone: nothing of dedupe and runs is left of a subject who has not come for a week.
 func TestExpiredStateIsGone(t *testing.T) {

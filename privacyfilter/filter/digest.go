@@ -9,7 +9,8 @@ import (
 )
 
 // Projection is what a state digest compares of the filter: "ledger" holds each subject's choices, effective decisions, floor times, blocks and policy, without
-// revisions; "dedupe" holds subject ‖ hash of every known event, without the hour in which it was received.
+// revisions; "dedupe" holds subject ‖ hash of every known event, without the hour in which it was received, and "deletions" that of every deleted one, without
+// the day.
 func Projection() stream.Projection {
 	return func(table byte, key, value []byte, yield func(store string, key, value []byte)) {
 		switch table {
@@ -19,11 +20,15 @@ func Projection() stream.Projection {
 			}
 		case tableDedupe:
 			if h, err := (headCodec{}).Decode(value); err == nil {
-				yieldHashes(key, h.hashes, yield)
+				yieldHashes("dedupe", key, h.hashes, yield)
 			}
 		case tableChunks:
 			if c, err := (chunkCodec{}).Decode(value); err == nil && len(key) == chunkKeySize {
-				yieldHashes(key[:pseudonym.Size], *c, yield)
+				yieldHashes("dedupe", key[:pseudonym.Size], *c, yield)
+			}
+		case tableDeletions:
+			if d, err := (deletionsCodec{}).Decode(value); err == nil {
+				yieldHashes("deletions", key, d.hashes(), yield)
 			}
 		}
 	}
@@ -46,9 +51,9 @@ func ledgerContent(value []byte) []byte {
 	return content
 }
 
-func yieldHashes(subject []byte, hashes chunk, yield func(store string, key, value []byte)) {
+func yieldHashes(store string, subject []byte, hashes chunk, yield func(store string, key, value []byte)) {
 	for _, hash := range hashes {
 		key := binary.BigEndian.AppendUint64(append([]byte(nil), subject...), hash)
-		yield("dedupe", key, nil)
+		yield(store, key, nil)
 	}
 }

@@ -35,12 +35,13 @@ type Options struct {
 
 // Tables of the engine. Their ids stand in the changelog, so they are never used for anything else.
 const (
-	tableLedger = 1 // log pseudonym → ConsentRow
-	tableDedupe = 2 // log pseudonym → head
-	tableChunks = 3 // log pseudonym ‖ hour ‖ n → hashes
-	tableRuns   = 4 // run ‖ block → two bits a row
-	tableMarks  = 5 // mark → number
-	tableClock  = 6
+	tableLedger    = 1 // log pseudonym → ConsentRow
+	tableDedupe    = 2 // log pseudonym → head
+	tableChunks    = 3 // log pseudonym ‖ hour ‖ n → hashes
+	tableRuns      = 4 // run ‖ block → two bits a row
+	tableMarks     = 5 // mark → number
+	tableClock     = 6
+	tableDeletions = 7 // log pseudonym → deletions
 )
 
 // Sizes and periods.
@@ -84,6 +85,8 @@ func open(o Options, m *metrics, t *stream.Task) *filter {
 	}
 	f.dedupe = openDedupe(t)
 	f.runs = stream.OpenTable[block](t, tableRuns, "runs", blockCodec{})
+	f.deletions = stream.OpenTable[deletions](t, tableDeletions, "deletions", deletionsCodec{})
+	f.deletionDays = deletionDays(o.Register)
 	for i, name := range streamed {
 		f.purposes[i], _ = o.Register.Purpose(name)
 	}
@@ -103,6 +106,9 @@ type filter struct {
 	clock     *stream.Clock
 	projector *Projector
 	purposes  [len(streamed)]*privacyfilter.Purpose // nil: not in the register, so denied
+
+	deletions    *stream.Table[deletions]
+	deletionDays int64 // that a deletion is remembered
 
 	record  eventpb.LogRecord
 	held    []bool // by purpose: what held before a control record
@@ -153,6 +159,7 @@ func (f *filter) event(rec *stream.Record, lr *eventpb.LogRecord) error {
 		return f.reject(rec, lr, *flaw)
 	}
 	f.advance(min(in.ev.Time, lr.ReceivedAt))
+	in.deleted = f.isDeleted(rec.Key, lr.Dedupe)
 	admitted, err := f.admitAndEmit(&in)
 	if err != nil {
 		return err
@@ -180,6 +187,7 @@ type input struct {
 	revision privacyfilter.Revision // that the client knew at capture, zero if it told none that counts
 	captured int64                  // no later than the capture, by the collector's clock
 	dated    bool                   // captured is known
+	deleted  bool                   // by the subject, when it came before
 }
 
 func (f *filter) openEvent(rec *stream.Record, lr *eventpb.LogRecord) (in input, flaw *fault) {
@@ -235,6 +243,12 @@ func (f *filter) advance(micros int64) {
 	if !f.clock.Advance(micros) {
 		return
 	}
+	f.expireDeletions(micros)
+	f.expireAccepted(micros)
+}
+
+// expireAccepted forgets accepted events and settled rows after a week.
+func (f *filter) expireAccepted(micros int64) {
 	cutoff := int64(hourOf(micros)) - dedupeHours
 	if oldest := f.marks.Get(markOldest); oldest == nil || *oldest >= cutoff || cutoff <= 0 {
 		return
@@ -249,8 +263,9 @@ func (f *filter) advance(micros int64) {
 
 // Marks are single numbers of a partition.
 var (
-	markOldest = []byte{'o'} // oldest hour of anything that expires: nothing is swept before its time
-	markWindow = []byte{'w'} // start of the newest trending window that an event went to, Unix microseconds
+	markOldest   = []byte{'o'} // oldest hour of an accepted event or a settled row: nothing is swept before its time
+	markDeletion = []byte{'d'} // oldest day of a deletion
+	markWindow   = []byte{'w'} // start of the newest trending window that an event went to, Unix microseconds
 )
 
 func (f *filter) lowerMark(key []byte, n int64) {

@@ -51,12 +51,14 @@ func (a *act) emitTrendingPurge(event []byte) error {
 	return a.f.send(topics.Trending, a.rec.Partition, nil, last, &purposepb.TrendingRecord{Of: &purposepb.TrendingRecord_Purge{Purge: purge}})
 }
 
-// deleteEvent deletes one footprint, by the id that the history gave, and its effect on the other purposes. Floors stay.
+// deleteEvent deletes one footprint, by the id that the history gave, and its effect on the other purposes. Floors stay; the event's hash is kept, so that it
+// does not come back.
 func (a *act) deleteEvent(sealed []byte) (result, error) {
 	id, err := a.f.Keys.OpenHistoryEvent(a.control.Subject, sealed)
 	if err != nil {
 		return ignored, nil // not one of this subject's: nothing to delete
 	}
+	a.f.rememberDeletion(a.rec.Key, a.f.Ring.DedupeHash(a.control.Subject, id), a.received)
 	if err := a.emitPurge(privacyfilter.History, sealed); err != nil {
 		return changed, err
 	}
@@ -69,6 +71,7 @@ func (a *act) deleteEvent(sealed []byte) (result, error) {
 }
 
 // deleteAll deletes the history and what was made of it: the floors of the purposes that hold rise to this record, so that late uploads are below them.
+// Single deletions stay remembered: a floor covers what was captured before it, and an id may come again with any time.
 func (a *act) deleteAll() (result, error) {
 	for i, p := range a.f.Register.Purposes() {
 		state := privacyfilter.StateOf(a.row, p.Name)
