@@ -38,7 +38,7 @@ generate: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-vtproto ## 
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(TOOLS)/buf generate
 
 bench: build ## the macro benchmarks; results go to benchmarks/results
-	$(GO) run ./benchmarks/stream -sluice $(BIN)/sluice
+	$(GO) run ./benchmarks/stream -sluice $(BIN)/sluice -out benchmarks/results/stream.jsonl
 
 fuzz:
 	$(GO) test -fuzz=FuzzDecode -fuzztime=30s ./ingest

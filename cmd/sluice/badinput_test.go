@@ -116,8 +116,10 @@ func TestBadFiles(t *testing.T) {
 	demo := func(config string) []string {
 		return []string{"demo", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--shop", "none", "--config", config}
 	}
+	served := 0
 	serve := func(server string) []string {
-		return []string{"serve", "--check", "--config", file("serve-"+strconv.Itoa(len(server))+".yaml", server+"kafka:\n  brokers: [127.0.0.1:1]\nkeys: {server: [s]}\n")}
+		served++
+		return []string{"serve", "--check", "--config", file("serve-"+strconv.Itoa(served)+".yaml", server+"kafka:\n  brokers: [127.0.0.1:1]\nkeys: {server: [s]}\n")}
 	}
 	rule := func(more string) string {
 		return "rules:\n  - id: r\n    doc: A rule.\n    events: [payment]\n    " + more + "\n    outcome: review\n    score: 1\n    reason: {code: c, text: T., tell_user: false}\n    mode: live\n    owner: o\n    expires: 2030-01-01\n"
@@ -141,6 +143,15 @@ func TestBadFiles(t *testing.T) {
 		{"wrong map", []string{"replay", "--events", events, "--map", file("map.yaml", "set: {jurisdiction: CN}\nfields: {time: time, user: user_id, type: type}\n")}},
 		{"column that is not there", []string{"replay", "--events", events, "--map", file("column.yaml", "set: {jurisdiction: CN, type: page_view}\nfields: {time: when, user_id: user_id}\n")}},
 		{"no such file", []string{"replay", "--events", filepath.Join(dir, "none.csv"), "--map", "testdata/retail.yaml"}},
+		{"no map", []string{"replay", "--events", events}},
+		{"unknown purpose to grant", []string{"replay", "--events", events, "--map", "testdata/retail.yaml", "--grant", "nope", "--to", busy.url}},
+		{"legal purpose to grant", []string{"replay", "--events", events, "--map", "testdata/retail.yaml", "--grant", "risk", "--to", busy.url}},
+		{"port out of range", []string{"demo", "--listen", "127.0.0.1:99999", "--data", filepath.Join(dir, "data")}},
+		{"no port", []string{"demo", "--listen", "127.0.0.1", "--data", filepath.Join(dir, "data")}},
+		{"port out of range in a file", serve("server: {data: /tmp, root_key: /none, listen: 127.0.0.1:99999}\n")},
+		{"shoppers below 0", []string{"demo", "--shoppers", "-1"}},
+		{"shoppers below 0, one word", []string{"demo", "--shoppers=-1"}},
+		{"shoppers not a number", []string{"demo", "--shoppers", "many"}},
 		{"port in use", []string{"demo", "--listen", taken.Addr().String(), "--data", filepath.Join(dir, "data")}},
 		{"unwritable data directory", []string{"demo", "--listen", "127.0.0.1:0", "--data", "/proc/sluice"}},
 		{"locked data directory", []string{"demo", "--listen", "127.0.0.1:0", "--data", busy.dir}},

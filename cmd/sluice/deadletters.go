@@ -67,7 +67,15 @@ func printLetter(w io.Writer, m *deadletter.Meta) {
 	if m.Redriven {
 		state = "redriven"
 	}
-	fmt.Fprintf(w, "%s  %s  %-8s %-8s %s %d  %s %s: %s\n", m.ID, m.Time.Format(time.RFC3339), state, m.Stage, m.Source, m.Position, m.Code, m.Pointer, m.Detail)
+	fmt.Fprintf(w, "%s  %s  %-8s %-8s %s %d  %s: %s\n", m.ID, m.Time.Format(time.RFC3339), state, m.Stage, m.Source, m.Position, place(m.Code, m.Pointer), m.Detail)
+}
+
+// place is a fault's code, and where in the event it is if that is known.
+func place(code, pointer string) string {
+	if pointer == "" {
+		return code
+	}
+	return code + " " + pointer
 }
 
 type deadLettersShowCmd struct {
@@ -137,7 +145,7 @@ func (c *deadLettersRedriveCmd) print(w io.Writer, report *deadletter.Report) er
 	for _, r := range report.Results {
 		fmt.Fprintf(w, "%s  %s", r.ID, r.Outcome)
 		if r.Outcome == "failed" {
-			fmt.Fprintf(w, "  %s %s: %s", r.Code, r.Pointer, r.Detail)
+			fmt.Fprintf(w, "  %s: %s", place(r.Code, r.Pointer), r.Detail)
 		}
 		fmt.Fprintln(w)
 	}

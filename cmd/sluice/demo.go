@@ -9,7 +9,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
+
+	"github.com/alecthomas/kong"
 
 	"sluice/internal/broker"
 	"sluice/internal/seal"
@@ -21,15 +24,31 @@ type demoCmd struct {
 	Listen   string `help:"host:port to listen on; port 0 picks a free one." default:"127.0.0.1:8080"`
 	Data     string `help:"Data directory; a folder in the user's cache directory by default." type:"path"`
 	Shop     string `help:"Demo shop: retail or none." enum:"retail,none" default:"retail"`
-	Shoppers int    `help:"Simulated shoppers; 0 turns them off." default:"60"`
+	Shoppers count  `help:"Simulated shoppers; 0 turns them off." default:"60"`
 	Config   string `help:"Configuration file; its sections replace the built-in ones." type:"path"`
 	Reset    bool   `help:"Start over: forget everything in the data directory."`
+}
+
+// count is a number from 0. Anything else on the command line makes it negative, also what kong would take for a flag ("-1"): Run tells what was expected.
+type count int
+
+// Decode reads the flag's value.
+func (n *count) Decode(ctx *kong.DecodeContext) error {
+	read, err := strconv.Atoi(ctx.Scan.Pop().String())
+	if err != nil {
+		read = -1
+	}
+	*n = count(read)
+	return nil
 }
 
 // Run runs every role in one process, on the embedded broker.
 func (c *demoCmd) Run(env *environment) error {
 	if c.Shoppers < 0 {
-		return usageError{fmt.Errorf("--shoppers %d: a number from 0 expected", c.Shoppers)}
+		return usageError{errors.New("--shoppers: a number from 0 expected")}
+	}
+	if !listenable(env, c.Listen) {
+		return usageError{fmt.Errorf("--listen %s: %s", c.Listen, listenText)}
 	}
 	settings, err := loadConfig(c.Config)
 	if err != nil {
@@ -79,7 +98,7 @@ func (c *demoCmd) Run(env *environment) error {
 		logger:  newLogger(env.stderr),
 	}
 	if c.Shop == "retail" {
-		s.background = append(s.background, func(ctx context.Context) error { return s.fillShop(ctx, c.Shoppers) })
+		s.background = append(s.background, func(ctx context.Context) error { return s.fillShop(ctx, int(c.Shoppers)) })
 	}
 	return s.run(env)
 }
@@ -122,6 +141,17 @@ func defaultDataDir() (string, error) {
 	return filepath.Join(cache, "sluice"), nil
 }
 
+const listenText = "host:port with a port from 0 to 65535 expected"
+
+// listenable tells whether an address is host:port at all.
+func listenable(ctx context.Context, address string) bool {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = net.DefaultResolver.LookupPort(ctx, "tcp", port)
+	}
+	return err == nil
+}
+
 // listen opens the port before anything else starts: a port in use is told at once.
 func listen(ctx context.Context, address string) (net.Listener, error) {
 	var config net.ListenConfig
@@ -136,15 +166,12 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	return listener, nil
 }
 
-// refuseDemoKeys keeps the well-known keys from being reachable from elsewhere.
+// refuseDemoKeys keeps the well-known keys from being reachable from elsewhere. The address is listenable.
 func refuseDemoKeys(keys keysConfig, address string) error {
 	if !keys.holdsDemoKey() {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return usageError{fmt.Errorf("--listen %s: host:port expected", address)}
-	}
+	host, _, _ := net.SplitHostPort(address)
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}

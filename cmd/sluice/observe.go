@@ -6,9 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
-	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -83,36 +81,53 @@ func (r *statusRecorder) Write(data []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// readiness collects what must be so before requests are sent here.
+// readiness collects what must be so before requests are sent here. It is complete before anyone asks.
 type readiness struct {
-	mu     sync.Mutex // guards checks
+	roles  []string // of the process
+	role   string   // that checks are being added for; empty: every role stands on them
 	checks []check
 }
 
 // check tells why a part is not ready; empty if it is.
 type check struct {
-	name string
-	why  func() string
+	role, name string
+	why        func() string
 }
 
 func (r *readiness) add(name string, why func() string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.checks = append(r.checks, check{name, why})
+	r.checks = append(r.checks, check{r.role, name, why})
 }
 
-// waiting lists the parts that are not ready, with the reason.
-func (r *readiness) waiting() map[string]string {
-	r.mu.Lock()
-	checks := slices.Clone(r.checks)
-	r.mu.Unlock()
-	waiting := make(map[string]string)
-	for _, c := range checks {
-		if why := c.why(); why != "" {
-			waiting[c.name] = why
+// state is what /readyz answers.
+type state struct {
+	Status  string            `json:"status"`            // ready or waiting
+	Roles   map[string]string `json:"roles"`             // the same for each role
+	Waiting map[string]string `json:"waiting,omitempty"` // parts that are not ready, with the reason
+}
+
+const (
+	ready   = "ready"
+	waiting = "waiting"
+)
+
+func (r *readiness) state() state {
+	now := state{Status: ready, Roles: make(map[string]string), Waiting: make(map[string]string)}
+	for _, role := range r.roles {
+		now.Roles[role] = ready
+	}
+	for _, c := range r.checks {
+		why := c.why()
+		if why == "" {
+			continue
+		}
+		now.Status, now.Waiting[c.name] = waiting, why
+		for _, role := range r.roles {
+			if c.role == "" || c.role == role {
+				now.Roles[role] = waiting
+			}
 		}
 	}
-	return waiting
+	return now
 }
 
 // closedCheck is ready once the channel is closed.
@@ -128,16 +143,17 @@ func closedCheck(ready <-chan struct{}, why string) func() string {
 }
 
 // registerHealth adds /healthz, /readyz and /metrics.
-func registerHealth(api *httpx.API, ready *readiness, registry *prometheus.Registry) {
+func registerHealth(api *httpx.API, readiness *readiness, registry *prometheus.Registry) {
 	api.Mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	api.Mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if waiting := ready.waiting(); len(waiting) > 0 {
-			writeJSON(w, http.StatusServiceUnavailable, map[string]any{"status": "waiting", "waiting": waiting})
-			return
+		now := readiness.state()
+		status := http.StatusOK
+		if now.Status != ready {
+			status = http.StatusServiceUnavailable
 		}
-		writeJSON(w, http.StatusOK, map[string]string{"status": "ready"})
+		writeJSON(w, status, now)
 	})
 	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	api.Mux.Handle("GET /metrics", api.Keys.Require(metrics, httpx.RoleOperator))

@@ -84,7 +84,7 @@ func (s *server) build() (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{rooms: r, server: s, registry: newRegistry(), api: httpx.NewAPI(version, s.deployment.Keys.keys()), ready: new(readiness)}
+	p := &parts{rooms: r, server: s, registry: newRegistry(), api: httpx.NewAPI(version, s.deployment.Keys.keys()), ready: &readiness{roles: s.roles}}
 	if err := p.open(); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -102,6 +102,7 @@ func (s *server) build() (*parts, error) {
 		if !s.has(room.role) {
 			continue
 		}
+		p.ready.role = room.role
 		if err := room.build(); err != nil {
 			return nil, errors.Join(fmt.Errorf("building the role %s: %w", room.role, err), p.close())
 		}

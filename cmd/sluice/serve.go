@@ -68,6 +68,9 @@ func (c *serveCmd) server(env *environment) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !listenable(env, d.Server.Listen) {
+		return nil, settings.section("server").Errorf(".listen", listenText)
+	}
 	if err := refuseDemoKeys(d.Keys, d.Server.Listen); err != nil {
 		return nil, err
 	}

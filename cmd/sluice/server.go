@@ -139,7 +139,7 @@ func (s *server) httpServer(p *parts) *http.Server {
 func (s *server) announce(ctx context.Context, p *parts) error {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
-	for len(p.ready.waiting()) > 0 {
+	for p.ready.state().Status != ready {
 		select {
 		case <-ctx.Done():
 			return nil

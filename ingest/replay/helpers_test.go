@@ -56,7 +56,8 @@ type fakeServer struct {
 	lag       []int64 // successive answers about the lag; then 0
 	policy    bool    // rows of people who were not imported are denied
 	imported  map[string]bool
-	discard   bool // rows are accepted unread: for benchmarks
+	chose     map[string]bool // subjects with a choice of their own: imports of them are ignored
+	discard   bool            // rows are accepted unread: for benchmarks
 	discarded int
 }
 
@@ -113,8 +114,12 @@ func (f *fakeServer) answer(path string, rows map[int64]string, body []byte) any
 		}
 		return counts
 	case "/v1/policy":
-		return map[string]string{"version": "2026-01"}
+		purpose := func(name, tier string) map[string]string { return map[string]string{"name": name, "tier": tier} }
+		return map[string]any{"version": "2026-01", "purposes": []any{
+			purpose("history", "basic"), purpose("risk", "legal"), purpose("personalize", "switchable"), purpose("marketing.sms", "additional"),
+		}}
 	case "/v1/imports":
+		ignored := 0
 		for line := range bytes.Lines(body) {
 			var i struct {
 				Subject string `json:"subject"`
@@ -122,8 +127,11 @@ func (f *fakeServer) answer(path string, rows map[int64]string, body []byte) any
 			_ = json.Unmarshal(line, &i)
 			f.imports = append(f.imports, string(bytes.TrimSpace(line)))
 			f.imported[i.Subject] = true
+			if f.chose[i.Subject] {
+				ignored++
+			}
 		}
-		return map[string]int{"accepted": bytes.Count(body, []byte{'\n'})}
+		return map[string]int{"accepted": bytes.Count(body, []byte{'\n'}), "ignored": ignored}
 	case "/v1/dead-letters":
 		n := 0
 		for line := range bytes.Lines(body) {

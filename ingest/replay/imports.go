@@ -4,6 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
+
+	"sluice/internal/config"
 )
 
 // imports posts, for everyone in the files, that they had accepted the policy and what they had allowed, before their first row is sent.
@@ -14,15 +18,42 @@ type imports struct {
 	pending []byte
 	waiting int
 	count   int
+	ignored int // of them, those who kept a choice of their own
 }
 
-// newImports asks for the policy version in force.
-func newImports(ctx context.Context, c *client, grants []string) (*imports, error) {
-	var policy struct {
-		Version string `json:"version"`
+// policy is what GET /v1/policy says of the policy in force.
+type policy struct {
+	Version  string `json:"version"`
+	Purposes []struct {
+		Name string `json:"name"`
+		Tier string `json:"tier"`
+	} `json:"purposes"`
+}
+
+// check refuses a grant of what people cannot allow: an unknown purpose, or one of a tier that no choice touches.
+func (p *policy) check(grants []string) error {
+	var names []string
+	for _, purpose := range p.Purposes {
+		if purpose.Tier == "switchable" || purpose.Tier == "additional" {
+			names = append(names, purpose.Name)
+		}
 	}
-	if err := c.get(ctx, "/v1/policy", &policy); err != nil {
+	for _, grant := range grants {
+		if !slices.Contains(names, grant) {
+			return &config.Error{File: "--grant", Path: grant, Message: "a purpose that people can allow expected; one of " + strings.Join(names, ", ")}
+		}
+	}
+	return nil
+}
+
+// newImports asks for the policy in force, and holds the grants against it.
+func newImports(ctx context.Context, c *client, grants []string) (*imports, error) {
+	var inForce policy
+	if err := c.get(ctx, "/v1/policy", &inForce); err != nil {
 		return nil, fmt.Errorf("asking for the policy in force: %w", err)
+	}
+	if err := inForce.check(grants); err != nil {
+		return nil, err
 	}
 	if grants == nil {
 		grants = []string{}
@@ -30,7 +61,7 @@ func newImports(ctx context.Context, c *client, grants []string) (*imports, erro
 	tail, err := json.Marshal(struct {
 		Version string   `json:"policy_version"`
 		Grants  []string `json:"grants"`
-	}{policy.Version, grants})
+	}{inForce.Version, grants})
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +95,7 @@ func (i *imports) flush(ctx context.Context) error {
 	}
 	var answer struct {
 		Accepted int `json:"accepted"`
+		Ignored  int `json:"ignored"`
 	}
 	if err := i.client.post(ctx, "/v1/imports", i.pending, &answer); err != nil {
 		return fmt.Errorf("importing consent: %w", err)
@@ -71,6 +103,7 @@ func (i *imports) flush(ctx context.Context) error {
 	if answer.Accepted != i.waiting {
 		return fmt.Errorf("importing consent: %d of %d people accepted", answer.Accepted, i.waiting)
 	}
+	i.ignored += answer.Ignored
 	i.pending, i.waiting = i.pending[:0], 0
 	return nil
 }

@@ -81,7 +81,7 @@ func Columns(columns, set []string) (*Map, error) {
 	return m, m.check()
 }
 
-// Events is the map of JSON lines files that hold events as CONTRACTS §1 has them: every field is its own column.
+// Events is the map of JSON lines and Parquet files that hold events as CONTRACTS §1 has them: every field is its own column.
 func Events(set []string) (*Map, error) {
 	m := newMap("--events")
 	if err := m.override(set); err != nil {
@@ -93,6 +93,25 @@ func Events(set []string) (*Map, error) {
 		}
 	}
 	return m, m.check()
+}
+
+// fits refuses a file that needs a map where none is given. Rows of JSON lines tell for themselves what they hold; of tables, only a Parquet file with
+// the columns that every event has is taken for events: the columns of a CSV file are somebody's export.
+func (m *Map) fits(name string, s *source) error {
+	if m.exact || s.growing {
+		return nil
+	}
+	if s.format != ".parquet" {
+		return fileError(name, "--map or --columns expected; without them only .jsonl and .parquet files that hold events are read")
+	}
+	has := func(field string) bool {
+		_, constant := m.set[field]
+		return constant || slices.Contains(s.Columns(), field)
+	}
+	if has("type") && has("time") && has("jurisdiction") && (has("user_id") || has("anonymous_id")) {
+		return nil
+	}
+	return fileError(name, "--map or --columns expected; a file of events has the columns type, time, jurisdiction (or --set jurisdiction=CN), and user_id or anonymous_id")
 }
 
 func newMap(file string) *Map {

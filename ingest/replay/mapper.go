@@ -109,6 +109,9 @@ func (mp *Mapper) Map(row []string) (Mapped, *Fault) {
 			return out, fault
 		}
 	}
+	if out.Jurisdiction == "" {
+		return out, &Fault{Code: "missing_field", Pointer: "/jurisdiction", Detail: "a jurisdiction expected: set it with --set jurisdiction=CN or in the map"}
+	}
 	id := mp.spans[0] // paths starts with the id
 	if id.from == id.to {
 		id = mp.derive()

@@ -213,6 +213,31 @@ func TestEventFiles(t *testing.T) {
 	}
 }
 
+// TestJurisdictionMustBeSet: what a person's silence means is never guessed.
+func TestJurisdictionMustBeSet(t *testing.T) {
+	dir := t.TempDir()
+	native, err := Events(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	columns, err := Columns([]string{"time=t", "user_id=u", "type=kind", "jurisdiction=where"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"missing_field /jurisdiction: a jurisdiction expected: set it with --set jurisdiction=CN or in the map"}
+	for _, c := range []struct {
+		m          *Map
+		name, text string
+	}{
+		{columns, "e.csv", "t,u,kind,where\n1,u,login,\n"},
+		{native, "e.jsonl", `{"id":"e1","type":"login","time":"2026-01-02T03:04:05Z","user_id":"u"}` + "\n"},
+	} {
+		if diff := cmp.Diff(want, mapAll(t, c.m, write(t, filepath.Join(dir, c.name), c.text))); diff != "" {
+			t.Errorf("%s: %s", c.name, diff)
+		}
+	}
+}
+
 func TestRemapper(t *testing.T) {
 	r := NewRemapper(retailMap(t))
 	row := []byte(`{"extra":"x","item_id":"67","time":"1430623510","type":"view","user_id":"1176"}`)

@@ -48,6 +48,7 @@ type source struct {
 	counted *counted
 	more    []io.Closer
 	size    int64
+	format  string // the extension, without that of the packing
 	// growing is true where columns may come with later rows.
 	growing bool
 }
@@ -91,7 +92,7 @@ func open(name string) (*source, error) {
 	if err != nil {
 		return nil, fileError(name, "a readable file expected: "+reason(err))
 	}
-	s := &source{file: f, counted: &counted{File: f}, growing: format == ".jsonl"}
+	s := &source{file: f, counted: &counted{File: f}, format: format, growing: format == ".jsonl"}
 	if info, err := f.Stat(); err == nil {
 		s.size = info.Size()
 	}

@@ -132,7 +132,9 @@ func (r *replay) checkFiles() error {
 		if err != nil {
 			return err
 		}
-		err = r.mapper.Bind(name, s.Columns(), !s.growing)
+		if err = r.o.Map.fits(name, s); err == nil {
+			err = r.mapper.Bind(name, s.Columns(), !s.growing)
+		}
 		size += s.size
 		if err := errors.Join(err, s.Close()); err != nil {
 			return err
@@ -144,14 +146,14 @@ func (r *replay) checkFiles() error {
 
 func (r *replay) run(ctx context.Context) error {
 	defer r.bar.finish()
-	if r.o.Items != "" {
-		if err := sendItems(ctx, r.client, r.o.Items, r.o.notef); err != nil {
-			return err
-		}
-	}
 	if r.o.AcceptPolicy || len(r.o.Grants) > 0 {
 		var err error
 		if r.imports, err = newImports(ctx, r.client, r.o.Grants); err != nil {
+			return err
+		}
+	}
+	if r.o.Items != "" {
+		if err := sendItems(ctx, r.client, r.o.Items, r.o.notef); err != nil {
 			return err
 		}
 	}
@@ -170,8 +172,15 @@ func (r *replay) report() {
 		r.o.notef("columns neither mapped nor ignored: %s", strings.Join(r.account.Unmapped, ", "))
 	}
 	if r.imports != nil {
-		r.o.notef("imported the consent of %d people", r.imports.count)
+		r.o.notef("imported the consent of %s, %d kept their own choice", people(r.imports.count), r.imports.ignored)
 	}
+}
+
+func people(n int) string {
+	if n == 1 {
+		return "1 person"
+	}
+	return strconv.Itoa(n) + " people"
 }
 
 // notef writes a line to standard error.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	pq "github.com/parquet-go/parquet-go"
 
 	"sluice/internal/config"
 )
@@ -322,6 +326,134 @@ func TestItemsGoFirst(t *testing.T) {
 	want := table + ": line 3: /title a title expected (missing_field); 1 items refused, no event sent"
 	if err == nil || err.Error() != want || len(f.runs) > 0 {
 		t.Errorf("got %v, want %s; %d runs sent", err, want, len(f.runs))
+	}
+}
+
+// TestGrantsAreChecked: a purpose that nobody can allow is refused before anything is sent, the catalogue included.
+func TestGrantsAreChecked(t *testing.T) {
+	dir := t.TempDir()
+	events := write(t, filepath.Join(dir, "e.csv"), retailRows(10))
+	items := write(t, filepath.Join(dir, "i.jsonl"), `{"item_id":"i1"}`)
+	for grant, want := range map[string]string{
+		"personalize": "", "marketing.sms": "",
+		"nope":    "--grant: nope: a purpose that people can allow expected; one of personalize, marketing.sms",
+		"risk":    "--grant: risk: a purpose that people can allow expected; one of personalize, marketing.sms",
+		"history": "--grant: history: a purpose that people can allow expected; one of personalize, marketing.sms",
+	} {
+		t.Run(grant, func(t *testing.T) {
+			f := newFakeServer(t)
+			_, err := Run(t.Context(), Options{Events: []string{events}, Items: items, Map: retailMap(t), To: f.URL, Key: "s", Grants: []string{"personalize", grant}})
+			if want == "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			var fault *config.Error
+			if !errors.As(err, &fault) || fault.Error() != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+			if diff := cmp.Diff(map[string]int{"/v1/policy": 1}, f.requests); diff != "" {
+				t.Errorf("requests: %s", diff)
+			}
+		})
+	}
+}
+
+// TestImportsAreCounted: whoever had chosen already is told apart.
+func TestImportsAreCounted(t *testing.T) {
+	dir := t.TempDir()
+	for _, c := range []struct{ name, rows, want string }{
+		{"many", retailRows(12_000), "imported the consent of 1201 people, 2 kept their own choice\n"},
+		{"one", "time,user_id,type,item_id\n1,u,view,i\n2,u,view,i\n", "imported the consent of 1 person, 0 kept their own choice\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			f := newFakeServer(t)
+			f.chose = map[string]bool{"u:7": true, "u:1200": true}
+			var notes bytes.Buffer
+			o := Options{Events: []string{write(t, filepath.Join(dir, "e.csv"), c.rows)}, Map: retailMap(t), To: f.URL, Key: "s", AcceptPolicy: true, Stderr: &notes}
+			if _, err := Run(t.Context(), o); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(notes.String(), "sluice replay: "+c.want) {
+				t.Errorf("notes: %s", &notes)
+			}
+		})
+	}
+}
+
+// TestFilesWithoutMap: only files that hold events are read without a map.
+func TestFilesWithoutMap(t *testing.T) {
+	dir := t.TempDir()
+	event := `{"id":"e","type":"page_view","time":"2026-01-02T03:04:05Z","user_id":"u","channel":"web","jurisdiction":"CN"}` + "\n"
+	in := func(name, text string) string { return write(t, filepath.Join(dir, name), text) }
+	packed := func(name, text string, pack func(io.Writer) io.WriteCloser) string {
+		var b bytes.Buffer
+		w := pack(&b)
+		if _, err := io.WriteString(w, text); err != nil || w.Close() != nil {
+			t.Fatal("packing", err)
+		}
+		return in(name, b.String())
+	}
+	const onlyEvents = "--map or --columns expected; without them only .jsonl and .parquet files that hold events are read"
+	const header = "id,type,time,user_id,jurisdiction\n"
+	parquetEvents := filepath.Join(dir, "events.parquet")
+	writeParquetEvents(t, parquetEvents)
+	for _, c := range []struct {
+		name, file string
+		set        []string
+		want       string
+	}{
+		{"lines", in("e.jsonl", event), nil, ""},
+		{"packed lines", packed("e.jsonl.gz", event, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), nil, ""},
+		{"zstd lines", packed("e.jsonl.zst", event, func(w io.Writer) io.WriteCloser { z, _ := zstd.NewWriter(w); return z }), nil, ""},
+		{"parquet", parquetEvents, nil, ""},
+		{
+			"parquet of something else", "parquet/testdata/clicks.parquet", nil,
+			"--map or --columns expected; a file of events has the columns type, time, jurisdiction (or --set jurisdiction=CN), and user_id or anonymous_id",
+		},
+		{"csv", in("e.csv", header), nil, onlyEvents},
+		{"csv, set", in("e.csv", header), []string{"jurisdiction=CN"}, onlyEvents},
+		{"packed csv", packed("e.csv.gz", header, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }), nil, onlyEvents},
+		{"tsv", in("e.tsv", strings.ReplaceAll(header, ",", "\t")), nil, onlyEvents},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, err := Events(c.set)
+			if err != nil {
+				t.Fatal(err)
+			}
+			f := newFakeServer(t)
+			account, err := Run(t.Context(), Options{Events: []string{c.file}, Map: m, To: f.URL, Key: "s"})
+			if c.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				same(t, Account{Read: 1, Accepted: 1}, account)
+				return
+			}
+			var fault *config.Error
+			if !errors.As(err, &fault) || fault.Error() != c.file+": "+c.want {
+				t.Errorf("got %v, want %s", err, c.want)
+			}
+			if len(f.requests) > 0 {
+				t.Errorf("requests were made: %v", f.requests)
+			}
+		})
+	}
+}
+
+// writeParquetEvents writes a file with one event.
+func writeParquetEvents(t *testing.T, file string) {
+	t.Helper()
+	type row struct {
+		ID           string `parquet:"id"`
+		Type         string `parquet:"type"`
+		Time         string `parquet:"time"`
+		UserID       string `parquet:"user_id"`
+		Jurisdiction string `parquet:"jurisdiction"`
+	}
+	if err := pq.WriteFile(file, []row{{"e", "page_view", "2026-01-02T03:04:05Z", "u", "CN"}}); err != nil {
+		t.Fatal(err)
 	}
 }
 
