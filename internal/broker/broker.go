@@ -28,6 +28,7 @@ type Broker struct {
 	dir     string
 	stop    chan struct{}
 	stopped sync.WaitGroup
+	closing sync.Once
 
 	transactions sync.RWMutex // held for reading by open transactions, for writing by compaction
 }
@@ -111,8 +112,10 @@ func (b *Broker) running() string { return filepath.Join(b.dir, "running") }
 // Addrs are the broker's addresses, host:port.
 func (b *Broker) Addrs() []string { return b.cluster.ListenAddrs() }
 
-// Close writes everything and stops. Clients should be closed before it.
-func (b *Broker) Close() {
+// Close writes everything and stops. Clients should be closed before it. A second call does nothing.
+func (b *Broker) Close() { b.closing.Do(b.close) }
+
+func (b *Broker) close() {
 	close(b.stop)
 	b.stopped.Wait()
 	b.cluster.Close()
