@@ -362,6 +362,9 @@ func TestAGoneRecordIsDecidedAnew(t *testing.T) {
 	if err := n.intake.client.ProduceSync(t.Context(), other).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
+	if err := n.store.follower.Wait(t.Context(), 2, 1); err != nil { // the index has one writer: from here on the topic brings nothing
+		t.Fatal(err)
+	}
 	n.store.index.add(id, &stream.Record{Partition: 2, Time: eventTime})
 	if status, body, _ := n.call(t, http.MethodGet, "/v1/decisions/"+id.String(), "o", ""); problemCode(t, status, body) != "404 not_found" {
 		t.Error(status, body)
