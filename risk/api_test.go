@@ -198,6 +198,7 @@ func (n *node) decide(t testing.TB, body string) (int, string) {
 // indexed waits until the log shows that many decisions.
 func (n *node) indexed(t *testing.T, count int) {
 	t.Helper()
+	// The number is what counts, not an offset that a follower could be waited for.
 	for deadline := time.Now().Add(20 * time.Second); n.store.index.size() < count; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of %d decisions are on the log", n.store.index.size(), count)

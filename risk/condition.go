@@ -17,6 +17,8 @@ import (
 	"github.com/expr-lang/expr/parser"
 	"github.com/expr-lang/expr/types"
 	"github.com/expr-lang/expr/vm"
+
+	"sluice/internal/spell"
 )
 
 // truth is what a condition is: a missing value makes a comparison unknown, and and, or, not follow Kleene's logic:
@@ -347,7 +349,7 @@ func start(node ast.Node) file.Location {
 func (l *language) suggest(name string) string {
 	best, distance := "", 4
 	for known := range l.kinds {
-		if d := editDistance(name, known); d < distance || d == distance && best != "" && known < best {
+		if d := spell.Distance(name, known); d < distance || d == distance && best != "" && known < best {
 			best, distance = known, d
 		}
 	}
@@ -355,26 +357,6 @@ func (l *language) suggest(name string) string {
 		return "; `sluice config print rules` lists the names"
 	}
 	return "; did you mean " + best + "?"
-}
-
-// editDistance is Levenshtein's, in bytes.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }
 
 // split compiles a checked tree: and, or and not become nodes of ours, everything below them programs of expr.

@@ -1,6 +1,10 @@
 package replay
 
-import "strings"
+import (
+	"strings"
+
+	"sluice/internal/spell"
+)
 
 // kind is how a path's value is read from a cell and written into the event.
 type kind uint8
@@ -75,31 +79,11 @@ func findPath(name string) int {
 func nearestPath(name string) string {
 	best, least := "", 4
 	for i := range paths {
-		if d := distance(name, paths[i].name); d < least {
+		if d := spell.Distance(name, paths[i].name); d < least {
 			best, least = paths[i].name, d
 		}
 	}
 	return best
-}
-
-// distance is Levenshtein's edit distance in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }
 
 // pointer is the RFC 6901 pointer to the path in the event.

@@ -190,7 +190,7 @@ func eventually(tb testing.TB, what string, condition func() bool) {
 		if time.Now().After(deadline) {
 			tb.Fatalf("waited in vain: %s", what)
 		}
-		time.Sleep(2 * time.Millisecond)
+		time.Sleep(2 * time.Millisecond) // any condition: there is no one thing to wait on
 	}
 }
 

@@ -312,7 +312,7 @@ func TestNotYetEffective(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the recorded choice never took effect")
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) // the view tells nobody when a look-up changes
 	}
 }
 
@@ -331,7 +331,7 @@ func TestWithoutTheLog(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the lease does not lapse")
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond) // the view tells nobody when a look-up changes
 	}
 	for _, r := range []reply{
 		w.call(http.MethodGet, u1+"/consent", ""),
