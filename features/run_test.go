@@ -12,7 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
-	"sluice/internal/broker"
+	"sluice/internal/broker/brokertest"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
 	"sluice/internal/vocab"
@@ -22,15 +22,7 @@ import (
 
 // TestEnginesAndViewsRun sends one event of each purpose through the running engines and waits until every view shows it; views that start later show the same.
 func TestEnginesAndViewsRun(t *testing.T) {
-	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	cluster := stream.Cluster{Brokers: b.Addrs(), Prefix: "t."}
-	if err := topics.Create(t.Context(), cluster, 1); err != nil {
-		t.Fatal(err)
-	}
+	cluster := brokertest.Cluster(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := testConfig(t, "people: 5 ", "people: 1 ", "tick: 1m", "tick: 1s")

@@ -12,25 +12,11 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 
 	"sluice/ingest/eventpb"
-	"sluice/internal/broker"
+	"sluice/internal/broker/brokertest"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
 )
-
-func startCluster(t testing.TB) (stream.Cluster, *broker.Broker) {
-	t.Helper()
-	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	cluster := stream.Cluster{Brokers: b.Addrs(), Prefix: "sluice."}
-	if err := topics.Create(t.Context(), cluster, 1); err != nil {
-		t.Fatal(err)
-	}
-	return cluster, b
-}
 
 func openLog(t testing.TB, cluster stream.Cluster, o LogOptions) *Log {
 	t.Helper()
@@ -65,7 +51,7 @@ func readLog(t testing.TB, cluster stream.Cluster, n int) []*kgo.Record {
 }
 
 func TestAppendSealsAndKeepsOrder(t *testing.T) {
-	cluster, _ := startCluster(t)
+	cluster := brokertest.Cluster(t)
 	keys := seal.NewKeyring([32]byte{1})
 	l := openLog(t, cluster, LogOptions{})
 	const people, each = 5, 20
@@ -130,7 +116,7 @@ func checkEnvelope(t *testing.T, keys *seal.Keyring, r *kgo.Record, rec *eventpb
 }
 
 func TestControlsTellTheirPositions(t *testing.T) {
-	cluster, _ := startCluster(t)
+	cluster := brokertest.Cluster(t)
 	keys := seal.NewKeyring([32]byte{1})
 	l := openLog(t, cluster, LogOptions{})
 	var controls []*eventpb.Control
@@ -167,16 +153,16 @@ func TestControlsTellTheirPositions(t *testing.T) {
 }
 
 func TestAppendFailsWithoutABroker(t *testing.T) {
-	cluster, b := startCluster(t)
+	cluster, stop := brokertest.Stoppable(t)
 	l := openLog(t, cluster, LogOptions{Timeout: 300 * time.Millisecond})
-	b.Close()
+	stop()
 	if err := l.Append(t.Context(), []Accepted{{Event: wholeEvent()}}); err == nil {
 		t.Error("acknowledged by nobody")
 	}
 }
 
 func TestAppendOutlivesItsRequest(t *testing.T) {
-	cluster, _ := startCluster(t)
+	cluster := brokertest.Cluster(t)
 	l := openLog(t, cluster, LogOptions{})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -186,7 +172,7 @@ func TestAppendOutlivesItsRequest(t *testing.T) {
 }
 
 func BenchmarkAppend(b *testing.B) {
-	cluster, _ := startCluster(b)
+	cluster := brokertest.Cluster(b)
 	l := openLog(b, cluster, LogOptions{})
 	batch := make([]Accepted, 200)
 	for i := range batch {

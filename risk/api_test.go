@@ -21,7 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"sluice/internal/broker"
+	"sluice/internal/broker/brokertest"
 	"sluice/internal/httpx"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
@@ -93,16 +93,7 @@ func (i *intake) count() int {
 // deployment is a broker with its topics.
 func deployment(t *testing.T) stream.Cluster {
 	t.Helper()
-	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	cluster := stream.Cluster{Brokers: b.Addrs(), Prefix: "t."}
-	if err := topics.Create(t.Context(), cluster, 1); err != nil {
-		t.Fatal(err)
-	}
-	return cluster
+	return brokertest.Cluster(t)
 }
 
 // node is a process that decides: API, store, and where it has one, the decider.
@@ -359,7 +350,7 @@ func TestAGoneRecordIsDecidedAnew(t *testing.T) {
 	n := startNode(t, deployment(t), false)
 	pending, _ := n.intake.Prepare([]byte(first), httpx.RoleServer)
 	id := idOf(pending.Event.Event)
-	other := &kgo.Record{Topic: "t." + topics.Decisions, Partition: 2, Key: []byte("other"), Value: []byte{}}
+	other := &kgo.Record{Topic: n.store.cluster.Topic(topics.Decisions), Partition: 2, Key: []byte("other"), Value: []byte{}}
 	if err := n.intake.client.ProduceSync(t.Context(), other).FirstErr(); err != nil {
 		t.Fatal(err)
 	}

@@ -124,7 +124,7 @@ func (d *demo) hammer(who string, epoch *atomic.Int64) (stop func() (requests, p
 // TestOffIsObeyed is the whole promise on the API: off is off in the next response and shows what a stranger sees; on again uses nothing of before;
 // what was captured while off and comes late is denied, whatever its clock says. REQ-names are in the unit tests of the rules.
 func TestOffIsObeyed(t *testing.T) {
-	d := startDemo(t, t.TempDir(), "--shop", "none", "--shoppers", "0")
+	d := startEmpty(t, t.TempDir())
 	d.crowdOf(30)
 	const who = "visitor"
 	revision := d.accept(who)
@@ -169,7 +169,7 @@ func (d *demo) sameAsAStranger(who, because string) {
 
 // TestNothingOfBeforeIsUsed: after off and on again the profile is empty, and an event captured while off does not enter it, however late and wrong its clock.
 func TestNothingOfBeforeIsUsed(t *testing.T) {
-	d := startDemo(t, t.TempDir(), "--shop", "none", "--shoppers", "0")
+	d := startEmpty(t, t.TempDir())
 	d.crowdOf(30)
 	const who = "visitor"
 	personalize := "/v1/visitors/" + who + "/consent/personalize"
@@ -205,7 +205,7 @@ func TestNothingOfBeforeIsUsed(t *testing.T) {
 
 // TestDeletedFootprintIsGone: from the history, from the features, and from what the features of many people are made of.
 func TestDeletedFootprintIsGone(t *testing.T) {
-	d := startDemo(t, t.TempDir(), "--shop", "none", "--shoppers", "0")
+	d := startEmpty(t, t.TempDir())
 	d.crowdOf(30)
 	const who = "visitor"
 	revision := d.accept(who)

@@ -48,7 +48,7 @@ func sluice(t *testing.T, args ...string) (stdout, stderr string, code int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// demo is a running `sluice demo`.
+// demo is a running server.
 type demo struct {
 	t    testing.TB
 	url  string
@@ -88,8 +88,14 @@ func startDemo(t testing.TB, dir string, args ...string) *demo {
 
 func startDemoAt(t testing.TB, listen, dir string, args ...string) *demo {
 	t.Helper()
+	return startProcess(t, dir, append([]string{"demo", "--listen", listen, "--data", dir}, args...)...)
+}
+
+// startProcess starts a server and returns when it is ready.
+func startProcess(t testing.TB, dir string, args ...string) *demo {
+	t.Helper()
 	d := &demo{t: t, dir: dir, logs: new(lockedBuffer), ended: make(chan struct{})}
-	d.cmd = command(context.Background(), append([]string{"demo", "--listen", listen, "--data", dir}, args...)...)
+	d.cmd = command(context.Background(), args...)
 	d.cmd.Stderr = d.logs
 	out, err := d.cmd.StdoutPipe()
 	if err != nil {
@@ -113,9 +119,9 @@ func startDemoAt(t testing.TB, listen, dir string, args ...string) *demo {
 	select {
 	case d.url = <-ready:
 	case <-d.ended:
-		t.Fatalf("the demo ended before it was ready: %s", d.logs)
+		t.Fatalf("the server ended before it was ready: %s", d.logs)
 	case <-time.After(readyTime):
-		t.Fatalf("the demo was not ready after %v: %s", readyTime, d.logs)
+		t.Fatalf("the server was not ready after %v: %s", readyTime, d.logs)
 	}
 	return d
 }

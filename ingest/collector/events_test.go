@@ -487,7 +487,7 @@ func TestASlowBody(t *testing.T) {
 
 func TestWithoutABroker(t *testing.T) {
 	s := start(t, func(o *Options) { o.Config.Timeout = time.Second })
-	s.broker.Close()
+	s.stopBroker()
 	for _, a := range []ask{{body: one("e", "v")}, {path: "/v1/items", body: `{"item_id":"i"}`}, {method: http.MethodDelete, path: "/v1/items/i"}} {
 		if got := s.post(t, a); got != "503 log_unavailable" {
 			t.Errorf("%s %s: %s", a.method, a.path, got)

@@ -19,7 +19,7 @@ import (
 
 	"sluice/ingest"
 	"sluice/ingest/eventpb"
-	"sluice/internal/broker"
+	"sluice/internal/broker/brokertest"
 	"sluice/internal/config"
 	"sluice/internal/httpx"
 	"sluice/internal/seal"
@@ -63,13 +63,13 @@ func (s *settled) Settled(uint64) (accepted, duplicate, denied int64) {
 type server struct {
 	*httptest.Server
 
-	c       *Collector
-	api     *httpx.API
-	cluster stream.Cluster
-	broker  *broker.Broker
-	keys    *seal.Keyring
-	runs    *settled
-	metrics *prometheus.Registry
+	c          *Collector
+	api        *httpx.API
+	cluster    stream.Cluster
+	stopBroker func()
+	keys       *seal.Keyring
+	runs       *settled
+	metrics    *prometheus.Registry
 }
 
 // now is when everything is received.
@@ -91,16 +91,9 @@ func defaults(t testing.TB) *Config {
 // start runs a collector. change may alter the options.
 func start(t testing.TB, change func(o *Options)) *server {
 	t.Helper()
-	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
+	cluster, stop := brokertest.Stoppable(t)
 	s := &server{
-		cluster: stream.Cluster{Brokers: b.Addrs(), Prefix: "sluice."}, broker: b, keys: seal.NewKeyring([32]byte{1}), runs: new(settled), metrics: prometheus.NewRegistry(),
-	}
-	if err := topics.Create(t.Context(), s.cluster, 1); err != nil {
-		t.Fatal(err)
+		cluster: cluster, stopBroker: stop, keys: seal.NewKeyring([32]byte{1}), runs: new(settled), metrics: prometheus.NewRegistry(),
 	}
 	log, err := ingest.OpenLog(s.cluster, s.keys, ingest.LogOptions{Timeout: 2 * time.Second})
 	if err != nil {

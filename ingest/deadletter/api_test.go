@@ -17,7 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"sluice/ingest/deadletter"
-	"sluice/internal/broker"
+	"sluice/internal/broker/brokertest"
 	"sluice/internal/httpx"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
@@ -38,16 +38,7 @@ func (g gate) Keeps(about deadletter.About) (bool, error) {
 
 func startBroker(t *testing.T) stream.Cluster {
 	t.Helper()
-	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	cluster := stream.Cluster{Brokers: b.Addrs(), Prefix: "t."}
-	if err := topics.Create(t.Context(), cluster, 1); err != nil {
-		t.Fatal(err)
-	}
-	return cluster
+	return brokertest.Cluster(t)
 }
 
 // serve runs a store with its API. Times are 1 ms apart, so that the order of letters is the order in which they were put.

@@ -17,8 +17,7 @@ import (
 	"sluice/ingest/deadletter"
 	"sluice/ingest/eventpb"
 	"sluice/ingest/inbound"
-	"sluice/internal/broker"
-	"sluice/internal/stream"
+	"sluice/internal/broker/brokertest"
 	"sluice/internal/topics"
 	"sluice/internal/vocab"
 )
@@ -108,15 +107,7 @@ func (i *intake) wait(t *testing.T, n int) {
 }
 
 func TestForeignEventsReachTheLog(t *testing.T) {
-	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	cluster := stream.Cluster{Brokers: b.Addrs(), Prefix: "t."}
-	if err := topics.Create(t.Context(), cluster, 1); err != nil {
-		t.Fatal(err)
-	}
+	cluster := brokertest.Cluster(t)
 	client, err := cluster.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
-	"sluice/internal/broker"
+	"sluice/internal/broker/brokertest"
 	"sluice/internal/catalog"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
@@ -34,15 +34,8 @@ type shop struct {
 
 func newShop(t *testing.T) *shop {
 	t.Helper()
-	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(b.Close)
-	s := &shop{t: t, cluster: stream.Cluster{Brokers: b.Addrs(), Prefix: "t."}}
-	if err := topics.Create(t.Context(), s.cluster, 1); err != nil {
-		t.Fatal(err)
-	}
+	s := &shop{t: t, cluster: brokertest.Cluster(t)}
+	var err error
 	if s.client, err = s.cluster.Client(); err != nil {
 		t.Fatal(err)
 	}

@@ -18,24 +18,25 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"sluice/internal/broker"
+	"sluice/internal/broker/brokertest"
 	"sluice/internal/stream"
 )
 
 const (
-	brokerVariable = "SLUICE_TEST_BROKER" // set in the child: the broker's address
+	brokerVariable = "SLUICE_TEST_BROKER" // set in the child: the brokers' addresses
+	prefixVariable = "SLUICE_TEST_PREFIX"
 	storeVariable  = "SLUICE_TEST_STORE"
 )
 
 // TestMain lets the test program stand in for a process that can be killed.
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(brokerVariable); addr != "" {
-		os.Exit(runChild(addr, os.Getenv(storeVariable)))
+		os.Exit(runChild(stream.Cluster{Brokers: strings.Split(addr, ","), Prefix: os.Getenv(prefixVariable)}, os.Getenv(storeVariable)))
 	}
 	os.Exit(m.Run())
 }
 
-func runChild(addr, dir string) int {
+func runChild(cluster stream.Cluster, dir string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	store, err := stream.OpenStore(dir, stream.StoreOptions{})
@@ -44,7 +45,7 @@ func runChild(addr, dir string) int {
 		return 1
 	}
 	defer store.Close()
-	runner := stream.NewRunner(testCluster(addr), counterEngine(), stream.RunnerOptions{
+	runner := stream.NewRunner(cluster, counterEngine(), stream.RunnerOptions{
 		Node: "0", Store: store, CheckpointEvery: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err := runner.Run(ctx); err != nil {
@@ -52,10 +53,6 @@ func runChild(addr, dir string) int {
 		return 1
 	}
 	return 0
-}
-
-func testCluster(addr string) stream.Cluster {
-	return stream.Cluster{Brokers: []string{addr}, Prefix: "t."}
 }
 
 // counterEngine counts records by key and emits the count after every record: a record lost or processed twice shows in the outputs and in the state.
@@ -95,16 +92,11 @@ func TestKillNine(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
-	b, err := broker.Start(broker.Options{Dir: filepath.Join(t.TempDir(), "broker")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	cluster := testCluster(b.Addrs()[0])
+	cluster, _ := brokertest.Empty(t)
 	createTopics(t, cluster)
 
 	store := filepath.Join(t.TempDir(), "store")
-	child := startChild(t, b.Addrs()[0], store)
+	child := startChild(t, cluster, store)
 	want := make(map[string]uint64)
 	client, err := cluster.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
@@ -116,11 +108,11 @@ func TestKillNine(t *testing.T) {
 			k := random.IntN(keys)
 			key := fmt.Sprintf("%04d", k)
 			want[key]++
-			client.Produce(t.Context(), &kgo.Record{Topic: "t.in", Partition: int32(k % stream.Partitions), Key: []byte(key)}, nil)
+			client.Produce(t.Context(), &kgo.Record{Topic: cluster.Topic("in"), Partition: int32(k % stream.Partitions), Key: []byte(key)}, nil)
 		}
 		waitForOutputs(t, cluster, int64(done*records/kills)+random.Int64N(records/kills))
 		kill(t, child)
-		child = startChild(t, b.Addrs()[0], store)
+		child = startChild(t, cluster, store)
 	}
 	if err := client.Flush(t.Context()); err != nil {
 		t.Fatal(err)
@@ -142,16 +134,17 @@ func createTopics(t *testing.T, cluster stream.Cluster) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	answers, err := kadm.NewClient(client).CreateTopics(t.Context(), stream.Partitions, 1, nil, "t.in", "t.out", "t.state.counter")
+	answers, err := kadm.NewClient(client).CreateTopics(t.Context(), stream.Partitions, 1, nil,
+		cluster.Topic("in"), cluster.Topic("out"), cluster.Topic("state.counter"))
 	if err != nil || answers.Error() != nil {
 		t.Fatal(err, answers.Error())
 	}
 }
 
-func startChild(t *testing.T, addr, store string) *exec.Cmd {
+func startChild(t *testing.T, cluster stream.Cluster, store string) *exec.Cmd {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
-	child.Env = append(os.Environ(), brokerVariable+"="+addr, storeVariable+"="+store)
+	child.Env = append(os.Environ(), brokerVariable+"="+strings.Join(cluster.Brokers, ","), prefixVariable+"="+cluster.Prefix, storeVariable+"="+store)
 	child.Stderr = &strings.Builder{}
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
@@ -179,7 +172,7 @@ func waitForOutputs(t *testing.T, cluster stream.Cluster, n int64) {
 	defer client.Close()
 	admin := kadm.NewClient(client)
 	for {
-		ends, err := admin.ListEndOffsets(t.Context(), "t.out")
+		ends, err := admin.ListEndOffsets(t.Context(), cluster.Topic("out"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +189,7 @@ func readOutputs(t *testing.T, cluster stream.Cluster, n int) map[string]uint64 
 	t.Helper()
 	counts := make(map[string]uint64)
 	read := 0
-	consume(t, cluster, "t.out", func(r *kgo.Record) bool {
+	consume(t, cluster, "out", func(r *kgo.Record) bool {
 		read++
 		got := binary.BigEndian.Uint64(r.Value)
 		if want := counts[string(r.Key)] + 1; got != want {
@@ -235,7 +228,7 @@ func readState(t *testing.T, cluster stream.Cluster) map[string]uint64 {
 
 func consume(t *testing.T, cluster stream.Cluster, topic string, each func(*kgo.Record) bool) {
 	t.Helper()
-	client, err := cluster.Client(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
+	client, err := cluster.Client(kgo.ConsumeTopics(cluster.Topic(topic)), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	if err != nil {
 		t.Fatal(err)
 	}

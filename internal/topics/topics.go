@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"sluice/internal/stream"
 )
@@ -91,7 +93,8 @@ func All(replicas int) []Topic {
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// Create makes the topics that are missing, with the replication factor.
+// Create makes the topics that are missing, with the replication factor, and returns when every broker knows them: clients that ask one which has not
+// heard of a topic yet would be told that it does not exist.
 func Create(ctx context.Context, cluster stream.Cluster, replicas int) error {
 	client, err := cluster.Client()
 	if err != nil {
@@ -99,7 +102,8 @@ func Create(ctx context.Context, cluster stream.Cluster, replicas int) error {
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	for _, t := range All(replicas) {
+	all := All(replicas)
+	for _, t := range all {
 		config := make(map[string]*string, len(t.Config))
 		for k, v := range t.Config {
 			config[k] = &v
@@ -109,7 +113,59 @@ func Create(ctx context.Context, cluster stream.Cluster, replicas int) error {
 			return fmt.Errorf("creating topic %s: %w", cluster.Topic(t.Name), err)
 		}
 	}
+	names := make([]string, len(all))
+	for i, t := range all {
+		names[i] = cluster.Topic(t.Name)
+	}
+	return known(ctx, client, names)
+}
+
+// knownTime bounds how long brokers may take to hear of new topics.
+const knownTime = time.Minute
+
+// known returns when every broker names a leader for every partition of the topics.
+func known(ctx context.Context, client *kgo.Client, names []string) error {
+	ctx, cancel := context.WithTimeout(ctx, knownTime)
+	defer cancel()
+	brokers, err := kadm.NewClient(client).ListBrokers(ctx)
+	if err != nil {
+		return fmt.Errorf("listing brokers: %w", err)
+	}
+	for _, broker := range brokers.NodeIDs() {
+		for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+			missing, err := unknownTo(ctx, client.Broker(int(broker)), names)
+			if err == nil && missing == "" {
+				break
+			}
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("broker %d does not know topic %s: %w", broker, missing, errors.Join(ctx.Err(), err))
+			case <-time.After(wait):
+			}
+		}
+	}
 	return nil
+}
+
+// unknownTo is the first topic of which the broker cannot name every leader, "" if it knows them all.
+func unknownTo(ctx context.Context, broker *kgo.Broker, names []string) (string, error) {
+	ask := kmsg.NewPtrMetadataRequest()
+	for _, name := range names {
+		topic := kmsg.NewMetadataRequestTopic()
+		topic.Topic = kmsg.StringPtr(name)
+		ask.Topics = append(ask.Topics, topic)
+	}
+	answer, err := ask.RequestWith(ctx, broker)
+	if err != nil {
+		return "", err
+	}
+	for _, topic := range answer.Topics {
+		led := topic.ErrorCode == 0 && !slices.ContainsFunc(topic.Partitions, func(p kmsg.MetadataResponseTopicPartition) bool { return p.Leader < 0 })
+		if !led && topic.Topic != nil {
+			return *topic.Topic, nil
+		}
+	}
+	return "", nil
 }
 
 // Drift is one difference between a topic as it is and as it should be.

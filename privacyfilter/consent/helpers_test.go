@@ -10,7 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
-	"sluice/internal/broker"
+	"sluice/internal/broker/brokertest"
 	"sluice/internal/config"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
@@ -140,17 +140,7 @@ func lookup(tb failer, v *View, p Person) *Access {
 // cluster starts a broker with all topics. The function closes it before its time.
 func cluster(tb testing.TB) (stream.Cluster, func()) {
 	tb.Helper()
-	kafka, err := broker.Start(broker.Options{Dir: tb.TempDir()})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	stop := sync.OnceFunc(kafka.Close)
-	tb.Cleanup(stop)
-	c := stream.Cluster{Brokers: kafka.Addrs(), Prefix: "sluice."}
-	if err := topics.Create(tb.Context(), c, 1); err != nil {
-		tb.Fatal(err)
-	}
-	return c, stop
+	return brokertest.Stoppable(tb)
 }
 
 // run starts a view and waits until it may serve.

@@ -11,7 +11,7 @@ import (
 
 	"sluice/ingest"
 	"sluice/ingest/eventpb"
-	"sluice/internal/broker"
+	"sluice/internal/broker/brokertest"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
 	"sluice/privacyfilter"
@@ -21,15 +21,7 @@ import (
 // TestRunsOnKafka: through the log, the runner and a restart in the middle, every event reaches its purposes exactly once, the rows of a replay are settled,
 // and the state after the restart is that of the whole log.
 func TestRunsOnKafka(t *testing.T) {
-	b, err := broker.Start(broker.Options{Dir: filepath.Join(t.TempDir(), "broker")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer b.Close()
-	cluster := stream.Cluster{Brokers: b.Addrs(), Prefix: "t."}
-	if err := topics.Create(t.Context(), cluster, 1); err != nil {
-		t.Fatal(err)
-	}
+	cluster := brokertest.Cluster(t)
 	log, err := ingest.OpenLog(cluster, testRing, ingest.LogOptions{})
 	if err != nil {
 		t.Fatal(err)

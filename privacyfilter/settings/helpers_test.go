@@ -17,12 +17,11 @@ import (
 	"go.uber.org/goleak"
 
 	"sluice/ingest"
-	"sluice/internal/broker"
+	"sluice/internal/broker/brokertest"
 	"sluice/internal/config"
 	"sluice/internal/httpx"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
-	"sluice/internal/topics"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
 	"sluice/privacyfilter/filter"
@@ -53,16 +52,8 @@ type world struct {
 // newWorld starts everything, the filter too unless it is told not to.
 func newWorld(t testing.TB, change ...func(*Options)) *world {
 	t.Helper()
-	kafka, err := broker.Start(broker.Options{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := &world{t: t, register: loadRegister(t), stopBroker: sync.OnceFunc(kafka.Close)}
-	t.Cleanup(w.stopBroker)
-	cluster := stream.Cluster{Brokers: kafka.Addrs(), Prefix: "sluice."}
-	if err := topics.Create(t.Context(), cluster, 1); err != nil {
-		t.Fatal(err)
-	}
+	cluster, stop := brokertest.Stoppable(t)
+	w := &world{t: t, register: loadRegister(t), stopBroker: stop}
 	ring := seal.NewKeyring([32]byte{3})
 	w.keys = pseudonym.New(ring)
 	w.view = consent.NewView(cluster, w.register, ring, w.keys, consent.Options{Node: "n1"})

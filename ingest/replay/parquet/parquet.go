@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/format"
@@ -19,7 +21,7 @@ import (
 // rowsAtOnce is how many rows are decoded in one go.
 const rowsAtOnce = 256
 
-// Reader yields rows. Nested columns are called "outer.inner"; columns that repeat (lists) are left out.
+// Reader yields rows. Nested columns are called "outer.inner"; a list of simple values is a JSON array, any other column that repeats is left out.
 type Reader struct {
 	columns []string
 	leaves  []leaf // by the file's column index
@@ -34,6 +36,8 @@ type Reader struct {
 type leaf struct {
 	cell int // its place in a row's cells, -1 if it is left out
 	text func(parquet.Value) string
+	list bool // its cells are JSON arrays,
+	bare bool // of numbers or truth values
 }
 
 // Open reads the file's description. The error says what is wrong with the file, without its name.
@@ -48,14 +52,40 @@ func Open(file io.ReaderAt, size int64) (r *Reader, err error) {
 	for _, path := range schema.Columns() {
 		column, _ := schema.Lookup(path...)
 		l := leaf{cell: -1}
-		if column.MaxRepetitionLevel == 0 {
-			l = leaf{cell: len(r.columns), text: textOf(column.Node.Type())}
-			r.columns = append(r.columns, strings.Join(path, "."))
+		if name, ok := nameOf(path, &column); ok {
+			t := column.Node.Type()
+			l = leaf{cell: len(r.columns), text: textOf(t), list: column.MaxRepetitionLevel > 0, bare: isBare(t)}
+			r.columns = append(r.columns, strings.Join(name, "."))
 		}
 		r.leaves = append(r.leaves, l)
 	}
 	r.cells = make([]string, len(r.columns))
 	return r, nil
+}
+
+// nameOf is the name of a column without what a list wraps its elements in. It fails on what repeats in any other way.
+func nameOf(path []string, column *parquet.LeafColumn) (name []string, ok bool) {
+	switch n := len(path) - 2; {
+	case column.MaxRepetitionLevel == 0:
+		return path, true
+	case column.MaxRepetitionLevel > 1:
+		return nil, false
+	case column.Node.Repeated():
+		return path, true
+	case n > 0 && slices.Contains([]string{"list.element", "list.item", "bag.array_element", "bag.array"}, path[n]+"."+path[n+1]):
+		return path[:n], true
+	default:
+		return nil, false
+	}
+}
+
+// Binary makes the cells of the columns hex digits: they hold bytes that are no text, which a file does not tell. Names that the file lacks are passed over.
+func (r *Reader) Binary(columns ...string) {
+	for i := range r.leaves {
+		if l := &r.leaves[i]; l.cell >= 0 && slices.Contains(columns, r.columns[l.cell]) {
+			l.text = func(v parquet.Value) string { return hex.EncodeToString(v.ByteArray()) }
+		}
+	}
 }
 
 // recovered turns a panic into an error: the library panics on some damaged files.
@@ -65,7 +95,7 @@ func recovered(err *error) {
 	}
 }
 
-// Columns are the names of the columns that do not repeat.
+// Columns are the names of the columns.
 func (r *Reader) Columns() []string { return r.columns }
 
 // Read returns the next row's cells, empty where null, or io.EOF. The slice is valid until the next call.
@@ -79,12 +109,53 @@ func (r *Reader) Read() (cells []string, err error) {
 	row := r.ready[0]
 	r.ready = r.ready[1:]
 	clear(r.cells)
-	for _, v := range row {
-		if l := r.leaves[v.Column()]; l.cell >= 0 && !v.IsNull() {
-			r.cells[l.cell] = l.text(v)
+	for len(row) > 0 {
+		n := 1 // values of the column at hand
+		for n < len(row) && row[n].Column() == row[0].Column() {
+			n++
 		}
+		if l := &r.leaves[row[0].Column()]; l.cell >= 0 {
+			r.cells[l.cell] = l.cellOf(row[:n])
+		}
+		row = row[n:]
 	}
 	return r.cells, nil
+}
+
+// cellOf is the cell of a row's values of the column; empty where there are none.
+func (l *leaf) cellOf(values []parquet.Value) string {
+	if !l.list {
+		if values[0].IsNull() {
+			return ""
+		}
+		return l.text(values[0])
+	}
+	if len(values) == 1 && values[0].IsNull() {
+		return ""
+	}
+	cell := []byte{'['}
+	for i, v := range values {
+		if i > 0 {
+			cell = append(cell, ',')
+		}
+		cell = l.appendJSON(cell, v)
+	}
+	return string(append(cell, ']'))
+}
+
+func (l *leaf) appendJSON(dst []byte, v parquet.Value) []byte {
+	switch {
+	case v.IsNull():
+		return append(dst, "null"...)
+	case l.bare:
+		return append(dst, l.text(v)...)
+	default:
+		out, err := jsontext.AppendQuote(dst, l.text(v))
+		if err != nil { // not UTF-8: nobody can read such an array, and the row says so
+			return append(dst, l.text(v)...)
+		}
+		return out
+	}
 }
 
 // fill decodes rows of the row group at hand, or goes to the next one.
@@ -115,6 +186,23 @@ func (r *Reader) Close() error {
 	err := r.rows.Close()
 	r.rows, r.groups, r.ready = nil, nil, nil
 	return err
+}
+
+// isBare tells whether JSON has the column's values without quotes.
+func isBare(t parquet.Type) bool {
+	if logical := t.LogicalType(); logical != nil {
+		switch logical.Value.(type) {
+		case *format.DecimalType, *format.IntType:
+		default:
+			return false
+		}
+	}
+	switch t.Kind() {
+	case parquet.Boolean, parquet.Int32, parquet.Int64, parquet.Float, parquet.Double:
+		return true
+	default:
+		return false
+	}
 }
 
 // textOf is how a column's values are written, so that the same data reads the same in every file format.

@@ -59,6 +59,12 @@ type kinds struct {
 	Nothing  *string          `parquet:"nothing,optional"`
 	Inner    inner            `parquet:"inner"`
 	Repeated []string         `parquet:"repeated,list"`
+	Flags    []bool           `parquet:"flags"`
+	Numbers  []int64          `parquet:"numbers,list"`
+	None     []int64          `parquet:"none,list"`
+	Deep     [][]int64        `parquet:"deep,list"`
+	Lines    []inner          `parquet:"lines,list"`
+	Raw      []byte           `parquet:"raw"`
 	Last     int64            `parquet:"last"`
 }
 
@@ -76,7 +82,13 @@ func TestKinds(t *testing.T) {
 		[16]byte{0x12, 15: 0xff},
 		nil,
 		inner{"x"},
-		[]string{"a", "b"},
+		[]string{"a", "\""},
+		[]bool{true, false},
+		[]int64{-7},
+		nil,
+		[][]int64{{1}, {2, 3}},
+		[]inner{{"l"}},
+		[]byte{0, 0xfe},
 		9,
 	}
 	for range 1000 {
@@ -89,10 +101,10 @@ func TestKinds(t *testing.T) {
 	}
 	all := readAll(t, b.Bytes())
 	want := [][]string{
-		{"bool", "int32", "uint32", "uint64", "float", "millis", "local", "day", "old", "price", "uuid", "nothing", "inner.text", "last"},
+		{"bool", "int32", "uint32", "uint64", "float", "millis", "local", "day", "old", "price", "uuid", "nothing", "inner.text", "repeated", "flags", "numbers", "none", "raw", "last"},
 		{
 			"true", "-3", "4000000000", "18000000000000000000", "1.1", "2015-05-03T03:25:10.123Z", "2015-05-03 03:25:10.123456", "2018-04-01", "2015-05-03T00:00:01Z", "-0.05",
-			"12000000-0000-0000-0000-0000000000ff", "", "x", "9",
+			"12000000-0000-0000-0000-0000000000ff", "", "x", `["a","\""]`, "[true,false]", "[-7]", "", "00fe", "9",
 		},
 	}
 	if diff := cmp.Diff(want, all[:2]); diff != "" {
@@ -125,6 +137,7 @@ func read(data []byte) ([][]string, error) {
 		return nil, err
 	}
 	defer r.Close()
+	r.Binary("raw", "no such column")
 	all := [][]string{r.Columns()}
 	for len(all) < 5000 {
 		cells, err := r.Read()
