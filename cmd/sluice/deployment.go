@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
@@ -34,6 +35,9 @@ type serverConfig struct {
 	Data    string `yaml:"data"`
 	RootKey string `yaml:"root_key"`
 	Node    string `yaml:"node"`
+	Linger  string `yaml:"linger"`
+
+	linger time.Duration
 }
 
 type kafkaConfig struct {
@@ -108,7 +112,10 @@ func loadDeployment(file *effectiveConfig) (*deployment, error) {
 	return d, d.validate(file)
 }
 
-func (d *deployment) validate(file *effectiveConfig) error {
+func (d *deployment) validate(file *effectiveConfig) (err error) {
+	if d.Server.linger, err = config.ParseDuration(d.Server.Linger); err != nil {
+		return file.section("server").Errorf(".linger", "%v", err)
+	}
 	if d.Kafka.Replicas < 1 {
 		return file.section("kafka").Errorf(".replicas", "a number from 1 expected")
 	}

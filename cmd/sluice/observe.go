@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,6 +87,8 @@ type readiness struct {
 	roles  []string // of the process
 	role   string   // that checks are being added for; empty: every role stands on them
 	checks []check
+
+	leaving atomic.Bool // a stop was asked for
 }
 
 // check tells why a part is not ready; empty if it is.
@@ -125,6 +128,12 @@ func (r *readiness) state() state {
 			if c.role == "" || c.role == role {
 				now.Roles[role] = waiting
 			}
+		}
+	}
+	if r.leaving.Load() {
+		now.Status, now.Waiting["process"] = waiting, "stopping"
+		for _, role := range r.roles {
+			now.Roles[role] = waiting
 		}
 	}
 	return now

@@ -134,6 +134,12 @@ func (p *parts) open() (err error) {
 		Node: p.node, Registerer: p.registry, Logger: s.logger,
 	})
 	p.follow("consent", p.consents)
+	p.ready.add("consent lease", func() string {
+		if p.consents.Leased() {
+			return ""
+		}
+		return "lapsed: it cannot be known now what people have chosen"
+	})
 	return nil
 }
 
@@ -251,7 +257,7 @@ func (p *parts) buildCollector() (err error) {
 	gate := deadletter.Probe(p.consents.Gate().Admit)
 	deadletter.Register(p.api, p.letters, gate)
 	p.run("inbound", inbound.New(inbound.Options{
-		Cluster: s.cluster, Intake: p.collector.Inbound(), Letters: p.letters, Gate: gate, Registerer: p.registry, Logger: s.logger,
+		Cluster: s.cluster, Node: p.node, Intake: p.collector.Inbound(), Letters: p.letters, Gate: gate, Registerer: p.registry, Logger: s.logger,
 	}).Run)
 
 	p.history = features.NewHistory(s.cluster, p.features, features.ViewOptions{Registerer: p.registry, Logger: s.logger})

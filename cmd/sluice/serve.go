@@ -42,6 +42,7 @@ func (c *serveCmd) Run(env *environment) error {
 		return errors.Join(err, s.listener.Close())
 	}
 	defer s.data.Close()
+	s.linger = s.deployment.Server.linger
 	return s.run(env)
 }
 

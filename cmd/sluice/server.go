@@ -47,6 +47,7 @@ type server struct {
 	broker     *broker.Broker // the demo's own; nil on a cluster
 	env        *environment
 	logger     *slog.Logger
+	linger     time.Duration                     // between the wish to stop and the end of listening
 	background []func(ctx context.Context) error // run beside the roles, once requests are answered
 
 	shopLoaded chan struct{}                 // closed once the demo's catalogue has been sent
@@ -96,7 +97,20 @@ func (s *server) run(env *environment) (err error) {
 	case <-failed.Done():
 	case err = <-served:
 	}
+	s.leave(failed, p)
 	return errors.Join(err, s.drain(web), s.end(stopParts, group))
+}
+
+// leave says on /readyz that this process is going, and goes on answering until load balancers have noticed.
+func (s *server) leave(failed context.Context, p *parts) {
+	p.ready.leaving.Store(true)
+	if failed.Err() != nil {
+		return
+	}
+	select {
+	case <-failed.Done():
+	case <-time.After(s.linger):
+	}
 }
 
 // drain lets requests under way finish.

@@ -43,6 +43,7 @@ var _ Letters = (*deadletter.Store)(nil)
 // Options of a reader.
 type Options struct {
 	Cluster    stream.Cluster
+	Node       string // stable name of this process; a restart takes its predecessor's place in the group at once
 	Intake     Intake
 	Letters    Letters
 	Gate       deadletter.Gate       // of refused events; nil keeps all
@@ -87,6 +88,9 @@ func New(o Options) *Reader {
 func (r *Reader) Run(ctx context.Context) error {
 	client, err := r.o.Cluster.Client(
 		kgo.ConsumerGroup(r.o.Cluster.Topic(Group)),
+		kgo.InstanceID(r.o.Cluster.Topic(Group)+"-"+r.o.Node), // without it a dead member holds up the group, and this client's close, until its session ends
+		kgo.SessionTimeout(10*time.Second),
+		kgo.HeartbeatInterval(time.Second),
 		kgo.ConsumeTopics(r.o.Cluster.Topic(topics.Inbound)),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),

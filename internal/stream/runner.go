@@ -114,8 +114,9 @@ type session struct {
 	topics  map[string]string // short output topic → full name
 	outputs []kgo.Record
 
-	mu      sync.Mutex // guards changes
+	mu      sync.Mutex // guards the fields below
 	changes []change
+	joined  bool // the group has assigned something, perhaps nothing: there may be more members than partitions
 }
 
 // change is one step of the group's assignment.
@@ -186,6 +187,7 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 func (s *session) note(partitions map[string][]int32, assigned bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.joined = s.joined || assigned
 	for _, ps := range partitions {
 		for _, p := range ps {
 			s.changes = append(s.changes, change{p, assigned})
@@ -237,8 +239,12 @@ func (s *session) reassign(ctx context.Context) error {
 	s.mu.Lock()
 	changes := s.changes
 	s.changes = nil
+	joined := s.joined
 	s.mu.Unlock()
 	if len(changes) == 0 {
+		if joined && !s.Status().Joined {
+			s.setStatus(Status{Joined: true, Tasks: len(s.tasks)})
+		}
 		return nil
 	}
 	assigned := make(map[int32]bool)

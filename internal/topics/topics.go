@@ -200,6 +200,9 @@ func Check(ctx context.Context, cluster stream.Cluster, replicas int) ([]Drift, 
 		if n := len(detail.Partitions); n != int(t.Partitions) {
 			drift = append(drift, Drift{name, "partitions", strconv.Itoa(n), strconv.Itoa(int(t.Partitions))})
 		}
+		if n := detail.Partitions.NumReplicas(); n != replicas {
+			drift = append(drift, Drift{name, "replicas", strconv.Itoa(n), strconv.Itoa(replicas)})
+		}
 	}
 	configs, err := admin.DescribeTopicConfigs(ctx, present...)
 	if err != nil {
