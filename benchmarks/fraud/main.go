@@ -85,7 +85,7 @@ func measure(ctx context.Context, o options, dir string, r *result) (err error) 
 	if err := os.WriteFile(configFile, featuresFile(o.days), 0o600); err != nil {
 		return err
 	}
-	server, err := process.Start(ctx, o.binary, dir, "--shop", "none", "--shoppers", "0", "--config", configFile)
+	server, err := process.Demo(ctx, o.binary, dir, "--config", configFile)
 	if err != nil {
 		return err
 	}

@@ -20,16 +20,21 @@ import (
 	"time"
 )
 
-// Server is a running demo.
+// Server is a running server.
 type Server struct {
 	URL string
 
 	cmd *exec.Cmd
 }
 
-// Start starts the demo of the given program on a free port, with its data in dir, and returns when it is ready.
-func Start(ctx context.Context, binary, dir string, args ...string) (*Server, error) {
-	cmd := exec.CommandContext(ctx, binary, append([]string{"demo", "--listen", "127.0.0.1:0", "--data", dir}, args...)...)
+// Demo starts the demo of the given program on a free port, without a shop and with its data in dir, and returns when it is ready.
+func Demo(ctx context.Context, binary, dir string, args ...string) (*Server, error) {
+	return Start(ctx, binary, append([]string{"demo", "--listen", "127.0.0.1:0", "--data", dir, "--shop", "none", "--shoppers", "0"}, args...)...)
+}
+
+// Start starts a server and returns when it is ready.
+func Start(ctx context.Context, binary string, args ...string) (*Server, error) {
+	cmd := exec.CommandContext(ctx, binary, args...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -83,8 +88,11 @@ func (s *Server) Profile(ctx context.Context, seconds int, path string) (err err
 }
 
 // CPU is the user and system time that the process has used.
-func (s *Server) CPU() time.Duration {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.cmd.Process.Pid))
+func (s *Server) CPU() time.Duration { return CPU(s.cmd.Process.Pid) }
+
+// CPU is the user and system time that the process with the number has used, 0 if there is none.
+func CPU(pid int) time.Duration {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0
 	}

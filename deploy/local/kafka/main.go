@@ -70,10 +70,7 @@ func serve(ctx context.Context, o kraft.Options, passwordFile string) (err error
 	}
 	fmt.Printf("ready: Apache Kafka %s, %d broker(s), data in %s\n\n%s", kraft.Version, o.Brokers, o.Dir, section(cluster, o, passwordFile))
 	<-ctx.Done()
-	for i := range o.Brokers {
-		cluster.Shutdown(i)
-	}
-	return cluster.Close()
+	return cluster.Stop()
 }
 
 // section is what a configuration file says of this cluster.

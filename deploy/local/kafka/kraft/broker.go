@@ -15,9 +15,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"sync"
-	"syscall"
 	"time"
+
+	"sluice/internal/crashtest"
 )
 
 //go:embed log4j2.properties
@@ -29,9 +29,7 @@ type broker struct {
 	dir   string
 	ports map[string]int // by listener
 
-	mu    sync.Mutex // guards cmd and ended
-	cmd   *exec.Cmd
-	ended chan struct{}
+	process *crashtest.Process
 }
 
 func (b *broker) addr(listener string) string {
@@ -76,122 +74,68 @@ func (b *broker) format(ctx context.Context, libs string, properties map[string]
 	if _, err := os.Stat(filepath.Join(b.dir, "data", "meta.properties")); err == nil {
 		return nil
 	}
-	config, err := b.writeConfig(properties)
-	if err != nil {
+	if err := b.writeConfig(properties); err != nil {
 		return err
 	}
-	args := append([]string{"-cp", filepath.Join(libs, "*"), "kafka.tools.StorageTool", "format", "--cluster-id", clusterID, "--config", config}, scram...)
+	args := append([]string{"-cp", filepath.Join(libs, "*"), "kafka.tools.StorageTool", "format", "--cluster-id", clusterID, "--config", b.config()}, scram...)
 	if out, err := exec.CommandContext(ctx, "java", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("formatting broker %d: %w\n%s", b.id, err, out)
 	}
 	return nil
 }
 
-func (b *broker) writeConfig(properties map[string]string) (string, error) {
+func (b *broker) config() string { return filepath.Join(b.dir, "server.properties") }
+
+func (b *broker) writeConfig(properties map[string]string) error {
 	var text bytes.Buffer
 	for _, key := range slices.Sorted(maps.Keys(properties)) {
 		fmt.Fprintf(&text, "%s=%s\n", key, properties[key])
 	}
-	file := filepath.Join(b.dir, "server.properties")
-	return file, os.WriteFile(file, text.Bytes(), 0o600)
+	return os.WriteFile(b.config(), text.Bytes(), 0o600)
 }
 
-func (b *broker) start(libs, heap string, properties map[string]string) error {
-	if b.running() {
-		return fmt.Errorf("broker %d runs already", b.id)
-	}
-	config, err := b.writeConfig(properties)
-	if err != nil {
-		return err
-	}
+// prepare writes what the process reads, and makes it.
+func (b *broker) prepare(libs, heap string) error {
 	logConfig := filepath.Join(b.dir, "log4j2.properties")
 	if err := os.WriteFile(logConfig, logging, 0o600); err != nil {
 		return err
 	}
-	log, err := os.OpenFile(b.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close() // the process has its own
-	cmd := exec.Command("java", "-Xms128m", "-Xmx"+heap, "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true",
-		"-Dlog4j2.configurationFile="+logConfig, "-cp", filepath.Join(libs, "*"), "kafka.Kafka", config)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true} // Ctrl-C is for the one who started us
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("starting broker %d: %w", b.id, err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // killed, most of the time; running tells
-		close(ended)
-	}()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.cmd, b.ended = cmd, ended
+	b.process = crashtest.NewProcess(crashtest.ProcessOptions{
+		Name: "broker-" + strconv.Itoa(b.id), Path: "java", Log: b.logFile(),
+		Args: []string{
+			"-Xms128m", "-Xmx" + heap, "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true",
+			"-Dlog4j2.configurationFile=" + logConfig, "-cp", filepath.Join(libs, "*"), "kafka.Kafka", b.config(),
+		},
+	})
 	return nil
 }
 
-func (b *broker) process() (*os.Process, chan struct{}) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.cmd == nil {
-		return nil, nil
+func (b *broker) start(properties map[string]string) error {
+	if err := b.writeConfig(properties); err != nil {
+		return err
 	}
-	return b.cmd.Process, b.ended
+	return b.process.Start()
 }
 
-func (b *broker) running() bool {
-	process, ended := b.process()
-	if process == nil {
-		return false
+// kill ends the broker, if it runs.
+func (b *broker) kill() error {
+	if !b.process.Running() {
+		return nil
 	}
-	select {
-	case <-ended:
-		return false
-	default:
-		return true
-	}
-}
-
-func (b *broker) pid() int {
-	if process, _ := b.process(); process != nil {
-		return process.Pid
-	}
-	return 0
-}
-
-func (b *broker) kill() {
-	if process, ended := b.process(); process != nil {
-		_ = process.Kill() // it may have ended already
-		<-ended
-	}
+	return b.process.Kill()
 }
 
 // shutdownTime is how long a broker may take to hand its partitions over.
-const shutdownTime = 30 * time.Second
+const shutdownTime = 10 * time.Second
 
-func (b *broker) shutdown() {
-	process, ended := b.process()
-	if process == nil {
-		return
+// shutdown lets the broker end in order. It kills one that takes too long: the last ones of a cluster wait for others that are gone.
+func (b *broker) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), shutdownTime)
+	defer cancel()
+	if err := b.process.Terminate(ctx); ctx.Err() == nil && err != nil && b.process.Running() {
+		return err
 	}
-	_ = process.Signal(syscall.SIGTERM) // it may have ended already
-	select {
-	case <-ended:
-	case <-time.After(shutdownTime):
-		b.kill()
-	}
-}
-
-func (b *broker) pause() error  { return b.signal(syscall.SIGSTOP) }
-func (b *broker) resume() error { return b.signal(syscall.SIGCONT) }
-
-func (b *broker) signal(s syscall.Signal) error {
-	process, _ := b.process()
-	if process == nil {
-		return fmt.Errorf("broker %d does not run", b.id)
-	}
-	return process.Signal(s)
+	return b.kill()
 }
 
 func (b *broker) logFile() string { return filepath.Join(b.dir, "broker.log") }

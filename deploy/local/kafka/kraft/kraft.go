@@ -16,6 +16,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 )
 
 // Options say what to start.
@@ -132,7 +133,7 @@ func (c *Cluster) Ready(ctx context.Context) error {
 			return nil
 		}
 		for _, b := range c.brokers {
-			if !b.running() {
+			if !b.process.Running() {
 				return fmt.Errorf("broker %d ended before it was ready; its log:\n%s", b.id, b.logTail())
 			}
 		}
@@ -166,35 +167,45 @@ func (c *Cluster) complete(ctx context.Context) error {
 }
 
 // Kill ends a broker as a crash does.
-func (c *Cluster) Kill(i int) { c.brokers[i].kill() }
+func (c *Cluster) Kill(i int) error { return c.brokers[i].process.Kill() }
 
 // Pause stops a broker's process in its tracks (SIGSTOP); Continue lets it go on.
-func (c *Cluster) Pause(i int) error { return c.brokers[i].pause() }
+func (c *Cluster) Pause(i int) error { return c.brokers[i].process.Pause() }
 
 // Continue lets a paused broker go on.
-func (c *Cluster) Continue(i int) error { return c.brokers[i].resume() }
+func (c *Cluster) Continue(i int) error { return c.brokers[i].process.Resume() }
 
 // Shutdown ends a broker in order: it hands its partitions over first.
-func (c *Cluster) Shutdown(i int) { c.brokers[i].shutdown() }
+func (c *Cluster) Shutdown(i int) error { return c.brokers[i].shutdown() }
 
 // Restart starts a broker that has ended, on its data and its ports. It does not wait for it; Ready does.
-func (c *Cluster) Restart(i int) error { return c.brokers[i].start(c.libs, c.o.Heap, c.properties(i)) }
+func (c *Cluster) Restart(i int) error { return c.brokers[i].start(c.properties(i)) }
 
 // PIDs are the processes, for measuring what they use.
 func (c *Cluster) PIDs() []int {
 	pids := make([]int, len(c.brokers))
 	for i, b := range c.brokers {
-		pids[i] = b.pid()
+		pids[i] = b.process.PID()
 	}
 	return pids
 }
 
-// Close ends all brokers.
+// Close ends all brokers, all at once.
 func (c *Cluster) Close() error {
+	var group errgroup.Group
 	for _, b := range c.brokers {
-		b.kill()
+		group.Go(b.kill)
 	}
-	return nil
+	return group.Wait()
+}
+
+// Stop ends all brokers in order, all at once.
+func (c *Cluster) Stop() error {
+	var group errgroup.Group
+	for i := range c.brokers {
+		group.Go(func() error { return c.Shutdown(i) })
+	}
+	return group.Wait()
 }
 
 // prepare finds ports, makes certificates, and formats directories that are new.
@@ -221,6 +232,9 @@ func (c *Cluster) prepare(ctx context.Context) error {
 		}
 	}
 	for i, b := range c.brokers {
+		if err := b.prepare(c.libs, c.o.Heap); err != nil {
+			return err
+		}
 		if err := b.format(ctx, c.libs, c.properties(i), c.scram()); err != nil {
 			return err
 		}
