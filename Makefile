@@ -11,7 +11,7 @@ BUF := github.com/bufbuild/buf/cmd/buf@v1.75.0
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_VT := github.com/planetscale/vtprotobuf/cmd/protoc-gen-go-vtproto@v0.6.0
 
-.PHONY: demo build test race lint fmt generate bench fuzz clean
+.PHONY: demo build test race integration crash lint fmt generate bench fuzz clean
 
 demo: build ## everything in one process, with a demo shop
 	$(BIN)/sluice demo
@@ -25,6 +25,13 @@ test: ## all tests, shuffled
 
 race:
 	$(GO) test -race -short -timeout 20m ./...
+
+integration: ## the tests on real engines: Apache Kafka, ClickHouse; installs what they need
+	deploy/local/integration.sh
+
+crash: build ## a hundred random faults on the embedded broker and on Apache Kafka, compared with an uninterrupted run
+	$(GO) run ./benchmarks/crash -broker embedded -faults 100 -sluice $(BIN)/sluice
+	$(GO) run ./benchmarks/crash -broker kafka -faults 100 -sluice $(BIN)/sluice
 
 lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/staticcheck
 	@unformatted=$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); test -z "$$unformatted" || { echo "gofumpt would change:"; echo "$$unformatted"; exit 1; }

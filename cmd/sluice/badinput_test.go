@@ -166,6 +166,13 @@ func TestBadFiles(t *testing.T) {
 		{"checked file", []string{"config", "check", file("check.yaml", "kafka: {replicas: 0}\n")}},
 		{"checked file that is not there", []string{"config", "check", filepath.Join(dir, "none.yaml")}},
 		{"prefix of another state", []string{"state", "digest", "--data", dir, "--config", filepath.Join(dir, "check.yaml")}},
+		{"unknown store", demo(file("store.yaml", "warehouse: {store: shelf}\n"))},
+		{"ClickHouse without an address", demo(file("addresses.yaml", "warehouse: {store: clickhouse}\n"))},
+		{"ClickHouse that does not answer", []string{"migrate", "--config", file("silent.yaml", "warehouse: {store: clickhouse, clickhouse: {addresses: [\"127.0.0.1:1\"]}}\n")}},
+		{"a migration without ClickHouse", []string{"migrate", "--config", file("files.yaml", "warehouse: {store: parquet}\n")}},
+		{"ClickHouse rows of no table", []string{"replay", "--events", "clickhouse://127.0.0.1:1/sluice", "--set", "jurisdiction=CN"}},
+		{"unknown table of the warehouse", []string{"replay", "--events", events, "--map", "warehouse:gossip", "--set", "jurisdiction=CN"}},
+		{"a colon without quotes", demo(file("colon.yaml", "kafka: {brokers: [127.0.0.1:1]}\n"))},
 		{"unknown flag", []string{"demo", "--shops", "none"}},
 		{"unknown command", []string{"dream"}},
 	} {

@@ -102,7 +102,7 @@ func (c *deadLettersShowCmd) Run(env *environment) error {
 type deadLettersRedriveCmd struct {
 	IDs []string `arg:"" optional:"" name:"id" help:"Ids of letters; all that are open by default."`
 	letterQuery
-	Map       string   `help:"Corrected map, for rows of files." type:"path" placeholder:"FILE"`
+	Map       string   `help:"Corrected map, for rows of files." placeholder:"FILE"`
 	Set       []string `help:"Constants of the map: field=value,…" placeholder:"FIELD=VALUE"`
 	ServerKey string   `help:"Key that posts the events; the demo's by default." default:"demo_server" env:"SLUICE_SERVER_KEY"`
 	JSON      bool     `name:"json" help:"One JSON object on standard output."`

@@ -25,9 +25,10 @@ var deploymentYAML []byte
 
 // deployment says where this installation runs and who may call it.
 type deployment struct {
-	Server serverConfig
-	Kafka  kafkaConfig
-	Keys   keysConfig
+	Server    serverConfig
+	Kafka     kafkaConfig
+	Warehouse warehouseConfig
+	Keys      keysConfig
 }
 
 type serverConfig struct {
@@ -101,7 +102,7 @@ func loadDeployment(file *effectiveConfig) (*deployment, error) {
 	for _, s := range []struct {
 		name string
 		into any
-	}{{"server", &d.Server}, {"kafka", &d.Kafka}, {"keys", &d.Keys}} {
+	}{{"server", &d.Server}, {"kafka", &d.Kafka}, {"warehouse", &d.Warehouse}, {"keys", &d.Keys}} {
 		if err := file.builtin[s.name].Decode(s.into); err != nil {
 			return nil, err
 		}
@@ -124,6 +125,9 @@ func (d *deployment) validate(file *effectiveConfig) (err error) {
 	}
 	if m := d.Kafka.SASL.Mechanism; m != "" && m != "plain" && m != "scram-sha-256" && m != "scram-sha-512" {
 		return file.section("kafka").Errorf(".sasl.mechanism", "plain, scram-sha-256 or scram-sha-512 expected")
+	}
+	if err := d.Warehouse.validate(file.section("warehouse")); err != nil {
+		return err
 	}
 	seen := make(map[string]bool)
 	for _, keys := range [][]string{d.Keys.Write, d.Keys.Server, d.Keys.Operator} {

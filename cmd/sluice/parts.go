@@ -97,6 +97,7 @@ func (s *server) build() (*parts, error) {
 		{roleCollector, p.buildCollector},
 		{roleRanker, p.buildRanker},
 		{roleRisk, p.buildRisk},
+		{roleWarehouse, p.buildWarehouse},
 		{roleWeb, p.buildWeb},
 	} {
 		if !s.has(room.role) {
@@ -201,7 +202,7 @@ func (p *parts) engineAfter(engine stream.Engine, view <-chan struct{}) error {
 }
 
 func (p *parts) buildFilter() error {
-	window, kept := p.features.TrendingWindow()
+	window, kept := p.contributorWindows()
 	return p.engine(filter.Engine(filter.Options{
 		Register: p.register, Ring: p.ring, Keys: p.keys, Generation: p.server.deployment.Kafka.Generation, Registerer: p.registry,
 		TrendingWindow: window, TrendingKept: kept, Counts: p.features.Counts,
@@ -241,7 +242,19 @@ func (p *parts) openLog() (err error) {
 	return nil
 }
 
-func (p *parts) buildCollector() (err error) {
+// openLetters opens the way to sluice.dead-letters, which collector and warehouse share.
+func (p *parts) openLetters() (err error) {
+	if p.letters != nil {
+		return nil
+	}
+	if p.letters, err = deadletter.Open(p.server.cluster, p.ring, deadletter.Options{Registerer: p.registry, Logger: p.server.logger}); err != nil {
+		return err
+	}
+	p.add(func() error { p.letters.Close(); return nil })
+	return nil
+}
+
+func (p *parts) buildCollector() error {
 	if err := p.openLog(); err != nil {
 		return err
 	}
@@ -249,10 +262,9 @@ func (p *parts) buildCollector() (err error) {
 	p.follow("replay runs", p.runs)
 	p.collector.Register(p.api)
 
-	if p.letters, err = deadletter.Open(s.cluster, p.ring, deadletter.Options{Registerer: p.registry, Logger: s.logger}); err != nil {
+	if err := p.openLetters(); err != nil {
 		return err
 	}
-	p.add(func() error { p.letters.Close(); return nil })
 	p.follow("dead letters", p.letters)
 	gate := deadletter.Probe(p.consents.Gate().Admit)
 	deadletter.Register(p.api, p.letters, gate)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -55,6 +56,7 @@ type demo struct {
 	dir  string
 	cmd  *exec.Cmd
 	logs *lockedBuffer
+	via  http.RoundTripper // nil: straight to the server
 
 	ended chan struct{}
 }
@@ -142,6 +144,14 @@ func (d *demo) stop() int {
 // call makes a request with the demo's server key, or the operator's where the path asks for it, and returns status and body.
 func (d *demo) call(method, path string, body any, headers ...string) (int, []byte) {
 	d.t.Helper()
+	status, data, err := d.request(method, path, body, headers...)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return status, data
+}
+
+func (d *demo) request(method, path string, body any, headers ...string) (int, []byte, error) {
 	var payload io.Reader
 	switch b := body.(type) {
 	case nil:
@@ -150,13 +160,13 @@ func (d *demo) call(method, path string, body any, headers ...string) (int, []by
 	default:
 		data, err := json.Marshal(b)
 		if err != nil {
-			d.t.Fatal(err)
+			return 0, nil, err
 		}
 		payload = bytes.NewReader(data)
 	}
 	req, err := http.NewRequestWithContext(d.t.Context(), method, d.url+path, payload)
 	if err != nil {
-		d.t.Fatal(err)
+		return 0, nil, err
 	}
 	key := "demo_server"
 	if path == "/metrics" || strings.HasPrefix(path, "/v1/state/digest") || strings.HasPrefix(path, "/v1/dead-letters") && method == http.MethodGet {
@@ -167,16 +177,13 @@ func (d *demo) call(method, path string, body any, headers ...string) (int, []by
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	answer, err := http.DefaultClient.Do(req)
+	answer, err := (&http.Client{Transport: d.via}).Do(req)
 	if err != nil {
-		d.t.Fatal(err)
+		return 0, nil, err
 	}
 	defer answer.Body.Close()
 	data, err := io.ReadAll(answer.Body)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return answer.StatusCode, data
+	return answer.StatusCode, data, err
 }
 
 // ask makes a request that must succeed and decodes the answer.
@@ -192,6 +199,25 @@ func (d *demo) ask(method, path string, body, into any, headers ...string) {
 	if err := json.Unmarshal(data, into); err != nil {
 		d.t.Fatalf("%s %s: %v in %s", method, path, err, data)
 	}
+}
+
+// metric is the value of a series of /metrics as it is written there, 0 if there is none.
+func (d *demo) metric(series string) float64 {
+	d.t.Helper()
+	status, body := d.call(http.MethodGet, "/metrics", nil)
+	if status != http.StatusOK {
+		d.t.Fatalf("/metrics: %d", status)
+	}
+	for line := range strings.Lines(string(body)) {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				d.t.Fatal(err)
+			}
+			return n
+		}
+	}
+	return 0
 }
 
 // eventually tries until the condition holds; it fails the test after a minute.

@@ -11,16 +11,17 @@ import (
 )
 
 type replayCmd struct {
-	Events       []string `help:"Files of events, read one after the other: .csv .tsv .jsonl .parquet, also .gz .zst." type:"path" placeholder:"FILE"`
-	More         []string `arg:"" optional:"" help:"More files of events." type:"path" name:"file"`
+	Events       []string `help:"Files of events, read one after the other: .csv .tsv .jsonl .parquet, also .gz .zst; a directory of Parquet files, or clickhouse://user@host:port/database/table." placeholder:"FILE"`
+	More         []string `arg:"" optional:"" help:"More files of events." name:"file"`
 	Items        string   `help:"Catalogue file, sent first: .jsonl or .csv." type:"path" placeholder:"FILE"`
-	Map          string   `help:"Map from columns to events." type:"path" placeholder:"FILE" xor:"map"`
+	Map          string   `help:"Map from columns to events; warehouse:TABLE for the warehouse's own tables." placeholder:"FILE" xor:"map"`
 	Columns      []string `help:"The map's short form: field=column,…" placeholder:"FIELD=COLUMN" xor:"map"`
 	Set          []string `help:"Constants: field=value,…" placeholder:"FIELD=VALUE"`
 	AcceptPolicy bool     `help:"The people in the files had accepted the policy in force, in their rows' jurisdiction."`
 	Grant        []string `help:"Purposes that the people in the files had allowed; implies --accept-policy." placeholder:"PURPOSE"`
 	Speed        string   `help:"max, or a multiple of the events' own pace such as 1x." default:"max"`
 	MaxRejected  int64    `help:"More rejected rows than this fail the replay, after everything is accounted for." default:"0"`
+	Password     string   `help:"Password for clickhouse:// addresses." env:"SLUICE_CLICKHOUSE_PASSWORD" hidden:""`
 	JSON         bool     `name:"json" help:"One JSON object on standard output."`
 	endpoint
 }
@@ -37,7 +38,7 @@ func (c *replayCmd) Run(env *environment) error {
 	}
 	account, err := replay.Run(env, replay.Options{
 		Events: append(c.Events, c.More...), Items: c.Items, Map: m, AcceptPolicy: c.AcceptPolicy, Grants: c.Grant, Speed: speed,
-		To: c.To, Key: c.keyOr("demo_server"), MaxRejected: c.MaxRejected, Stderr: env.stderr,
+		To: c.To, Key: c.keyOr("demo_server"), MaxRejected: c.MaxRejected, ClickHousePassword: c.Password, Stderr: env.stderr,
 	})
 	if account.Read > 0 || err == nil {
 		err = errors.Join(err, c.print(env.stdout, account))

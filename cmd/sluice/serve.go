@@ -11,7 +11,7 @@ import (
 
 type serveCmd struct {
 	Config string   `help:"Configuration file; its sections replace the built-in ones." type:"path" required:""`
-	Roles  []string `help:"Roles of this process: collector, filter, features, ranker, risk, web. All by default."`
+	Roles  []string `help:"Roles of this process: collector, filter, features, ranker, risk, warehouse, web. All by default."`
 	Check  bool     `help:"Check the configuration, and exit."`
 }
 

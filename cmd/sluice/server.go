@@ -29,11 +29,12 @@ const (
 	roleFeatures  = "features"  // the feature engines
 	roleRanker    = "ranker"    // recommendations, similar items, lists
 	roleRisk      = "risk"      // decisions
+	roleWarehouse = "warehouse" // rows for analysis
 	roleWeb       = "web"       // the demo's pages
 )
 
 func allRoles() []string {
-	return []string{roleCollector, roleFilter, roleFeatures, roleRanker, roleRisk, roleWeb}
+	return []string{roleCollector, roleFilter, roleFeatures, roleRanker, roleRisk, roleWarehouse, roleWeb}
 }
 
 // server is one process with some of the roles. Make it, then call run once.

@@ -24,6 +24,7 @@ type cli struct {
 	DeadLetters deadLettersCmd `cmd:"" name:"dead-letters" help:"List, show and re-drive inputs that could not be accepted."`
 	State       stateCmd       `cmd:"" help:"Digest of everything that is kept."`
 	Topics      topicsCmd      `cmd:"" help:"Check and create topics."`
+	Migrate     migrateCmd     `cmd:"" help:"Bring ClickHouse's tables to this version."`
 	Register    registerCmd    `cmd:"" help:"Check, explain and compare the register of purposes and fields."`
 	Config      configCmd      `cmd:"" help:"Show and check the configuration."`
 	Keys        keysCmd        `cmd:"" help:"Make a root key."`

@@ -17,6 +17,8 @@ const (
 	StageReplay  = "replay"  // a row of a file
 	StageInbound = "inbound" // a record of sluice.inbound
 	StageFilter  = "filter"  // a record of sluice.events
+
+	StageWarehouse = "warehouse" // a record of a stream that the warehouse is filled from
 )
 
 // Letter is one input that could not be accepted.

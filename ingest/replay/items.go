@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // itemsSent is what POST /v1/items says.
@@ -27,7 +28,7 @@ type itemsSent struct {
 // sendItems posts a catalogue file: JSON lines as POST /v1/items takes them, or a CSV whose header names the fields.
 // A refused item ends the run before any event is sent: rows without their item would be worth little.
 func sendItems(ctx context.Context, c *client, name string, notef func(string, ...any)) error {
-	file, err := open(name)
+	file, err := openFile(name, new(atomic.Int64))
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,9 @@ type Map struct {
 	values map[string]map[string]string // path → a column's word → ours
 	time   timeRule
 	ignore map[string]bool
-	exact  bool // every column named in fields must be in the file
+	exact  bool     // every column named in fields must be in the file
+	given  []string // constants of the command line
+	table  string   // the table of the warehouse that it is made for, "" = none
 
 	file     string // as errors show it
 	sections map[string]config.Section
@@ -29,8 +31,11 @@ type Map struct {
 // idReference on the right of a map stands for the event's own id.
 const idReference = "$id"
 
-// LoadMap reads a map file; set, entries of the form field=value, overrides its `set`. Errors are *config.Error: file, line, column, field and what was expected.
+// LoadMap reads a map file, or takes the built-in map of a table of the warehouse ("warehouse:risk_events"); set, entries of the form field=value, overrides its `set`. Errors are *config.Error: file, line, column, field and what was expected.
 func LoadMap(file string, set []string) (*Map, error) {
+	if name, ok := strings.CutPrefix(file, TablePrefix); ok {
+		return tableMap(name, set)
+	}
 	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, &config.Error{File: file, Message: "a readable map file expected: " + reason(err)}
@@ -84,6 +89,7 @@ func Columns(columns, set []string) (*Map, error) {
 // Events is the map of JSON lines and Parquet files that hold events as CONTRACTS §1 has them: every field is its own column.
 func Events(set []string) (*Map, error) {
 	m := newMap("--events")
+	m.given = set
 	if err := m.override(set); err != nil {
 		return nil, err
 	}
@@ -95,13 +101,19 @@ func Events(set []string) (*Map, error) {
 	return m, m.check()
 }
 
-// fits refuses a file that needs a map where none is given. Rows of JSON lines tell for themselves what they hold; of tables, only a Parquet file with
+// fits refuses a file that needs a map where none is given. Rows of JSON lines tell for themselves what they hold; of tables, only one with
 // the columns that every event has is taken for events: the columns of a CSV file are somebody's export.
 func (m *Map) fits(name string, s *source) error {
+	if m.table != "" && (s.table == nil || s.table.name != m.table) {
+		return fileError(name, "rows of the warehouse's table "+m.table+" expected")
+	}
+	if s.table != nil && !m.exact {
+		return fileError(name, "--map expected: not all that is read are rows of the warehouse's table "+s.table.name)
+	}
 	if m.exact || s.growing {
 		return nil
 	}
-	if s.format != ".parquet" {
+	if s.format != ".parquet" && s.format != isTable {
 		return fileError(name, "--map or --columns expected; without them only .jsonl and .parquet files that hold events are read")
 	}
 	has := func(field string) bool {

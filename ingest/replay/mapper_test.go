@@ -6,6 +6,7 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -19,7 +20,7 @@ const dataDir = "/work/shared/data"
 // mapAll maps every row of a file and returns the events; of a row that cannot be mapped, its code, pointer and fault.
 func mapAll(t testing.TB, m *Map, file string) []string {
 	t.Helper()
-	s, err := open(file)
+	s, err := openFile(file, new(atomic.Int64))
 	if err != nil {
 		t.Fatal(err)
 	}

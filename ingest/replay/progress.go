@@ -18,14 +18,14 @@ type bar struct {
 	at     *atomic.Int64
 }
 
-// newBar makes a bar if w is a terminal.
-func newBar(w io.Writer, size int64) *bar {
+// newBar makes a bar if w is a terminal. The size is in bytes, or in rows where a table is among what is read.
+func newBar(w io.Writer, size int64, bytes bool) *bar {
 	f, ok := w.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil
 	}
 	return &bar{bar: progressbar.NewOptions64(size,
-		progressbar.OptionSetWriter(f), progressbar.OptionShowBytes(true), progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionSetWriter(f), progressbar.OptionShowBytes(bytes), progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionSetDescription("replaying"), progressbar.OptionClearOnFinish(),
 	)}
 }

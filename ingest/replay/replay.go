@@ -17,13 +17,17 @@ import (
 
 // Options of a replay.
 type Options struct {
-	Events []string // files, read one after the other
-	Items  string   // catalogue file (.jsonl or .csv), sent first; empty = none
+	// Events are read one after the other: files; folders and patterns for the Parquet files that they hold, in the order of paths; tables of ClickHouse, as
+	// clickhouse.ParseAddress reads them. Rows of the warehouse's own tables need no map but that of Events.
+	Events []string
+	Items  string // catalogue file (.jsonl or .csv), sent first; empty = none
 	Map    *Map
 
 	AcceptPolicy bool     // the people in the files had accepted the policy in force, in their rows' jurisdiction
 	Grants       []string // purposes that they had allowed; implies AcceptPolicy
 	Speed        float64  // 0 = as fast as the server takes them; 1 = as fast as they happened
+
+	ClickHousePassword string // of the user in the address of a table
 
 	To          string // address of the server
 	Key         string // server key
@@ -59,7 +63,7 @@ var ErrNotSettled = errors.New("not settled")
 // The account counts what is known also when there is an error.
 func Run(ctx context.Context, o Options) (Account, error) {
 	started := time.Now()
-	r, err := newRun(&o)
+	r, err := newRun(ctx, &o)
 	if err != nil {
 		return Account{}, err
 	}
@@ -89,6 +93,7 @@ func ParseSpeed(s string) (float64, error) {
 // replay is one run.
 type replay struct {
 	o       *Options
+	inputs  []input
 	client  *client
 	mapper  *Mapper
 	account Account
@@ -98,7 +103,7 @@ type replay struct {
 	bar     *bar
 }
 
-func newRun(o *Options) (*replay, error) {
+func newRun(ctx context.Context, o *Options) (*replay, error) {
 	if o.Map == nil {
 		return nil, fileError("--map", "a map file, or --columns, expected")
 	}
@@ -109,10 +114,14 @@ func newRun(o *Options) (*replay, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &replay{o: o, client: c, mapper: NewMapper(o.Map), account: Account{Run: newRunID()}}
+	in, err := inputs(o.Events)
+	if err != nil {
+		return nil, err
+	}
+	r := &replay{o: o, inputs: in, client: c, mapper: NewMapper(o.Map), account: Account{Run: newRunID()}}
 	r.letters = newLetters(c, r.account.Run)
 	r.pacer = newPacer(o.Speed)
-	return r, r.checkFiles()
+	return r, r.checkFiles(ctx)
 }
 
 // newRunID makes 16 hex digits, not all zero.
@@ -125,23 +134,44 @@ func newRunID() string {
 }
 
 // checkFiles opens every file and looks the map's columns up, before anything is sent.
-func (r *replay) checkFiles() error {
+func (r *replay) checkFiles(ctx context.Context) error {
 	var size int64
-	for _, name := range r.o.Events {
-		s, err := open(name)
+	bytes := true
+	for i, in := range r.inputs {
+		s, err := r.o.open(ctx, in)
 		if err != nil {
 			return err
 		}
-		if err = r.o.Map.fits(name, s); err == nil {
-			err = r.mapper.Bind(name, s.Columns(), !s.growing)
+		if i == 0 && s.table != nil {
+			err = r.use(s.table)
 		}
 		size += s.size
+		bytes = bytes && s.format != isTable
+		if err == nil {
+			err = r.checkFile(in.name, s)
+		}
 		if err := errors.Join(err, s.Close()); err != nil {
 			return err
 		}
 	}
-	r.bar = newBar(r.o.Stderr, size)
+	r.bar = newBar(r.o.Stderr, size, bytes)
 	return nil
+}
+
+// use takes the built-in map of a table of the warehouse, unless the map given says which columns it reads.
+func (r *replay) use(t *table) error {
+	m, err := r.o.Map.forTable(t)
+	if err == nil {
+		r.o.Map, r.mapper = m, NewMapper(m)
+	}
+	return err
+}
+
+func (r *replay) checkFile(name string, s *source) error {
+	if err := r.o.Map.fits(name, s); err != nil {
+		return err
+	}
+	return r.mapper.Bind(name, s.Columns(), !s.growing)
 }
 
 func (r *replay) run(ctx context.Context) error {

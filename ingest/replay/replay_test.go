@@ -134,7 +134,7 @@ func TestServerInTrouble(t *testing.T) {
 			f := newFakeServer(t)
 			f.fault, f.lose = c.fault, c.lose
 			file := write(t, filepath.Join(t.TempDir(), "e.csv"), retailRows(rows))
-			r, err := newRun(&Options{Events: []string{file}, Map: retailMap(t), To: f.URL, Key: "s", Grants: []string{"personalize"}})
+			r, err := newRun(t.Context(), &Options{Events: []string{file}, Map: retailMap(t), To: f.URL, Key: "s", Grants: []string{"personalize"}})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -166,7 +166,7 @@ func TestRestart(t *testing.T) {
 	}
 	server := serve(listener)
 	file := write(t, filepath.Join(t.TempDir(), "e.csv"), retailRows(rows))
-	r, err := newRun(&Options{Events: []string{file}, Map: retailMap(t), To: "http://" + address, Key: "s"})
+	r, err := newRun(t.Context(), &Options{Events: []string{file}, Map: retailMap(t), To: "http://" + address, Key: "s"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestGivesUp(t *testing.T) {
 			f.fault = c.fault
 			// One person, so that all rows go in one request.
 			one := write(t, file, strings.NewReplacer(",0,", ",1,").Replace(retailRows(10)))
-			r, err := newRun(&Options{Events: []string{one}, Map: retailMap(t), To: f.URL, Key: "s", RetryFor: 1})
+			r, err := newRun(t.Context(), &Options{Events: []string{one}, Map: retailMap(t), To: f.URL, Key: "s", RetryFor: 1})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -260,7 +260,7 @@ func TestNotSettled(t *testing.T) {
 		}
 		return path == "/v1/replays"
 	}
-	r, err := newRun(&Options{Events: []string{file}, Map: retailMap(t), To: f.URL, Key: "s"})
+	r, err := newRun(t.Context(), &Options{Events: []string{file}, Map: retailMap(t), To: f.URL, Key: "s"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -100,16 +100,17 @@ func (r *replay) send(ctx context.Context) (counts, error) {
 }
 
 func (s *sender) read(ctx context.Context) error {
-	for _, name := range s.r.o.Events {
-		if err := s.file(ctx, name); err != nil {
+	for _, in := range s.r.inputs {
+		if err := s.file(ctx, in); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *sender) file(ctx context.Context, name string) error {
-	file, err := open(name)
+func (s *sender) file(ctx context.Context, in input) error {
+	name := in.name
+	file, err := s.r.o.open(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -133,7 +134,7 @@ func (s *sender) rows(ctx context.Context, name string, file *source) error {
 		}
 		r.account.Read++
 		if r.account.Read%maxRows == 0 {
-			r.bar.show(&file.counted.n, r.account.Read)
+			r.bar.show(file.done, r.account.Read)
 		}
 		var bad *BadRow
 		if errors.As(err, &bad) {

@@ -4,6 +4,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/goccy/go-yaml"
@@ -179,6 +180,10 @@ func convert(file, path string, err error) error {
 	if errors.As(err, &own) {
 		return own
 	}
+	var mistyped *yaml.TypeError
+	if errors.As(err, &mistyped) {
+		return at(file, path, mistyped.Token, mismatch(mistyped))
+	}
 	var positioned yaml.Error
 	if errors.As(err, &positioned) {
 		message := strings.TrimSpace(positioned.GetMessage())
@@ -188,6 +193,36 @@ func convert(file, path string, err error) error {
 		return at(file, path, positioned.GetToken(), message)
 	}
 	return &Error{File: file, Path: path, Message: err.Error()}
+}
+
+// mismatch says what was expected in a place and what stands there, in YAML's words.
+func mismatch(e *yaml.TypeError) string {
+	found := kindOf(e.SrcType)
+	message := kindOf(e.DstType) + " expected, " + found + " found"
+	if found == kindOf(reflect.TypeFor[map[string]any]()) {
+		message += "; put text with a colon in quotes"
+	}
+	return message
+}
+
+func kindOf(t reflect.Type) string {
+	if t == nil {
+		return "nothing"
+	}
+	switch t.Kind() {
+	case reflect.Map, reflect.Struct:
+		return "a mapping"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.String:
+		return "text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Pointer:
+		return kindOf(t.Elem())
+	default:
+		return "a number"
+	}
 }
 
 func contains(names []string, name string) bool {

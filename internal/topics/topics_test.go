@@ -1,7 +1,6 @@
 package topics_test
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -76,7 +75,7 @@ func TestCheckSaysWhatDiffers(t *testing.T) {
 	}
 	kinds := make(map[string]int)
 	for _, d := range drift {
-		kinds[d.What+" "+fmt.Sprint(d.Should)]++
+		kinds[d.What+" "+d.Should]++
 	}
 	if present := len(topics.All(1)) - 1; kinds["replicas 3"] != present || kinds["min.insync.replicas 2"] != present {
 		t.Error(kinds)

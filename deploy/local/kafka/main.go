@@ -42,7 +42,7 @@ func run() error {
 	if *fetch {
 		libs, err := kraft.Fetch(ctx)
 		if err == nil {
-			fmt.Println(libs)
+			fmt.Fprintln(os.Stdout, libs)
 		}
 		return err
 	}
@@ -68,7 +68,7 @@ func serve(ctx context.Context, o kraft.Options, passwordFile string) (err error
 	if err != nil {
 		return err
 	}
-	fmt.Printf("ready: Apache Kafka %s, %d broker(s), data in %s\n\n%s", kraft.Version, o.Brokers, o.Dir, section(cluster, o, passwordFile))
+	fmt.Fprintf(os.Stdout, "ready: Apache Kafka %s, %d broker(s), data in %s\n\n%s", kraft.Version, o.Brokers, o.Dir, section(cluster, o, passwordFile))
 	<-ctx.Done()
 	return cluster.Stop()
 }

@@ -39,7 +39,7 @@ func (b *broker) addr(listener string) string {
 func (b *broker) keystore() string { return filepath.Join(b.dir, "keystore.pem") }
 
 // reserve finds a port for each listener, the same ones again in a directory that was used before.
-func (b *broker) reserve(listeners []string) error {
+func (b *broker) reserve(ctx context.Context, listeners []string) error {
 	if err := os.MkdirAll(b.dir, 0o755); err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (b *broker) reserve(listeners []string) error {
 		if b.ports[name] != 0 {
 			continue
 		}
-		if b.ports[name], err = freePort(); err != nil {
+		if b.ports[name], err = freePort(ctx); err != nil {
 			return err
 		}
 	}

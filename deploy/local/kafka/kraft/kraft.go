@@ -215,7 +215,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 	}
 	for i := range c.o.Brokers {
 		b := &broker{id: i, dir: filepath.Join(c.o.Dir, "broker-"+strconv.Itoa(i))}
-		if err := b.reserve(c.listeners()); err != nil {
+		if err := b.reserve(ctx, c.listeners()); err != nil {
 			return err
 		}
 		c.brokers = append(c.brokers, b)
@@ -329,8 +329,8 @@ func (c *Cluster) properties(i int) map[string]string {
 }
 
 // freePort is a port of loopback that nobody has now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (int, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
 	}

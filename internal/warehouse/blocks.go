@@ -1,0 +1,215 @@
+package warehouse
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"sluice/internal/stream"
+)
+
+// topicPartition names a partition; the topic's name is the full one.
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// building is a block while its rows come in, and until it is stored.
+type building struct {
+	Block
+	rows    int
+	since   time.Time // when its first record was read
+	letters []letter
+}
+
+// letter is a record that could not be decoded.
+type letter struct {
+	offset     int64
+	key, value []byte
+	err        error
+}
+
+// empty tells whether there is nothing to store: markers of transactions, records without rows, dead letters.
+func (b *building) empty() bool { return b.rows == 0 && len(b.Purges) == 0 }
+
+// part collects the blocks of one partition. Only the session's own goroutine touches it.
+type part struct {
+	source    *Source
+	partition int32
+	maxRows   int
+
+	promised []int64     // where the next blocks must end: their bounds were made durable before this member got the partition
+	complete []*building // in order
+	open     *building   // nil before its first record
+	rows     int         // of all blocks that are here
+
+	next   int64 // offset after the last record that was read, -1 = none and none committed
+	stored int64 // committed, -1 = nothing
+	high   int64 // high watermark of the last fetch that had records
+}
+
+// lag counts the records that are not stored yet.
+func (p *part) lag() int64 {
+	if p.stored < 0 {
+		return max(0, p.high)
+	}
+	return max(0, p.high-p.stored)
+}
+
+// add takes the next record. The error is that of a record that could not be decoded.
+func (p *part) add(r *kgo.Record, short string, now time.Time) error {
+	if r.Offset < p.next {
+		return nil
+	}
+	for len(p.promised) > 0 && r.Offset >= p.promised[0] {
+		p.close(p.promised[0], now) // its last records are gone from the log
+	}
+	b := p.block(r.Offset, now)
+	var err error
+	if !r.Attrs.IsControl() {
+		err = p.decode(b, r, short)
+	}
+	p.next = r.Offset + 1
+	b.Next = p.next
+	switch {
+	case len(p.promised) > 0:
+		if p.next == p.promised[0] {
+			p.close(p.next, now)
+		}
+	case b.rows >= p.maxRows || len(b.Purges) > 0:
+		p.close(p.next, now)
+	}
+	return err
+}
+
+// block is the open block; a new one goes on where the last one ended, also where the log has lost what came after it.
+func (p *part) block(offset int64, now time.Time) *building {
+	if p.open != nil {
+		return p.open
+	}
+	first := p.next
+	if first < 0 {
+		first, p.stored = offset, offset
+	}
+	p.open = &building{Block: Block{Source: p.source, Partition: p.partition, First: first, Next: first, Batches: make([]*Batch, len(p.source.Tables))}, since: now}
+	for i, t := range p.source.Tables {
+		p.open.Batches[i] = NewBatch(t)
+	}
+	return p.open
+}
+
+// close ends the open block at next, the promised bound if there is one.
+func (p *part) close(next int64, now time.Time) {
+	b := p.block(next, now)
+	b.Next, p.next = next, next
+	if len(p.promised) > 0 {
+		p.promised = p.promised[1:]
+	}
+	p.complete = append(p.complete, b)
+	p.open = nil
+}
+
+var errHalfRow = errors.New("a decoder that finishes its rows expected")
+
+// decode appends the record's rows to the block. A record that cannot be decoded leaves no rows and becomes a letter.
+func (p *part) decode(b *building, r *kgo.Record, short string) error {
+	before := make([]int, 0, 8)
+	for _, batch := range b.Batches {
+		before = append(before, batch.Rows())
+	}
+	purges, err := p.source.Decode(&stream.Record{
+		Topic: short, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers,
+	}, b.Batches)
+	rows := 0
+	for i, batch := range b.Batches {
+		if err == nil && !batch.whole() {
+			err = errHalfRow
+		}
+		rows += batch.Rows() - before[i]
+	}
+	if err != nil {
+		for i, batch := range b.Batches {
+			batch.Cut(before[i])
+		}
+		b.letters = append(b.letters, letter{r.Offset, r.Key, r.Value, err})
+		return err
+	}
+	b.rows += rows
+	p.rows += rows
+	b.Purges = append(b.Purges, purges...)
+	return nil
+}
+
+// maxBlocks is how many blocks of one partition one flush holds: their bounds must fit the 4096 bytes of a commit's metadata.
+const maxBlocks = 64
+
+// take gives up the blocks of a flush, whole ones and, if no bound is promised for it, the open one.
+func (p *part) take() []*building {
+	if len(p.promised) == 0 && p.open != nil {
+		p.close(p.next, p.open.since)
+	}
+	n := min(len(p.complete), maxBlocks)
+	taken := p.complete[:n:n]
+	p.complete = p.complete[n:]
+	for _, b := range taken {
+		p.rows -= b.rows
+	}
+	return taken
+}
+
+// oldest is the oldest block here.
+func (p *part) oldest() *building {
+	if len(p.complete) > 0 {
+		return p.complete[0]
+	}
+	return p.open
+}
+
+// purges tells whether a purge waits.
+func (p *part) purges() bool {
+	for _, b := range p.complete {
+		if len(b.Purges) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// promisePrefix marks metadata of an offset that promises blocks: "next=120,140" beside the offset 100 stands for [100, 120) and [120, 140).
+const promisePrefix = "next="
+
+// promise writes the bounds of blocks that follow one another.
+func promise(blocks []*building) string {
+	text := []byte(promisePrefix)
+	for i, b := range blocks {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, b.Next, 10)
+	}
+	return string(text)
+}
+
+// parsePromise reads what promise wrote. Other metadata, as tools and clients write, promises nothing.
+func parsePromise(offset int64, metadata *string) ([]int64, error) {
+	if metadata == nil {
+		return nil, nil
+	}
+	list, ok := strings.CutPrefix(*metadata, promisePrefix)
+	if !ok {
+		return nil, nil
+	}
+	var bounds []int64
+	for word := range strings.SplitSeq(list, ",") {
+		next, err := strconv.ParseInt(word, 10, 64)
+		if err != nil || next <= offset {
+			return nil, fmt.Errorf("the metadata of offset %d: rising offsets after %q expected", offset, promisePrefix)
+		}
+		bounds, offset = append(bounds, next), next
+	}
+	return bounds, nil
+}

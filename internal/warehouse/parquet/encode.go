@@ -1,0 +1,166 @@
+package parquet
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+
+	"github.com/parquet-go/parquet-go"
+
+	"sluice/internal/warehouse"
+)
+
+// encoder writes rows of one table into one file after another. Its buffers are kept between them.
+type encoder struct {
+	table  *warehouse.Table
+	writer *parquet.GenericWriter[any]
+	leaves []*parquet.ColumnWriter
+	out    *bufio.Writer
+	values []parquet.Value
+	text   []byte
+
+	file *os.File // nil between files
+	rows int64
+	open int // rows of the row group under way
+}
+
+func newEncoder(t *warehouse.Table, w *parquet.GenericWriter[any]) *encoder {
+	return &encoder{table: t, writer: w, leaves: w.ColumnWriters(), out: bufio.NewWriterSize(nil, 128<<10)}
+}
+
+// begin starts a file, which must not exist.
+func (e *encoder) begin(path string) (err error) {
+	if e.file, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
+		return err
+	}
+	e.out.Reset(e.file)
+	e.writer.Reset(e.out)
+	e.rows, e.open = 0, 0
+	return nil
+}
+
+// write appends rows.
+func (e *encoder) write(b *warehouse.Batch) error {
+	for i := 0; i < b.Rows(); {
+		j := min(b.Rows(), i+chunkRows, i+groupRows-e.open)
+		for c := range b.Values {
+			if err := e.column(c, &b.Values[c], i, j); err != nil {
+				return fmt.Errorf("encoding column %s: %w", e.table.Columns[c].Name, err)
+			}
+		}
+		e.rows += int64(j - i)
+		e.open += j - i
+		i = j
+		if e.open == groupRows {
+			if err := e.flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// flush ends the row group.
+func (e *encoder) flush() error {
+	e.open = 0
+	return e.writer.Flush()
+}
+
+// copy takes a row group of another file as it is; one that this writer would have encoded likewise is not decoded.
+func (e *encoder) copy(g parquet.RowGroup) error {
+	if err := e.flush(); err != nil {
+		return err
+	}
+	n, err := e.writer.WriteRowGroup(g)
+	e.rows += n
+	return err
+}
+
+// end finishes the file, and makes it durable if sync.
+func (e *encoder) end(sync bool) (size int64, err error) {
+	file := e.file
+	e.file = nil
+	defer file.Close()
+	if err := e.writer.Close(); err != nil {
+		return 0, err
+	}
+	if err := e.out.Flush(); err != nil {
+		return 0, err
+	}
+	if sync {
+		if err := file.Sync(); err != nil {
+			return 0, err
+		}
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), file.Close()
+}
+
+// abandon lets go of a file that was not finished.
+func (e *encoder) abandon() {
+	if e.file != nil {
+		e.file.Close()
+		e.file = nil
+	}
+}
+
+// column writes the values of rows i to j of column c, which has one leaf.
+func (e *encoder) column(c int, v *warehouse.Values, i, j int) error {
+	values := e.values[:0]
+	switch kind := e.table.Columns[c].Kind; kind {
+	case warehouse.String:
+		e.text = e.text[:0]
+		for _, s := range v.Strings[i:j] {
+			values = append(values, e.string(s))
+		}
+	case warehouse.Bytes:
+		for _, b := range v.Bytes[i:j] {
+			values = append(values, parquet.ByteArrayValue(b))
+		}
+	case warehouse.Int64, warehouse.Time:
+		for _, n := range v.Ints[i:j] {
+			values = append(values, parquet.Int64Value(n))
+		}
+	case warehouse.Uint64:
+		for _, n := range v.Uints[i:j] {
+			values = append(values, parquet.Int64Value(int64(n)))
+		}
+	case warehouse.Bool:
+		for _, b := range v.Bools[i:j] {
+			values = append(values, parquet.BooleanValue(b))
+		}
+	case warehouse.Strings:
+		e.text = e.text[:0]
+		for _, list := range v.StringLists[i:j] {
+			values = appendList(values, list, c, e.string)
+		}
+	case warehouse.Int64s:
+		for _, list := range v.IntLists[i:j] {
+			values = appendList(values, list, c, parquet.Int64Value)
+		}
+	}
+	e.values = values
+	_, err := e.leaves[c].WriteRowValues(values)
+	return err
+}
+
+// string is a value that lives until the next call of column: the column writer copies it.
+func (e *encoder) string(s string) parquet.Value {
+	at := len(e.text)
+	e.text = append(e.text, s...)
+	return parquet.ByteArrayValue(e.text[at:len(e.text):len(e.text)])
+}
+
+// appendList writes a list's elements; an empty one is a null at the level of the list.
+func appendList[T any](values []parquet.Value, list []T, c int, value func(T) parquet.Value) []parquet.Value {
+	if len(list) == 0 {
+		return append(values, parquet.NullValue().Level(0, 0, c))
+	}
+	for i, v := range list {
+		values = append(values, value(v).Level(min(i, 1), 1, c))
+	}
+	return values
+}

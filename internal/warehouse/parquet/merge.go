@@ -1,0 +1,317 @@
+package parquet
+
+import (
+	"bytes"
+	"cmp"
+	"container/heap"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+
+	"sluice/internal/warehouse"
+)
+
+const (
+	mergeFiles  = 16      // files of one level and day that become one of the next level
+	mergeRows   = 1 << 18 // a file with so many rows is large enough: merging would hold up Append for too long
+	settleRows  = 1 << 20 // the same, once the day has ended
+	settleAfter = 24 * time.Hour
+	settleDays  = 32 // table-days that one Expire makes one file of, at most
+)
+
+// tidy merges the files of the days that a change has added to, so that a day never has more than mergeFiles files of a level, and a row is merged
+// as often as there are levels. What fails is left for the next time: the files are as good as before.
+func (s *Store) tidy(ctx context.Context, c *staged) {
+	for t, days := range c.touched {
+		for _, day := range slices.Sorted(maps.Keys(days)) {
+			for level := 0; ; level++ {
+				files := slices.DeleteFunc(s.filesOf(t, day), func(f *file) bool { return f.Level != level || f.Rows >= mergeRows })
+				if len(files) == 0 && !s.above(t, day, level) {
+					break
+				}
+				if len(files) < mergeFiles {
+					continue
+				}
+				if err := s.merge(ctx, t, day, files, level+1); err != nil {
+					s.o.Logger.Warn("merging files of the warehouse; it will be tried again", "table", t.Name, "day", day, "error", err)
+					return
+				}
+			}
+		}
+	}
+}
+
+// above tells whether the day has files of a higher level.
+func (s *Store) above(t *table, day string, level int) bool {
+	return slices.ContainsFunc(s.filesOf(t, day), func(f *file) bool { return f.Level > level })
+}
+
+// filesOf are the living files of a day, oldest first, in a slice of the caller's own.
+func (s *Store) filesOf(t *table, day string) []*file {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Clone(t.days[day])
+}
+
+// settle makes one file of each day that has long ended, some days at a time. Between two of them it lets others change files.
+func (s *Store) settle(ctx context.Context, now time.Time) error {
+	before, left := dayOf(now.Add(-settleAfter).UnixMicro()), settleDays
+	for _, name := range slices.Sorted(maps.Keys(s.tables)) {
+		t := s.tables[name]
+		for _, day := range s.daysOf(t) {
+			if day >= before || left == 0 {
+				break
+			}
+			merged, err := s.settleDay(ctx, t, day)
+			if err != nil {
+				return err
+			}
+			if merged {
+				left--
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Store) settleDay(ctx context.Context, t *table, day string) (merged bool, err error) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if s.closed {
+		return false, errClosed
+	}
+	files := slices.DeleteFunc(s.filesOf(t, day), func(f *file) bool { return f.Rows >= settleRows })
+	if len(files) < 2 {
+		return false, nil
+	}
+	level := 1
+	for _, f := range files {
+		level = max(level, f.Level)
+	}
+	return true, s.merge(ctx, t, day, files, level)
+}
+
+func (s *Store) daysOf(t *table) []string {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return slices.Sorted(maps.Keys(t.days))
+}
+
+// merge makes one file of several. It holds a chunk of rows of each in memory.
+func (s *Store) merge(ctx context.Context, t *table, day string, files []*file, level int) error {
+	c := s.begin()
+	err := c.write(t, day, level, func(e *encoder) error {
+		m := &merger{table: t.Table}
+		defer m.close()
+		for _, f := range files {
+			o, err := open(s.path(f))
+			if err != nil {
+				return err
+			}
+			if err := m.add(o); err != nil {
+				return err
+			}
+		}
+		for {
+			b, err := m.next(ctx)
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if err := e.write(b); err != nil {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		c.abandon()
+		return err
+	}
+	for _, f := range files {
+		c.drop(f)
+	}
+	return s.commit(c)
+}
+
+// merger reads several files in the order of subject and time.
+type merger struct {
+	table   *warehouse.Table // with the columns that are read, subject and time among them
+	cursors []*cursor        // all, for close
+	heap    cursorHeap       // those with rows left
+	out     *warehouse.Batch // given out by next, over and over
+	used    int              // rows of the first cursor's own batch that next has given out, and must skip
+}
+
+// add takes a file, which the merger closes.
+func (m *merger) add(o *opened) error {
+	c := &cursor{file: o, table: m.table, age: len(m.cursors), groups: o.RowGroups(), subject: m.table.Column(m.table.Subject), time: m.table.Column(m.table.Time)}
+	m.cursors = append(m.cursors, c)
+	err := c.fill()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	heap.Push(&m.heap, c)
+	return nil
+}
+
+func (m *merger) close() {
+	for _, c := range m.cursors {
+		if c.decoder != nil {
+			c.decoder.close()
+		}
+		c.file.close()
+	}
+}
+
+// next returns the next rows, or io.EOF. The batch is good until the next call.
+func (m *merger) next(ctx context.Context) (*warehouse.Batch, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if m.used > 0 {
+		if err := m.skip(m.used); err != nil {
+			return nil, err
+		}
+		m.used = 0
+	}
+	if len(m.heap) == 0 {
+		return nil, io.EOF
+	}
+	if c := m.heap[0]; len(m.heap) == 1 && c.row == 0 {
+		m.used = c.batch.Rows()
+		return c.batch, nil
+	}
+	if m.out == nil {
+		m.out = newBatch(m.table, chunkRows)
+	}
+	m.out.Cut(0)
+	for m.out.Rows() < chunkRows && len(m.heap) > 0 {
+		c := m.heap[0]
+		n := c.run(m.heap.second(), min(c.batch.Rows()-c.row, chunkRows-m.out.Rows()))
+		m.out.Append(c.batch, c.row, c.row+n)
+		if err := m.skip(n); err != nil {
+			return nil, err
+		}
+	}
+	return m.out, nil
+}
+
+// skip moves the first cursor on.
+func (m *merger) skip(n int) error {
+	c := m.heap[0]
+	c.row += n
+	if c.row == c.batch.Rows() {
+		err := c.fill()
+		if errors.Is(err, io.EOF) {
+			heap.Pop(&m.heap)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	heap.Fix(&m.heap, 0)
+	return nil
+}
+
+// cursor is a place in a file.
+type cursor struct {
+	file    *opened
+	table   *warehouse.Table
+	age     int
+	groups  []parquet.RowGroup
+	decoder *decoder
+	batch   *warehouse.Batch
+	row     int
+	subject int // column, -1 = none
+	time    int
+}
+
+// fill reads the next batch, or returns io.EOF.
+func (c *cursor) fill() (err error) {
+	for {
+		if c.decoder == nil {
+			if len(c.groups) == 0 {
+				return io.EOF
+			}
+			g := c.groups[0]
+			c.groups = c.groups[1:]
+			if c.decoder, err = c.file.decode(c.table, g, 0, g.NumRows()); err != nil {
+				return err
+			}
+		}
+		c.batch, err = c.decoder.next()
+		if err == nil {
+			c.row = 0
+			return nil
+		}
+		c.decoder.close()
+		c.decoder = nil
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+	}
+}
+
+// compare orders the cursors' rows i and j.
+func (c *cursor) compare(i int, d *cursor, j int) int {
+	if c.subject >= 0 {
+		if r := bytes.Compare(c.batch.Values[c.subject].Bytes[i], d.batch.Values[d.subject].Bytes[j]); r != 0 {
+			return r
+		}
+	}
+	return cmp.Or(cmp.Compare(c.batch.Values[c.time].Ints[i], d.batch.Values[d.time].Ints[j]), cmp.Compare(c.age, d.age))
+}
+
+// run counts the rows, at least one and at most limit, that come before the other cursor's row.
+func (c *cursor) run(other *cursor, limit int) int {
+	if other == nil {
+		return limit
+	}
+	n := 1
+	for n < limit && c.compare(c.row+n, other, other.row) < 0 {
+		n++
+	}
+	return n
+}
+
+// cursorHeap has the cursor with the first row at its top.
+type cursorHeap []*cursor
+
+func (h cursorHeap) Len() int           { return len(h) }
+func (h cursorHeap) Less(i, j int) bool { return h[i].compare(h[i].row, h[j], h[j].row) < 0 }
+func (h cursorHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+
+// Push and Pop are for package heap.
+func (h *cursorHeap) Push(x any) { *h = append(*h, x.(*cursor)) }
+
+// Pop removes the last one.
+func (h *cursorHeap) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// second is the cursor whose row comes after the first one's, nil if there is none.
+func (h cursorHeap) second() *cursor {
+	switch len(h) {
+	case 0, 1:
+		return nil
+	case 2:
+		return h[1]
+	}
+	if h.Less(1, 2) {
+		return h[1]
+	}
+	return h[2]
+}

@@ -1,0 +1,400 @@
+// Package parquet keeps the warehouse's tables in Parquet files by day, for one machine: DIR/<table>/day=2026-11-24/<number>.parquet, readable with any
+// tool that knows Parquet. Rows of a file are in the order of subject and time.
+package parquet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
+
+	"sluice/internal/warehouse"
+)
+
+// Options of a store.
+type Options struct {
+	Sync   bool         // fsync before rows count as stored: survives the loss of power; without it, the death of the process
+	Logger *slog.Logger // nil = none
+}
+
+// Store is a directory of Parquet files. Only one process may have it open; to see to that is the caller's job. Its methods may be called at once from
+// several goroutines: one of them changes files at a time, and readers never wait for it.
+type Store struct {
+	dir    string
+	o      Options
+	tables map[string]*table
+
+	changing sync.Mutex // held by who changes files
+	given    uint64     // highest number of a file that was given since Open, also to a change that failed
+	mu       sync.RWMutex
+	manifest *manifest // read under mu, changed under both
+	version  uint64    // counts changes
+	scans    map[*scan]struct{}
+	closed   bool
+}
+
+var _ warehouse.Store = (*Store)(nil)
+
+// table is what the store knows about one.
+type table struct {
+	*warehouse.Table
+	schema   *parquet.Schema
+	encoders [2]*encoder // by whether the file is a merged one; made when first used
+	days     map[string][]*file
+}
+
+const (
+	extension = ".parquet"
+	dayMicros = int64(24 * time.Hour / time.Microsecond)
+)
+
+// codecs: what is merged soon is compressed with what costs least.
+var codecs = [2]compress.Codec{&parquet.Snappy, &parquet.Zstd}
+
+// Open opens a directory, which is made if it is missing. It removes what a crash left half done. Errors name the file that is missing or damaged.
+func Open(dir string, tables []*warehouse.Table, o Options) (*Store, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Store{dir: dir, o: o, tables: make(map[string]*table, len(tables)), scans: make(map[*scan]struct{})}
+	for _, t := range tables {
+		if err := checkTable(t); err != nil {
+			return nil, fmt.Errorf("opening the warehouse: %w", err)
+		}
+		if s.tables[t.Name] != nil {
+			return nil, fmt.Errorf("opening the warehouse: table %s: one of this name expected", t.Name)
+		}
+		s.tables[t.Name] = &table{Table: t, schema: schemaOf(t), days: make(map[string][]*file)}
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making the warehouse's directory: %w", err)
+	}
+	var err error
+	if s.manifest, err = openManifest(dir, o.Sync); err != nil {
+		return nil, err
+	}
+	if err := s.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening the warehouse: %w", err), s.manifest.close())
+	}
+	return s, nil
+}
+
+// checkTable refuses what this store cannot keep.
+func checkTable(t *warehouse.Table) error {
+	if t.Name == "" || strings.ContainsAny(t.Name, `/\.`) {
+		return errors.New("a table's name without slashes and dots expected")
+	}
+	if c := t.Column(t.Time); c < 0 || t.Columns[c].Kind != warehouse.Time {
+		return fmt.Errorf("table %s: a time column expected", t.Name)
+	}
+	for _, name := range []string{t.Subject, t.Event, t.Floor} {
+		if c := t.Column(name); name != "" && (c < 0 || t.Columns[c].Kind != warehouse.Bytes) {
+			return fmt.Errorf("table %s: a column %s of bytes expected", t.Name, name)
+		}
+	}
+	return nil
+}
+
+// load sorts the living files by table and day, and removes the others. Files of tables that are no longer declared stay.
+func (s *Store) load() error {
+	for path, f := range s.manifest.live {
+		info, err := os.Stat(filepath.Join(s.dir, path))
+		if err != nil {
+			return fmt.Errorf("a file of the manifest: %w", err)
+		}
+		if info.Size() != f.Size {
+			return fmt.Errorf("%s is damaged: %d bytes expected, it has %d", filepath.Join(s.dir, path), f.Size, info.Size())
+		}
+		if t := s.tables[f.Table]; t != nil {
+			t.days[f.Day] = append(t.days[f.Day], f)
+		}
+	}
+	for _, t := range s.tables {
+		for _, files := range t.days {
+			slices.SortFunc(files, byAge)
+		}
+	}
+	return s.removeStrays()
+}
+
+// byAge orders files as they were made.
+func byAge(a, b *file) int { return strings.Compare(a.Name, b.Name) }
+
+func (s *Store) removeStrays() error {
+	paths, err := filepath.Glob(filepath.Join(s.dir, "*", "day=*", "*"+extension))
+	if err != nil {
+		return err
+	}
+	for _, path := range paths {
+		below, err := filepath.Rel(s.dir, path)
+		if err != nil {
+			return err
+		}
+		if s.manifest.live[below] != nil {
+			continue
+		}
+		s.o.Logger.Info("removing a file of the warehouse that a crash left", "file", below)
+		if err := os.Remove(path); err != nil {
+			return err
+		}
+		_ = os.Remove(filepath.Dir(path)) // if it was the last one
+	}
+	return nil
+}
+
+// Close ends the store's use of its directory. It waits for a change under way.
+func (s *Store) Close() error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return s.manifest.close()
+}
+
+var errClosed = errors.New("the warehouse is closed")
+
+// Append stores the blocks that are not stored yet, and carries out their purges: all of it becomes visible at once, at the end.
+func (s *Store) Append(ctx context.Context, blocks []*warehouse.Block) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if s.closed {
+		return errClosed
+	}
+	c := s.begin()
+	if err := s.stage(ctx, c, blocks); err != nil {
+		c.abandon()
+		return err
+	}
+	if err := s.commit(c); err != nil {
+		return err
+	}
+	s.tidy(ctx, c)
+	return nil
+}
+
+// stage writes the files of a change.
+func (s *Store) stage(ctx context.Context, c *staged, blocks []*warehouse.Block) error {
+	fresh, err := s.fresh(c, blocks)
+	if err != nil {
+		return err
+	}
+	for _, b := range fresh {
+		if err := s.fits(b); err != nil {
+			return err
+		}
+	}
+	if err := s.stagePurges(ctx, c, fresh); err != nil {
+		return err
+	}
+	return s.stageRows(ctx, c, fresh)
+}
+
+// fits tells whether the store was opened with the block's tables.
+func (s *Store) fits(b *warehouse.Block) error {
+	for i, t := range b.Source.Tables {
+		known := s.tables[t.Name]
+		if known == nil || !slices.EqualFunc(known.Columns, t.Columns, func(x, y warehouse.Column) bool { return x.Name == y.Name && x.Kind == y.Kind }) {
+			return fmt.Errorf("storing rows: a table %s as the store knows it expected", t.Name)
+		}
+		if b.Batches[i].Table != t {
+			return fmt.Errorf("storing rows: a batch of table %s expected", t.Name)
+		}
+	}
+	return nil
+}
+
+// fresh are the blocks that are not stored yet. Their ends go into the change.
+func (s *Store) fresh(c *staged, blocks []*warehouse.Block) ([]*warehouse.Block, error) {
+	var fresh []*warehouse.Block
+	for _, b := range blocks {
+		at := b.Source.Topic + "/" + strconv.Itoa(int(b.Partition))
+		next, known := c.Next[at]
+		if !known {
+			next, known = s.manifest.next[at]
+		}
+		switch {
+		case known && b.Next <= next:
+			// After a crash or a rebalance that is as it should be; a topic that was made anew, with offsets from 0, would show itself here.
+			s.o.Logger.Warn("a block that the warehouse has already was not stored again", "partition", at, "next", b.Next, "stored", next)
+			continue
+		case known && b.First < next:
+			return nil, fmt.Errorf("storing [%d, %d) of %s: a block that begins at or after %d expected", b.First, b.Next, at, next)
+		}
+		c.Next[at] = b.Next
+		fresh = append(fresh, b)
+	}
+	return fresh, nil
+}
+
+// staged is a change whose files are being written.
+type staged struct {
+	change
+	store   *Store
+	dropped map[string]bool
+	touched map[*table]map[string]bool // days with new files
+	purges  map[*table][]warehouse.Purge
+}
+
+func (s *Store) begin() *staged {
+	return &staged{
+		change: change{Number: max(s.manifest.last, s.given), Next: make(map[string]int64)}, store: s,
+		dropped: make(map[string]bool), touched: make(map[*table]map[string]bool), purges: make(map[*table][]warehouse.Purge),
+	}
+}
+
+// write makes a new file of a day from what fill writes. A file without rows is none.
+func (c *staged) write(t *table, day string, level int, fill func(*encoder) error) (err error) {
+	c.Number++
+	c.store.given = c.Number
+	f := &file{Table: t.Name, Day: day, Name: fmt.Sprintf("%010d%s", c.Number, extension), Level: level}
+	c.Add = append(c.Add, f) // also while it is not whole: abandon removes it
+	path := filepath.Join(c.store.dir, f.path())
+	if err := makeDay(filepath.Dir(path), c.store.o.Sync); err != nil {
+		return fmt.Errorf("storing rows: %w", err)
+	}
+	e := t.encoder(level)
+	defer func() {
+		if err != nil {
+			t.encoders = [2]*encoder{} // it is in the middle of a file
+		}
+		e.abandon()
+	}()
+	defer recovered(&err)
+	if err := e.begin(path); err != nil {
+		return fmt.Errorf("storing rows: %w", err)
+	}
+	if err := fill(e); err != nil {
+		return fmt.Errorf("storing rows of %s: %w", t.Name, err)
+	}
+	if f.Rows = e.rows; f.Rows == 0 {
+		c.Add = c.Add[:len(c.Add)-1]
+		return os.Remove(path)
+	}
+	if f.Size, err = e.end(c.store.o.Sync); err != nil {
+		return fmt.Errorf("storing rows of %s: %w", t.Name, err)
+	}
+	if c.touched[t] == nil {
+		c.touched[t] = make(map[string]bool)
+	}
+	c.touched[t][day] = true
+	return syncDir(filepath.Dir(path), c.store.o.Sync)
+}
+
+// makeDay makes the directory of a table's day, and its name durable.
+func makeDay(dir string, sync bool) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	table := filepath.Dir(dir)
+	return errors.Join(syncDir(table, sync), syncDir(filepath.Dir(table), sync))
+}
+
+func (t *table) encoder(level int) *encoder {
+	merged := min(level, 1)
+	if t.encoders[merged] == nil {
+		t.encoders[merged] = newEncoder(t.Table, writerOf(t.Table, t.schema, codecs[merged]))
+	}
+	return t.encoders[merged]
+}
+
+// drop lets a file go with the change.
+func (c *staged) drop(f *file) {
+	if path := f.path(); !c.dropped[path] {
+		c.dropped[path] = true
+		c.Drop = append(c.Drop, path)
+	}
+}
+
+// abandon removes the files of a change that was never committed.
+func (c *staged) abandon() {
+	for _, f := range c.Add {
+		_ = os.Remove(filepath.Join(c.store.dir, f.path())) // a stray is removed by the next Open
+	}
+}
+
+// commit makes the change visible, then removes what it dropped. Scans that have dropped files open give none of the purged rows from here on.
+func (s *Store) commit(c *staged) error {
+	if len(c.Add) == 0 && len(c.Drop) == 0 && len(c.Next) == 0 {
+		return nil
+	}
+	s.mu.Lock()
+	if err := s.manifest.commit(&c.change); err != nil {
+		s.mu.Unlock()
+		return err // its files stay: the line may have been written
+	}
+	s.version++
+	version := s.version
+	for _, f := range c.Add {
+		t := s.tables[f.Table]
+		t.days[f.Day] = append(slices.Clone(t.days[f.Day]), f)
+	}
+	var days []string
+	for _, t := range s.tables {
+		for day, files := range t.days {
+			kept := slices.DeleteFunc(slices.Clone(files), func(f *file) bool { return c.dropped[f.path()] })
+			switch {
+			case len(kept) == len(files):
+			case len(kept) == 0:
+				delete(t.days, day)
+				days = append(days, filepath.Join(t.Name, "day="+day))
+			default:
+				t.days[day] = kept
+			}
+		}
+	}
+	scans := make([]*scan, 0, len(s.scans))
+	for sc := range s.scans {
+		scans = append(scans, sc)
+	}
+	s.mu.Unlock()
+	for t, purges := range c.purges {
+		for _, sc := range scans {
+			sc.purged(t, purges, version)
+		}
+	}
+	for _, path := range c.Drop {
+		if err := os.Remove(filepath.Join(s.dir, path)); err != nil {
+			s.o.Logger.Warn("removing a file that the warehouse no longer has", "file", path, "error", err)
+		}
+	}
+	for _, day := range days {
+		_ = os.Remove(filepath.Join(s.dir, day)) // empty now; one that is not stays
+	}
+	if s.manifest.overgrown() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if err := s.manifest.rewrite(); err != nil {
+			s.o.Logger.Warn("the warehouse's manifest could not be made smaller; it will be tried again", "error", err)
+		}
+	}
+	return nil
+}
+
+// dayOf is the UTC day of a time.
+func dayOf(micros int64) string { return time.UnixMicro(micros).UTC().Format(time.DateOnly) }
+
+// dayNumber counts days from 1970-01-01.
+func dayNumber(micros int64) int64 {
+	n := micros / dayMicros
+	if micros%dayMicros < 0 {
+		n--
+	}
+	return n
+}

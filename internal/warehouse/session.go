@@ -1,0 +1,346 @@
+package warehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+)
+
+// session is one life as a member of the group. One goroutine polls and builds blocks, at most one other stores them meanwhile.
+type session struct {
+	*Writer
+	sources map[string]*Source // by full topic
+	kafka   *kgo.Client
+	flushes sync.WaitGroup
+
+	mu      sync.Mutex
+	coming  *assignment // assigned, its offsets are being fetched
+	current *assignment // nil while the group rebalances
+}
+
+// assignment is what one generation of the group gave to this member. It dies with the generation, and all that was read under it.
+type assignment struct {
+	member     string
+	generation int32
+	parts      map[topicPartition]*part
+	flight     *flush // under way, nil = none
+
+	ctx  context.Context // ends when the partitions are revoked or lost
+	drop context.CancelFunc
+}
+
+func (w *Writer) session(ctx context.Context, sources map[string]*Source) (err error) {
+	s := &session{Writer: w, sources: sources}
+	if s.kafka, err = w.client(s); err != nil {
+		return err
+	}
+	defer s.flushes.Wait()
+	defer s.revoked(ctx, nil, nil)
+	defer s.kafka.CloseAllowingRebalance()
+	for {
+		a, err := s.step(ctx)
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			s.finish(ctx, a)
+			return nil
+		}
+	}
+}
+
+// assigned begins an assignment; the callback is the authority, as that of a revocation can be skipped.
+func (s *session) assigned(_ context.Context, client *kgo.Client, partitions map[string][]int32) {
+	a := &assignment{parts: make(map[topicPartition]*part)}
+	a.member, a.generation = client.GroupMetadata()
+	a.ctx, a.drop = context.WithCancel(context.Background())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropAll()
+	if len(partitions) == 0 {
+		s.current = a // no offsets will be fetched
+		return
+	}
+	s.coming = a
+}
+
+// fetched completes an assignment with the group's offsets and what they promise, before the first record is read.
+func (s *session) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFetchResponse) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.coming
+	if a == nil {
+		return nil
+	}
+	for _, group := range resp.Groups {
+		for _, t := range group.Topics {
+			source := s.sources[t.Topic]
+			if source == nil {
+				continue
+			}
+			for _, p := range t.Partitions {
+				err := kerr.ErrorForCode(p.ErrorCode)
+				var promised []int64
+				if err == nil {
+					promised, err = parsePromise(p.Offset, p.Metadata)
+				}
+				if err != nil {
+					return fmt.Errorf("reading the group's offset of %s/%d: %w", t.Topic, p.Partition, err)
+				}
+				a.parts[topicPartition{t.Topic, p.Partition}] = &part{
+					source: source, partition: p.Partition, maxRows: s.o.MaxRows, promised: promised, next: p.Offset, stored: p.Offset,
+				}
+			}
+		}
+	}
+	s.coming, s.current = nil, a
+	return nil
+}
+
+func (s *session) revoked(context.Context, *kgo.Client, map[string][]int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dropAll()
+}
+
+// dropAll ends the assignment: its flush gives up waiting, its buffers are let go.
+func (s *session) dropAll() {
+	for _, a := range []*assignment{s.coming, s.current} {
+		if a != nil {
+			a.drop()
+		}
+	}
+	s.coming, s.current = nil, nil
+}
+
+func (s *session) assignment() *assignment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.current
+}
+
+// step reads some records, and begins or ends a flush. It returns the assignment under which it worked, nil if there is none.
+func (s *session) step(ctx context.Context) (*assignment, error) {
+	defer s.kafka.AllowRebalance()
+	if a := s.assignment(); a != nil && a.flight != nil && a.rows() >= s.o.MaxBuffered {
+		s.kafka.AllowRebalance()
+		a.await(ctx, idlePoll)
+		return a, s.settle(a)
+	}
+	pollCtx, cancel := context.WithTimeout(ctx, idlePoll)
+	fetches := s.kafka.PollRecords(pollCtx, pollRecords)
+	cancel()
+	a := s.assignment() // it cannot change until rebalances are allowed again
+	if err := s.fetchErrors(fetches); err != nil {
+		return a, err
+	}
+	if a == nil {
+		s.setStatus(Status{})
+		return nil, nil
+	}
+	if err := s.take(a, fetches); err != nil {
+		return a, err
+	}
+	s.kafka.AllowRebalance()
+	return a, s.settle(a)
+}
+
+// fetchErrors logs what the client mends by itself, and returns what it does not.
+func (s *session) fetchErrors(fetches kgo.Fetches) error {
+	for _, e := range fetches.Errors() {
+		if errors.Is(e.Err, context.DeadlineExceeded) || errors.Is(e.Err, context.Canceled) {
+			continue
+		}
+		if e.Topic == "" {
+			return fmt.Errorf("reading for the warehouse: %w", e.Err)
+		}
+		s.o.Logger.Warn("reading for the warehouse", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
+	}
+	return nil
+}
+
+// take puts the records into their partitions' blocks.
+func (s *session) take(a *assignment, fetches kgo.Fetches) (err error) {
+	now := time.Now()
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		p := a.parts[topicPartition{f.Topic, f.Partition}]
+		if p == nil || err != nil || len(f.Records) == 0 {
+			return
+		}
+		p.high = f.HighWatermark
+		for _, r := range f.Records {
+			broken := p.add(r, p.source.Topic, now)
+			if broken == nil {
+				continue
+			}
+			if s.o.Letters == nil {
+				err = &recordError{fmt.Errorf("decoding %s/%d at %d: %w", p.source.Topic, r.Partition, r.Offset, broken)}
+				return
+			}
+		}
+	})
+	return err
+}
+
+// settle ends a flush that is done, and begins the next one if it is time.
+func (s *session) settle(a *assignment) error {
+	if a.flight != nil {
+		select {
+		case <-a.flight.done:
+			if err := s.land(a); err != nil {
+				return err
+			}
+		default:
+		}
+	}
+	if a.flight == nil && s.due(a) {
+		s.begin(a)
+	}
+	s.report(a)
+	return nil
+}
+
+// begin stores everything that is there in another goroutine.
+func (s *session) begin(a *assignment) {
+	f := &flush{done: make(chan struct{}), began: time.Now(), froms: make(map[topicPartition][]*building)}
+	for at, p := range a.parts {
+		taken := p.take()
+		if len(taken) == 0 {
+			continue
+		}
+		f.froms[at] = taken
+		for _, b := range taken {
+			f.rows += b.rows
+			if !b.empty() {
+				f.blocks = append(f.blocks, &b.Block)
+			}
+		}
+	}
+	if len(f.froms) == 0 {
+		return
+	}
+	a.flight = f
+	s.flushes.Go(func() {
+		f.err = s.flush(a, f)
+		close(f.done)
+	})
+}
+
+// land takes the result of a flush that is done.
+func (s *session) land(a *assignment) error {
+	f := a.flight
+	a.flight = nil
+	if f.err != nil {
+		if a.ctx.Err() != nil {
+			return nil // another assignment has come or is coming
+		}
+		return f.err
+	}
+	for at, blocks := range f.froms {
+		a.parts[at].stored = blocks[len(blocks)-1].Next
+	}
+	s.metrics.stored(f, time.Since(f.began))
+	return nil
+}
+
+// due tells whether it is time for a flush: a row or a purge has waited long enough, or there is too much.
+func (s *session) due(a *assignment) bool {
+	rows := 0
+	for _, p := range a.parts {
+		rows += p.rows
+		b := p.oldest()
+		if b == nil {
+			continue
+		}
+		age := time.Since(b.since)
+		if age >= s.o.Flush || b.rows >= s.o.MaxRows || len(p.complete) >= maxBlocks || age >= purgeDelay && p.purges() {
+			return true
+		}
+	}
+	return rows >= s.o.MaxBuffered
+}
+
+// finish stores what was read, when Run ends.
+func (s *session) finish(ctx context.Context, a *assignment) {
+	if a == nil {
+		return
+	}
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.stopGrace)
+	defer cancel()
+	for a.ctx.Err() == nil {
+		if a.flight == nil {
+			s.begin(a)
+		}
+		if a.flight == nil {
+			return
+		}
+		a.await(grace, s.stopGrace)
+		select {
+		case <-a.flight.done:
+		case <-a.ctx.Done():
+			return
+		default:
+			s.o.Logger.Warn("the store did not answer before the end; what was read last will be read again", "rows", a.rows())
+			return
+		}
+		if err := s.land(a); err != nil {
+			s.o.Logger.Warn("the last flush failed; what was read last will be read again", "rows", a.rows(), "error", err)
+			return
+		}
+	}
+}
+
+// await waits for the flush under way, for the end of the assignment or of ctx, at most for d.
+func (a *assignment) await(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-a.flight.done:
+	case <-a.ctx.Done():
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// rows counts what is in memory.
+func (a *assignment) rows() int {
+	n := 0
+	if a.flight != nil {
+		n = a.flight.rows
+	}
+	for _, p := range a.parts {
+		n += p.rows
+	}
+	return n
+}
+
+func (s *session) report(a *assignment) {
+	status := Status{Joined: true, Rows: a.rows()}
+	var oldest time.Time
+	note := func(b *building) {
+		if b != nil && (oldest.IsZero() || b.since.Before(oldest)) {
+			oldest = b.since
+		}
+	}
+	for _, p := range a.parts {
+		status.Lag += p.lag()
+		note(p.oldest())
+	}
+	if a.flight != nil {
+		for _, blocks := range a.flight.froms {
+			note(blocks[0])
+		}
+	}
+	s.setStatus(status)
+	age := 0.0
+	if !oldest.IsZero() {
+		age = time.Since(oldest).Seconds()
+	}
+	s.metrics.oldest.Set(age)
+}

@@ -1,0 +1,30 @@
+package warehouse
+
+import (
+	"context"
+	"time"
+)
+
+// Block is what one stretch of a topic's partition holds. A retry of a block has the same bounds and so the same rows; purges come after all of them:
+// the record of a purge ends its block.
+type Block struct {
+	Source      *Source
+	Partition   int32
+	First, Next int64    // offsets: from First up to but not including Next
+	Batches     []*Batch // parallel to Source.Tables
+	Purges      []Purge
+}
+
+// Store is a place for rows. Clickhouse and parquet have one each.
+type Store interface {
+	// Append stores blocks, each once: a block with the same source, partition and bounds may come again, after an error, a crash or from another
+	// member of the group, and adds nothing. Then it applies the block's purges, and returns when what they delete can no longer be read.
+	// An error means that none, some or all of it is done. Errors hold no values.
+	Append(ctx context.Context, blocks []*Block) error
+	// Scan gives every row of the table with a time in [from, to), of some columns (nil = all), in batches that are valid until each returns.
+	// Rows of one subject come in the order of time; there is no other order.
+	Scan(ctx context.Context, t *Table, columns []string, from, to time.Time, each func(*Batch) error) error
+	// Expire deletes what is older than each table keeps.
+	Expire(ctx context.Context, now time.Time) error
+	Close() error
+}

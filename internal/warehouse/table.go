@@ -1,0 +1,102 @@
+// Package warehouse keeps rows of what has passed the consent filter: a writer follows the streams and fills tables in one store, ClickHouse or
+// Parquet files by day. Each row arrives once, across retries, restarts and members of the group that change places; what a person's control records
+// delete is deleted there too.
+package warehouse
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"sluice/internal/stream"
+)
+
+// Kind is the type of a column's values.
+type Kind uint8
+
+// Kinds of columns. ClickHouse and Parquet types are in their adapters.
+const (
+	String  Kind = iota + 1 // UTF-8
+	Bytes                   // a pseudonym, a floor: raw bytes
+	Int64                   // counts; money in micros
+	Uint64                  // hashes
+	Bool                    //
+	Time                    // Unix microseconds, UTC
+	Strings                 // a list
+	Int64s                  // a list, parallel to the row's other lists
+)
+
+// Column is one column of a table.
+type Column struct {
+	Name string
+	Kind Kind
+	Doc  string
+}
+
+// Table is one table, the same in every store. Rows carry no offset: two purposes' tables must not be joined by their place on the streams.
+type Table struct {
+	Name    string
+	Doc     string
+	Columns []Column
+	Time    string        // the Time column whose UTC day a row belongs to, and from which it is kept
+	Keep    time.Duration // 0 = for ever
+	Key     []string      // columns that tell one row from all others
+
+	// What a purge looks at: columns of kind Bytes, "" where the table has none. A table without a subject is not purged.
+	Subject, Event, Floor string
+}
+
+// Column is the place of the column with the name, -1 if there is none.
+func (t *Table) Column(name string) int {
+	for i := range t.Columns {
+		if t.Columns[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// Select is the table with only these columns, in this order; nil = the table itself. An error names the column that it does not have.
+func (t *Table) Select(columns []string) (*Table, error) {
+	if columns == nil {
+		return t, nil
+	}
+	selected := *t
+	selected.Columns = make([]Column, 0, len(columns))
+	for _, name := range columns {
+		c := t.Column(name)
+		if c < 0 {
+			return nil, fmt.Errorf("table %s: no column %s", t.Name, name)
+		}
+		selected.Columns = append(selected.Columns, t.Columns[c])
+	}
+	return &selected, nil
+}
+
+// Source fills tables from one topic.
+type Source struct {
+	Topic  string // short name
+	Tables []*Table
+	// Decode appends the record's rows to out, which is parallel to Tables. A record that deletes is a purge instead and has no rows.
+	// An error is about this record alone: it becomes a dead letter. rec must not be kept; values appended may alias it.
+	Decode func(rec *stream.Record, out []*Batch) (purges []Purge, err error)
+}
+
+// Purge deletes rows of one subject from every table of its source: those of one event, or all under another floor than the one that holds now.
+type Purge struct {
+	Subject []byte // of a table's Subject column
+	Event   []byte // one event; empty = every row of the subject
+	Floor   []byte // rows under this floor stay, in tables that have floors; empty = none stays
+}
+
+// Deletes tells whether a row of the purge's subject must go: event and floor are the row's values in the table's columns, nil where it has none.
+func (p *Purge) Deletes(t *Table, event, floor []byte) bool {
+	switch {
+	case len(p.Event) > 0:
+		return t.Event != "" && bytes.Equal(event, p.Event)
+	case len(p.Floor) > 0 && t.Floor != "":
+		return !bytes.Equal(floor, p.Floor)
+	default:
+		return true
+	}
+}

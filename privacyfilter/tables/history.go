@@ -1,0 +1,81 @@
+package tables
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"sluice/internal/stream"
+	"sluice/internal/topics"
+	"sluice/internal/warehouse"
+	"sluice/privacyfilter/purposepb"
+)
+
+func historySource(keep time.Duration) *warehouse.Source {
+	return &warehouse.Source{Topic: topics.History, Decode: decodeHistory, Tables: []*warehouse.Table{{
+		Name: "history_events",
+		Doc:  "Footprints: what people did that they can find again in their own history.",
+		Columns: columns([]warehouse.Column{
+			{Name: "subject", Kind: warehouse.Bytes, Doc: "Whose event it is: the history's pseudonym of the account, or of the device that has none."},
+			{Name: "event", Kind: warehouse.Bytes, Doc: "The event: the id that the person's own history shows."},
+			{Name: "type", Kind: warehouse.String, Doc: docType},
+			{Name: "time", Kind: warehouse.Time, Doc: docTime},
+		}, itemColumns, []warehouse.Column{
+			{Name: "search_term", Kind: warehouse.String, Doc: docSearchTerm},
+			{Name: "floor", Kind: warehouse.Bytes, Doc: docFloor},
+		}),
+		Time: "time", Keep: keep, Key: []string{"subject", "event"}, Subject: "subject", Event: "event", Floor: "floor",
+	}}}
+}
+
+// historyDecoder is the memory of one record.
+type historyDecoder struct {
+	memory
+	record purposepb.HistoryRecord
+	of     purposepb.HistoryRecord_Event
+	event  purposepb.HistoryEvent
+	ids    [2 * idSize]byte
+	sealed [128]byte // an event id of up to 112 bytes
+}
+
+var historyDecoders = sync.Pool{New: func() any { return new(historyDecoder) }}
+
+func decodeHistory(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Purge, error) {
+	d := historyDecoders.Get().(*historyDecoder) //nolint:forcetypeassert // the pool's New makes nothing else
+	defer historyDecoders.Put(d)
+	e := &d.event
+	e.Reset()
+	lend(d.ids[:], &e.Subject, &e.Floor)
+	e.Event = d.sealed[:0]
+	d.of.Event, d.record.Of = e, &d.of
+	if err := d.record.UnmarshalVT(rec.Value); err != nil {
+		return nil, fmt.Errorf("a HistoryRecord expected: %w", err)
+	}
+	if p := d.record.GetPurge(); p != nil {
+		return purgeOf(p)
+	}
+	if len(e.Subject) == 0 {
+		return nil, errNeither
+	}
+	b := out[0]
+	b.Bytes(d.keep(e.Subject))
+	b.Bytes(d.keep(e.Event))
+	b.String(e.Type.Name())
+	b.Int(e.Time)
+	putItems(b, &d.memory, e.Items)
+	b.String(e.SearchTerm)
+	b.Bytes(d.keep(e.Floor))
+	return nil, b.End()
+}
+
+// purgeOf is what a purge record deletes. The floor that comes with one event's purge says nothing about that event.
+func purgeOf(p *purposepb.Purge) ([]warehouse.Purge, error) {
+	switch {
+	case len(p.Subject) == 0:
+		return nil, errNeither
+	case len(p.Event) > 0:
+		return []warehouse.Purge{{Subject: p.Subject, Event: p.Event}}, nil
+	default:
+		return []warehouse.Purge{{Subject: p.Subject, Floor: p.Floor}}, nil
+	}
+}
