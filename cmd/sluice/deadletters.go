@@ -20,7 +20,7 @@ type deadLettersCmd struct {
 
 // letterQuery selects letters.
 type letterQuery struct {
-	Stage  string `help:"Only of this stage: replay, inbound or filter." enum:",replay,inbound,filter" default:""`
+	Stage  string `help:"Only of this stage: replay, inbound, filter or warehouse." enum:",replay,inbound,filter,warehouse" default:""`
 	Code   string `help:"Only with this code."`
 	Source string `help:"Only of this source: a replay's run, or a topic and partition."`
 }

@@ -114,7 +114,7 @@ func loadDeployment(file *effectiveConfig) (*deployment, error) {
 }
 
 func (d *deployment) validate(file *effectiveConfig) (err error) {
-	if d.Server.linger, err = config.ParseDuration(d.Server.Linger); err != nil {
+	if d.Server.linger, err = config.ParseDuration(d.Server.Linger); err != nil && d.Server.Linger != "0s" {
 		return file.section("server").Errorf(".linger", "%v", err)
 	}
 	if d.Kafka.Replicas < 1 {

@@ -156,10 +156,14 @@ func registerHealth(api *httpx.API, readiness *readiness, registry *prometheus.R
 	api.Mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
-	api.Mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	api.Mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		now := readiness.state()
+		verdict := now.Status
+		if role := r.URL.Query().Get("role"); role != "" {
+			verdict = now.Roles[role] // none: this process does not have it
+		}
 		status := http.StatusOK
-		if now.Status != ready {
+		if verdict != ready {
 			status = http.StatusServiceUnavailable
 		}
 		writeJSON(w, status, now)

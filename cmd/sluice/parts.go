@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -135,12 +136,6 @@ func (p *parts) open() (err error) {
 		Node: p.node, Registerer: p.registry, Logger: s.logger,
 	})
 	p.follow("consent", p.consents)
-	p.ready.add("consent lease", func() string {
-		if p.consents.Leased() {
-			return ""
-		}
-		return "lapsed: it cannot be known now what people have chosen"
-	})
 	return nil
 }
 
@@ -254,7 +249,29 @@ func (p *parts) openLetters() (err error) {
 	return nil
 }
 
+// leaseTolerance is how long a lapsed lease may last before the role is not ready. Requests with a subject get 503 at once; a balancer tries them elsewhere,
+// and should not lose the node for strangers over a pause.
+const leaseTolerance = 3 * time.Second
+
+// needLease adds the lease on consent to what the role must have to be ready.
+func (p *parts) needLease() {
+	var lapsed atomic.Int64 // Unix nanoseconds of when it was first seen without a lease; 0 = it has one
+	p.ready.add("consent lease of "+p.ready.role, func() string {
+		now := time.Now().UnixNano()
+		if p.consents.Leased() {
+			lapsed.Store(0)
+			return ""
+		}
+		lapsed.CompareAndSwap(0, now)
+		if now-lapsed.Load() < int64(leaseTolerance) {
+			return ""
+		}
+		return "lapsed: it cannot be known now what people have chosen"
+	})
+}
+
 func (p *parts) buildCollector() error {
+	p.needLease()
 	if err := p.openLog(); err != nil {
 		return err
 	}
@@ -312,6 +329,7 @@ func (p *parts) listsReady() (check func() string, err error) {
 }
 
 func (p *parts) buildRanker() error {
+	p.needLease()
 	s := p.server
 	p.openCatalogue()
 	views := features.ViewOptions{Registerer: p.registry, Logger: s.logger, Now: time.Now}

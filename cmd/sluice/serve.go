@@ -11,7 +11,7 @@ import (
 
 type serveCmd struct {
 	Config string   `help:"Configuration file; its sections replace the built-in ones." type:"path" required:""`
-	Roles  []string `help:"Roles of this process: collector, filter, features, ranker, risk, warehouse, web. All by default."`
+	Roles  []string `help:"Roles of this process: collector, filter, features, ranker, risk, warehouse, web. All by default, warehouse only where its store is ClickHouse."`
 	Check  bool     `help:"Check the configuration, and exit."`
 }
 
@@ -65,7 +65,7 @@ func (c *serveCmd) server(env *environment) (*server, error) {
 	if d.Server.RootKey == "" {
 		return nil, settings.section("server").Errorf(".root_key", "the file of the deployment's root key expected; `sluice keys create FILE` makes one, and every node needs the same")
 	}
-	roles, err := parseRoles(c.Roles)
+	roles, err := parseRoles(c.Roles, d)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +85,12 @@ func (c *serveCmd) server(env *environment) (*server, error) {
 	return &server{settings: settings, deployment: d, cluster: cluster, roles: roles, env: env, logger: newLogger(env.stderr)}, nil
 }
 
-func parseRoles(names []string) ([]string, error) {
+// parseRoles checks the roles that were named. Without names a process has every role, but not that of Parquet files: they are of one process, and there
+// may be more.
+func parseRoles(names []string, d *deployment) ([]string, error) {
+	if len(names) == 0 && d.Warehouse.Store == storeParquet {
+		return slices.DeleteFunc(allRoles(), func(role string) bool { return role == roleWarehouse }), nil
+	}
 	if len(names) == 0 {
 		return allRoles(), nil
 	}

@@ -25,9 +25,12 @@ func writeConfig(t *testing.T, text string) string {
 func TestDeploymentKeepsWhatIsLeftOut(t *testing.T) {
 	builtin := func() deployment {
 		return deployment{
-			Server: serverConfig{Listen: "127.0.0.1:8080"},
+			Server: serverConfig{Listen: "127.0.0.1:8080", Linger: "3s"},
 			Kafka:  kafkaConfig{Brokers: []string{}, Prefix: "sluice.", Replicas: 1, Generation: 1},
-			Keys:   keysConfig{Write: []string{}, Server: []string{}, Operator: []string{}},
+			Warehouse: warehouseConfig{
+				Store: "parquet", Flush: "10s", ClickHouse: clickhouseConfig{Addresses: []string{}, Protocol: "native", Database: "sluice", User: "default"},
+			},
+			Keys: keysConfig{Write: []string{}, Server: []string{}, Operator: []string{}},
 		}
 	}
 	for _, c := range []struct {
@@ -40,6 +43,7 @@ func TestDeploymentKeepsWhatIsLeftOut(t *testing.T) {
 		{"deep", "kafka: {tls: {ca: ca.pem}, sasl: {user: u}}\n", func(d *deployment) { d.Kafka.TLS.CA, d.Kafka.SASL.User = "ca.pem", "u" }},
 		{"no prefix on purpose", "kafka: {prefix: \"\"}\n", func(d *deployment) { d.Kafka.Prefix = "" }},
 		{"data", "server: {data: /d}\n", func(d *deployment) { d.Server.Data = "/d" }},
+		{"no linger", "server: {linger: 0s}\n", func(d *deployment) { d.Server.Linger = "0s" }},
 		{"one role's keys", "keys: {server: [s]}\n", func(d *deployment) { d.Keys.Server = []string{"s"} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

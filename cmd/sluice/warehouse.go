@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sluice/ingest/deadletter"
@@ -109,7 +110,8 @@ func (d *deployment) name() string {
 	return d.Kafka.Prefix + strconv.FormatUint(uint64(d.Kafka.Generation), 10)
 }
 
-func (p *parts) openWarehouse(tables []*warehouse.Table) (warehouse.Store, error) {
+// openWarehouse opens the store, when ClickHouse answers: rows wait in Kafka until then. An error is one that waiting does not mend.
+func (p *parts) openWarehouse(ctx context.Context, tables []*warehouse.Table) (warehouse.Store, error) {
 	s := p.server
 	w := &s.deployment.Warehouse
 	if w.Store == storeParquet {
@@ -124,7 +126,18 @@ func (p *parts) openWarehouse(tables []*warehouse.Table) (warehouse.Store, error
 		return nil, err
 	}
 	o.Logger = s.logger
-	return clickhouse.Open(s.env, o, tables)
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		store, err := clickhouse.Open(ctx, o, tables)
+		if err == nil || clickhouse.IsSchema(err) {
+			return store, err
+		}
+		s.logger.Warn("the warehouse waits for ClickHouse", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
 }
 
 // buildWarehouse follows every purpose's stream, the decisions and the ledger into the store.
@@ -134,24 +147,31 @@ func (p *parts) buildWarehouse() error {
 		return err
 	}
 	sources := p.warehouseSources()
-	store, err := p.openWarehouse(tablesOf(sources))
-	if err != nil {
-		return err
-	}
-	p.add(store.Close)
 	node := p.node
 	if s.deployment.Warehouse.Store == storeParquet {
 		node = storeParquet // files of one process: a second one would take its predecessor's place in the group, not share its work
 	}
-	writer := warehouse.New(s.cluster, sources, store, warehouse.Options{
-		Node: node, Flush: s.deployment.Warehouse.flush, Letters: warehouseLetters{p.letters}, Logger: s.logger, Registerer: p.registry,
+	var writer atomic.Pointer[warehouse.Writer]
+	p.run("warehouse", func(ctx context.Context) error {
+		store, err := p.openWarehouse(ctx, tablesOf(sources))
+		if err != nil {
+			return err
+		}
+		p.add(store.Close)
+		writer.Store(warehouse.New(s.cluster, sources, store, warehouse.Options{
+			Node: node, Flush: s.deployment.Warehouse.flush, Letters: warehouseLetters{p.letters}, Logger: s.logger, Registerer: p.registry,
+		}))
+		return writer.Load().Run(ctx)
 	})
-	p.run("warehouse", writer.Run)
 	p.ready.add("warehouse", func() string {
-		if writer.Status().Joined {
+		switch w := writer.Load(); {
+		case w == nil:
+			return "waiting for its store"
+		case !w.Status().Joined:
+			return "waiting for its partitions"
+		default:
 			return ""
 		}
-		return "waiting for its partitions"
 	})
 	return nil
 }

@@ -36,7 +36,7 @@ func (a About) Known() bool { return a.UserID != "" || a.AnonymousID != "" }
 // Meta is a letter without its payload, as the API shows it.
 type Meta struct {
 	ID       string    `json:"id"`
-	Stage    string    `json:"stage" enum:"replay,inbound,filter"`
+	Stage    string    `json:"stage" enum:"replay,inbound,filter,warehouse"`
 	Code     string    `json:"code" doc:"Stable code of the fault."`
 	Pointer  string    `json:"pointer,omitempty" doc:"RFC 6901 pointer to the field at fault."`
 	Detail   string    `json:"detail,omitempty" doc:"What was expected."`
@@ -94,7 +94,7 @@ func Register(api *httpx.API, s *Store, gate Gate) {
 type listInput struct {
 	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50"`
 	Cursor string `query:"cursor"`
-	Stage  string `query:"stage" enum:"replay,inbound,filter"`
+	Stage  string `query:"stage" enum:"replay,inbound,filter,warehouse"`
 	Code   string `query:"code"`
 	Source string `query:"source" doc:"Run of a replay, or topic and partition."`
 	State  string `query:"state" enum:"open,redriven"`

@@ -90,6 +90,7 @@ func (r *Reader) Run(ctx context.Context) error {
 		kgo.ConsumerGroup(r.o.Cluster.Topic(Group)),
 		kgo.InstanceID(r.o.Cluster.Topic(Group)+"-"+r.o.Node), // without it a dead member holds up the group, and this client's close, until its session ends
 		kgo.SessionTimeout(10*time.Second),
+		kgo.RebalanceTimeout(10*time.Second),
 		kgo.HeartbeatInterval(time.Second),
 		kgo.ConsumeTopics(r.o.Cluster.Topic(topics.Inbound)),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),

@@ -42,6 +42,11 @@ func Start(o Options) (*Broker, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the broker's data directory: %w", err)
 	}
+	if _, err := os.Stat(runningFile(o.Dir)); err == nil {
+		if err := mendIndexes(o.Dir); err != nil {
+			return nil, err
+		}
+	}
 	opts := []kfake.Opt{
 		kfake.NumBrokers(1),
 		kfake.Ports(o.Port),
@@ -107,7 +112,9 @@ func (b *Broker) open() error {
 }
 
 // running is the file that is there from the start to a clean stop.
-func (b *Broker) running() string { return filepath.Join(b.dir, "running") }
+func (b *Broker) running() string { return runningFile(b.dir) }
+
+func runningFile(dir string) string { return filepath.Join(dir, "running") }
 
 // Addrs are the broker's addresses, host:port.
 func (b *Broker) Addrs() []string { return b.cluster.ListenAddrs() }

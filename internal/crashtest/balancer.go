@@ -28,11 +28,8 @@ type BalancerStats struct {
 	Failed   int64 `json:"failed"`  // requests that got no answer, or 502, 503 or 504
 }
 
-// ErrNoNode is that no node is ready.
-var ErrNoNode = errors.New("no node is ready")
-
 // Balancer spreads requests over nodes as a load balancer does: it asks them whether they are ready, sends each request to the next one that is, and tries
-// another one when a connection fails or a node answers 502, 503 or 504. It is an http.RoundTripper: a request's scheme and host are replaced.
+// another one when a connection fails or a node answers 502, 503 or 504. If none is ready it tries them all the same. It is an http.RoundTripper: a request's scheme and host are replaced.
 type Balancer struct {
 	o     BalancerOptions
 	nodes []string
@@ -142,13 +139,10 @@ func (b *Balancer) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	b.count(func(s *BalancerStats) { s.Requests++ })
 	var answer *http.Response
-	err := ErrNoNode
+	var err error
 	tried := make([]bool, len(b.nodes))
 	for attempt := range b.o.Attempts {
-		node, ok := b.pick(tried)
-		if !ok {
-			break
-		}
+		node := b.pick(tried)
 		if attempt > 0 {
 			b.count(func(s *BalancerStats) { s.Retried++ })
 		}
@@ -173,19 +167,21 @@ func isGone(status int) bool {
 	return status == http.StatusBadGateway || status == http.StatusServiceUnavailable || status == http.StatusGatewayTimeout
 }
 
-// pick is the next ready node, one that was not tried yet if there is one.
-func (b *Balancer) pick(tried []bool) (node int, ok bool) {
+// pick is the next ready node, one that was not tried yet if there is one. If none is ready, every node is as good: it may still serve some requests.
+func (b *Balancer) pick(tried []bool) int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, again := range []bool{false, true} {
-		for range b.nodes {
-			b.next = (b.next + 1) % len(b.nodes)
-			if b.ready[b.next] && tried[b.next] == again {
-				return b.next, true
+	for _, ready := range []bool{true, false} {
+		for _, again := range []bool{false, true} {
+			for range b.nodes {
+				b.next = (b.next + 1) % len(b.nodes)
+				if b.ready[b.next] == ready && tried[b.next] == again {
+					return b.next
+				}
 			}
 		}
 	}
-	return 0, false
+	return b.next
 }
 
 func (b *Balancer) count(what func(*BalancerStats)) {

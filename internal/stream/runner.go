@@ -27,6 +27,7 @@ const (
 	pollRecords        = 5000                   // at most, in one transaction
 	commitGap          = 5 * time.Millisecond   // at least, between the ends of two transactions
 	transactionTimeout = 10 * time.Second       // after which the broker aborts a dead member's transaction
+	sessionTimeout     = 10 * time.Second       // after which the group takes a silent member's partitions
 	idlePoll           = 500 * time.Millisecond // so that checkpoints are written without input
 )
 
@@ -173,9 +174,11 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 		kgo.Balancers(kgo.RangeBalancer()), // co-partitions several inputs; sticky does not
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(0),
+		kgo.MetadataMinAge(20 * time.Millisecond), // a produce that comes while the last transaction is being completed is tried again after a metadata update, not after 5 s
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.FetchMaxWait(250 * time.Millisecond),
-		kgo.SessionTimeout(10 * time.Second),
+		kgo.SessionTimeout(sessionTimeout),
+		kgo.RebalanceTimeout(sessionTimeout), // nobody waits longer for a dead member, nor does a client that closes meanwhile
 		kgo.HeartbeatInterval(time.Second),
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { s.note(p, true) }),
 		kgo.OnPartitionsRevoked(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { s.note(p, false) }),
