@@ -9,6 +9,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"sluice/internal/stream"
 	"sluice/internal/topics"
@@ -103,13 +104,12 @@ func (v *View) renew(ctx context.Context, admin *kadm.Client) error {
 	defer cancel()
 	from := v.boot()
 	topic := v.cluster.Topic(topics.Consent)
-	ends, err := admin.ListEndOffsets(ctx, topic)
-	if err != nil {
-		return fmt.Errorf("listing the end of %s: %w", topic, err)
-	}
-	stable, err := admin.ListCommittedOffsets(ctx, topic)
-	if err != nil {
-		return fmt.Errorf("listing the stable end of %s: %w", topic, err)
+	var ends, stable kadm.ListedOffsets
+	asking, asked := errgroup.WithContext(ctx) // both at once: on slow brokers the two ways there and back are most of the lease
+	asking.Go(func() (err error) { ends, err = admin.ListEndOffsets(asked, topic); return err })
+	asking.Go(func() (err error) { stable, err = admin.ListCommittedOffsets(asked, topic); return err })
+	if err := asking.Wait(); err != nil {
+		return fmt.Errorf("listing the ends of %s: %w", topic, err)
 	}
 	if err := reached(ctx, v.restrictions, ends[topic]); err != nil {
 		return fmt.Errorf("applying the restrictions of %s: %w", topic, err)

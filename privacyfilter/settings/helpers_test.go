@@ -40,6 +40,7 @@ const (
 type world struct {
 	t           testing.TB
 	url         string
+	handler     http.Handler
 	register    *privacyfilter.Register
 	keys        *pseudonym.Keys
 	view        *consent.View
@@ -71,7 +72,8 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 	}
 	api := httpx.NewAPI("test", httpx.NewKeys(map[string]httpx.Role{serverKey: httpx.RoleServer, writeKey: httpx.RoleWrite, operatorKey: httpx.RoleOperator}))
 	Register(api, o)
-	server := httptest.NewServer(api.Mux)
+	w.handler = api.Mux
+	server := httptest.NewServer(w.handler)
 	t.Cleanup(server.Close)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	w.url = server.URL

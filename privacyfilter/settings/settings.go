@@ -132,6 +132,9 @@ func (s *service) write(ctx context.Context, subject string, c change) (*answer[
 	default:
 		return nil, s.refused(c.act, problemBusy())
 	}
+	if c.restrict == nil && ctx.Err() != nil { // whoever wished it has gone, perhaps repeated it elsewhere, and taken it back since
+		return nil, s.refused(c.act, problemUnknown())
+	}
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Deadline)
 	defer cancel()
@@ -171,7 +174,7 @@ func (s *service) append(ctx context.Context, controls ...*eventpb.Control) ([]i
 	}
 }
 
-func (s *service) refused(act string, p *httpx.Problem) error {
+func (s *service) refused(act string, p error) error {
 	s.metrics.writes.WithLabelValues(act, "refused").Inc()
 	return p
 }

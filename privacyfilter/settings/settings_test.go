@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -313,6 +314,33 @@ func TestNotYetEffective(t *testing.T) {
 			t.Fatal("the recorded choice never took effect")
 		}
 		time.Sleep(5 * time.Millisecond) // the view tells nobody when a look-up changes
+	}
+}
+
+// TestNobodyWaitsForThePermission: a wish that a stopped process finds in its socket may have been taken back through another one meanwhile. One that
+// restricts is written all the same.
+func TestNobodyWaitsForThePermission(t *testing.T) {
+	w := newWorld(t)
+	w.accept(u1)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	put := func(decision string) int {
+		req := httptest.NewRequestWithContext(gone, http.MethodPut, u1+"/consent/personalize", strings.NewReader(`{"decision":"`+decision+`"}`))
+		req.Header.Set("Authorization", "Bearer "+serverKey)
+		req.Header.Set("Content-Type", "application/json")
+		answer := httptest.NewRecorder()
+		w.handler.ServeHTTP(answer, req)
+		return answer.Code
+	}
+	before := w.consent(u1).Revision
+	if status := put("allow"); status != http.StatusServiceUnavailable {
+		t.Errorf("allow: %d", status)
+	}
+	if now := w.consent(u1).Revision; now != before {
+		t.Errorf("the permission was recorded at %s", now)
+	}
+	if status := put("deny"); status != http.StatusOK {
+		t.Errorf("deny: %d", status)
 	}
 }
 
