@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"sluice/internal/vocab"
+	"sluice/privacyfilter"
 )
 
 // Config is the compiled features.yaml. It is immutable.
@@ -35,6 +36,18 @@ func (c *Config) HalfLives() []time.Duration { return c.coVisits.halfLives }
 // TrendingWindow is the length of a trending window, and how many of them are kept, the present one included. The filter rotates contributor keys with it.
 func (c *Config) TrendingWindow() (window time.Duration, kept int) {
 	return c.trending.window, c.trending.kept
+}
+
+// ContributorWindows is the length of a trending window, and how many of them a purge must name a contributor's keys for: all that anyone keeps, the
+// features or, by the purpose's retention, the warehouse.
+func (c *Config) ContributorWindows(reg *privacyfilter.Register) (window time.Duration, kept int) {
+	window, kept = c.TrendingWindow()
+	trending, ok := reg.Purpose(privacyfilter.Trending)
+	if !ok {
+		return window, kept
+	}
+	keep := reg.Retention(trending.Retention)
+	return window, max(kept, int((keep+window-1)/window)+1)
 }
 
 // typeSet is a set of event types: bit n for the type with the number n.

@@ -76,7 +76,7 @@ func newAgain(ring *seal.Keyring) (*again, error) {
 	if err != nil {
 		return nil, err
 	}
-	window, kept := c.TrendingWindow()
+	window, kept := c.ContributorWindows(register)
 	filterEngine := filter.Engine(filter.Options{
 		Register: register, Ring: ring, Keys: pseudonym.New(ring), Generation: 1, TrendingWindow: window, TrendingKept: kept, Counts: c.Counts,
 	})

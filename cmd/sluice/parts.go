@@ -197,7 +197,7 @@ func (p *parts) engineAfter(engine stream.Engine, view <-chan struct{}) error {
 }
 
 func (p *parts) buildFilter() error {
-	window, kept := p.contributorWindows()
+	window, kept := p.features.ContributorWindows(p.register)
 	return p.engine(filter.Engine(filter.Options{
 		Register: p.register, Ring: p.ring, Keys: p.keys, Generation: p.server.deployment.Kafka.Generation, Registerer: p.registry,
 		TrendingWindow: window, TrendingKept: kept, Counts: p.features.Counts,

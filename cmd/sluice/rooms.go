@@ -1,8 +1,6 @@
 package main
 
 import (
-	"time"
-
 	"sluice/features"
 	"sluice/ingest/collector"
 	"sluice/privacyfilter"
@@ -17,18 +15,6 @@ type rooms struct {
 	recommend *recommend.Config
 	risk      *risk.Config
 	collector *collector.Config
-}
-
-// contributorWindows is the length of a trending window, and how many of them a purge must name a contributor's keys for: all that anyone keeps, the
-// features or the warehouse.
-func (r *rooms) contributorWindows() (window time.Duration, kept int) {
-	window, kept = r.features.TrendingWindow()
-	trending, ok := r.register.Purpose(privacyfilter.Trending)
-	if !ok {
-		return window, kept
-	}
-	keep := r.register.Retention(trending.Retention)
-	return window, max(kept, int((keep+window-1)/window)+1)
 }
 
 // loadRooms reads every room's sections. A later room is checked against what the earlier ones declare:
