@@ -18,10 +18,21 @@ type topicPartition struct {
 	partition int32
 }
 
+// held is what rows take in memory: a row of a decision is ten times one of a view.
+type held struct {
+	rows  int
+	bytes int // of their records
+}
+
+func (h *held) add(more held) { h.rows, h.bytes = h.rows+more.rows, h.bytes+more.bytes }
+
+// maxBlockBytes is how many bytes of records a block takes.
+const maxBlockBytes = 4 << 20
+
 // building is a block while its rows come in, and until it is stored.
 type building struct {
 	Block
-	rows    int
+	held
 	since   time.Time // when its first record was read
 	letters []letter
 }
@@ -45,7 +56,7 @@ type part struct {
 	promised []int64     // where the next blocks must end: their bounds were made durable before this member got the partition
 	complete []*building // in order
 	open     *building   // nil before its first record
-	rows     int         // of all blocks that are here
+	held                 // by all blocks that are here
 
 	next   int64 // offset after the last record that was read, -1 = none and none committed
 	stored int64 // committed, -1 = nothing
@@ -80,7 +91,7 @@ func (p *part) add(r *kgo.Record, short string, now time.Time) error {
 		if p.next == p.promised[0] {
 			p.close(p.next, now)
 		}
-	case b.rows >= p.maxRows || len(b.Purges) > 0:
+	case b.rows >= p.maxRows || b.bytes >= maxBlockBytes || len(b.Purges) > 0:
 		p.close(p.next, now)
 	}
 	return err
@@ -138,8 +149,9 @@ func (p *part) decode(b *building, r *kgo.Record, short string) error {
 		b.letters = append(b.letters, letter{r.Offset, r.Key, r.Value, err})
 		return err
 	}
-	b.rows += rows
-	p.rows += rows
+	took := held{rows, len(r.Key) + len(r.Value)}
+	b.add(took)
+	p.held.add(took)
 	b.Purges = append(b.Purges, purges...)
 	return nil
 }
@@ -156,7 +168,7 @@ func (p *part) take() []*building {
 	taken := p.complete[:n:n]
 	p.complete = p.complete[n:]
 	for _, b := range taken {
-		p.rows -= b.rows
+		p.held.add(held{-b.rows, -b.bytes})
 	}
 	return taken
 }

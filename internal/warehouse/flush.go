@@ -15,7 +15,7 @@ import (
 type flush struct {
 	blocks []*Block // those that are not empty; of one partition in their order
 	froms  map[topicPartition][]*building
-	rows   int
+	held   // what it holds
 	began  time.Time
 	err    error         // once done is closed
 	done   chan struct{} // closed at the end

@@ -128,7 +128,7 @@ func (s *session) assignment() *assignment {
 // step reads some records, and begins or ends a flush. It returns the assignment under which it worked, nil if there is none.
 func (s *session) step(ctx context.Context) (*assignment, error) {
 	defer s.kafka.AllowRebalance()
-	if a := s.assignment(); a != nil && a.flight != nil && a.rows() >= s.o.MaxBuffered {
+	if a := s.assignment(); a != nil && a.flight != nil && s.full(a) {
 		s.kafka.AllowRebalance()
 		a.await(ctx, idlePoll)
 		return a, s.settle(a)
@@ -216,7 +216,7 @@ func (s *session) begin(a *assignment) {
 		}
 		f.froms[at] = taken
 		for _, b := range taken {
-			f.rows += b.rows
+			f.add(b.held)
 			if !b.empty() {
 				f.blocks = append(f.blocks, &b.Block)
 			}
@@ -251,9 +251,7 @@ func (s *session) land(a *assignment) error {
 
 // due tells whether it is time for a flush: a row or a purge has waited long enough, or there is too much.
 func (s *session) due(a *assignment) bool {
-	rows := 0
 	for _, p := range a.parts {
-		rows += p.rows
 		b := p.oldest()
 		if b == nil {
 			continue
@@ -263,7 +261,13 @@ func (s *session) due(a *assignment) bool {
 			return true
 		}
 	}
-	return rows >= s.o.MaxBuffered
+	return s.full(a)
+}
+
+// full tells whether reading must wait for the store.
+func (s *session) full(a *assignment) bool {
+	h := a.held()
+	return h.rows >= s.o.MaxBuffered || h.bytes >= s.o.MaxBytes
 }
 
 // finish stores what was read, when Run ends.
@@ -286,11 +290,11 @@ func (s *session) finish(ctx context.Context, a *assignment) {
 		case <-a.ctx.Done():
 			return
 		default:
-			s.o.Logger.Warn("the store did not answer before the end; what was read last will be read again", "rows", a.rows())
+			s.o.Logger.Warn("the store did not answer before the end; what was read last will be read again", "rows", a.held().rows)
 			return
 		}
 		if err := s.land(a); err != nil {
-			s.o.Logger.Warn("the last flush failed; what was read last will be read again", "rows", a.rows(), "error", err)
+			s.o.Logger.Warn("the last flush failed; what was read last will be read again", "rows", a.held().rows, "error", err)
 			return
 		}
 	}
@@ -308,20 +312,19 @@ func (a *assignment) await(ctx context.Context, d time.Duration) {
 	}
 }
 
-// rows counts what is in memory.
-func (a *assignment) rows() int {
-	n := 0
+// held counts what is in memory.
+func (a *assignment) held() (h held) {
 	if a.flight != nil {
-		n = a.flight.rows
+		h = a.flight.held
 	}
 	for _, p := range a.parts {
-		n += p.rows
+		h.add(p.held)
 	}
-	return n
+	return h
 }
 
 func (s *session) report(a *assignment) {
-	status := Status{Joined: true, Rows: a.rows()}
+	status := Status{Joined: true, Rows: a.held().rows}
 	var oldest time.Time
 	note := func(b *building) {
 		if b != nil && (oldest.IsZero() || b.since.Before(oldest)) {

@@ -29,6 +29,7 @@ type Options struct {
 	Flush       time.Duration         // how old a row may become before it is stored; 10 s if 0
 	MaxRows     int                   // rows of one block, at which it is stored at once; 50,000 if 0
 	MaxBuffered int                   // rows in memory, at which reading waits for the store; 400,000 if 0
+	MaxBytes    int                   // of the records that they come from, the same; 64 MB if 0
 	Letters     Letters               // nil: a record that cannot be decoded ends Run with an error
 	Logger      *slog.Logger          // nil = none
 	Registerer  prometheus.Registerer // nil = no metrics
@@ -85,6 +86,9 @@ func New(cluster stream.Cluster, sources []*Source, store Store, o Options) *Wri
 	}
 	if o.MaxBuffered == 0 {
 		o.MaxBuffered = 400_000
+	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 64 << 20
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)

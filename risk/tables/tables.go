@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 
 	"sluice/internal/stream"
 	"sluice/internal/topics"
@@ -65,21 +66,21 @@ func decode(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Purge, erro
 	b.String(d.DecisionId)
 	b.Bytes(d.Event)
 	b.Bytes(d.Subject)
-	b.String(d.EventType)
+	b.String(shared(d.EventType))
 	b.Int(d.Time)
 	b.Int(d.DecidedAt)
 	b.Int(d.ExpiresAt)
-	b.String(d.Source)
+	b.String(shared(d.Source))
 	b.String(outcomeName(d.Outcome))
 	b.Int(int64(d.Score))
-	b.StringList(d.Rules)
-	b.StringList(d.ShadowRules)
+	b.StringList(allShared(d.Rules))
+	b.StringList(allShared(d.ShadowRules))
 	putReasons(b, d.Reasons)
 	putUndecided(b, d.Undecided)
 	putValues(b, d.Values)
-	b.String(d.ModelVersion)
-	b.String(d.PolicyVersion)
-	b.String(d.FeaturesDigest)
+	b.String(shared(d.ModelVersion))
+	b.String(shared(d.PolicyVersion))
+	b.String(shared(d.FeaturesDigest))
 	return nil, b.End()
 }
 
@@ -94,7 +95,7 @@ func outcomeName(o riskpb.Decision_Outcome) string {
 func putReasons(b *warehouse.Batch, reasons []*riskpb.Reason) {
 	codes, values := make([]string, len(reasons)), make([]string, len(reasons))
 	for i, r := range reasons {
-		codes[i] = r.Code
+		codes[i] = shared(r.Code)
 		if r.HasValue {
 			values[i] = number(r.Value)
 		}
@@ -107,10 +108,10 @@ func putUndecided(b *warehouse.Batch, undecided []*riskpb.Undecided) {
 	var rules, missing []string
 	for _, u := range undecided {
 		if len(u.Missing) == 0 {
-			rules, missing = append(rules, u.Rule), append(missing, "")
+			rules, missing = append(rules, shared(u.Rule)), append(missing, "")
 		}
 		for _, name := range u.Missing {
-			rules, missing = append(rules, u.Rule), append(missing, name)
+			rules, missing = append(rules, shared(u.Rule)), append(missing, shared(name))
 		}
 	}
 	b.StringList(rules)
@@ -120,7 +121,7 @@ func putUndecided(b *warehouse.Batch, undecided []*riskpb.Undecided) {
 func putValues(b *warehouse.Batch, used []*riskpb.Value) {
 	names, values := make([]string, len(used)), make([]string, len(used))
 	for i, v := range used {
-		names[i] = v.Name
+		names[i] = shared(v.Name)
 		switch {
 		case v.Missing:
 		case v.Text != "":
@@ -131,6 +132,16 @@ func putValues(b *warehouse.Batch, used []*riskpb.Value) {
 	}
 	b.StringList(names)
 	b.StringList(values)
+}
+
+// shared is one copy of a name for all rows: a block holds thousands of decisions, each with the names of dozens of features.
+func shared(name string) string { return unique.Make(name).Value() }
+
+func allShared(names []string) []string {
+	for i, name := range names {
+		names[i] = shared(name)
+	}
+	return names
 }
 
 // number is the shortest decimal that reads back as the same value.

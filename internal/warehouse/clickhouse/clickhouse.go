@@ -32,7 +32,7 @@ type Options struct {
 
 const (
 	defaultDatabase = "sluice"
-	maxConnections  = 8 // partitions whose blocks are inserted at once
+	maxConnections  = 4 // partitions whose blocks are inserted at once
 )
 
 // Store is a warehouse.Store in ClickHouse.

@@ -15,11 +15,16 @@ import (
 
 // ttlOf is the TTL that a table should have, as the engine writes it; "" = none, for ever.
 func ttlOf(t *warehouse.Table) string {
-	if t.Keep <= 0 {
+	if forEver(t) {
 		return ""
 	}
 	return ttlExpression(t, t.Time)
 }
+
+// longest is the longest a TTL may be: the engine counts in seconds of 32 bits, which end in 2106 and begin anew in 1970, long expired.
+const longest = 50 * 365 * 24 * time.Hour
+
+func forEver(t *warehouse.Table) bool { return t.Keep <= 0 || t.Keep > longest }
 
 func ttlExpression(t *warehouse.Table, column string) string {
 	return "toDateTime(" + column + ") + toIntervalSecond(" + strconv.FormatInt(int64(t.Keep/time.Second), 10) + ")"
@@ -28,7 +33,7 @@ func ttlExpression(t *warehouse.Table, column string) string {
 // keepText says how long a table keeps its rows.
 func keepText(t *warehouse.Table) string {
 	switch {
-	case t.Keep <= 0:
+	case forEver(t):
 		return "for ever"
 	case t.Keep%(24*time.Hour) == 0:
 		return strconv.FormatInt(int64(t.Keep/(24*time.Hour)), 10) + "d"
@@ -69,7 +74,7 @@ func ttlsToSet(ctx context.Context, conn driver.Conn, database string, tables []
 // setTTL makes a table keep its rows as long as it should. Rows that are too old already go in the background (materialize_ttl_after_modify, on by default).
 func setTTL(ctx context.Context, conn driver.Conn, database string, t *warehouse.Table) error {
 	statement := "ALTER TABLE " + quoteName(database) + "." + quoteName(t.Name)
-	if t.Keep > 0 {
+	if !forEver(t) {
 		statement += " MODIFY TTL " + ttlExpression(t, quoteName(t.Time))
 	} else {
 		statement += " REMOVE TTL"

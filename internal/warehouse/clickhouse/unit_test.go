@@ -201,3 +201,16 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+// TestTTL: what is kept for longer than the engine can count is kept for ever, not thrown away at once.
+func TestTTL(t *testing.T) {
+	for keep, want := range map[time.Duration]string{
+		0:                       "",
+		90 * 24 * time.Hour:     "toDateTime(time) + toIntervalSecond(7776000)",
+		36_500 * 24 * time.Hour: "",
+	} {
+		if got := ttlOf(&warehouse.Table{Time: "time", Keep: keep}); got != want {
+			t.Errorf("%v: %q", keep, got)
+		}
+	}
+}
