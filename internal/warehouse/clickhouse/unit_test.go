@@ -202,8 +202,8 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// TestTTL: what is kept for longer than the engine can count is kept for ever, not thrown away at once.
-func TestTTL(t *testing.T) {
+// TestTTLBeyondTheEnginesTime: what is kept for longer than the engine can count is kept for ever, not thrown away at once.
+func TestTTLBeyondTheEnginesTime(t *testing.T) {
 	for keep, want := range map[time.Duration]string{
 		0:                       "",
 		90 * 24 * time.Hour:     "toDateTime(time) + toIntervalSecond(7776000)",
