@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -255,15 +254,8 @@ const leaseTolerance = 3 * time.Second
 
 // needLease adds the lease on consent to what the role must have to be ready.
 func (p *parts) needLease() {
-	var lapsed atomic.Int64 // Unix nanoseconds of when it was first seen without a lease; 0 = it has one
 	p.ready.add("consent lease of "+p.ready.role, func() string {
-		now := time.Now().UnixNano()
-		if p.consents.Leased() {
-			lapsed.Store(0)
-			return ""
-		}
-		lapsed.CompareAndSwap(0, now)
-		if now-lapsed.Load() < int64(leaseTolerance) {
+		if p.consents.LapsedFor() < leaseTolerance {
 			return ""
 		}
 		return "lapsed: it cannot be known now what people have chosen"

@@ -111,8 +111,13 @@ func (s *server) checkTopics(env *environment) error {
 	if err != nil || len(drift) == 0 {
 		return err
 	}
+	harmless := true
 	for _, d := range drift {
 		fmt.Fprintln(env.stderr, d)
+		harmless = harmless && d.Harmless()
+	}
+	if harmless {
+		return nil
 	}
 	return errors.New("the topics are not as they should be; `sluice topics create` makes those that are missing")
 }

@@ -19,6 +19,7 @@ type FollowerOptions struct {
 	Apply func(recs []Record)
 	// Uncommitted reads records of open transactions too: for views that know themselves which row is the newer one.
 	Uncommitted bool
+	FetchWait   time.Duration // how long the broker may hold an answer while nothing comes; fetchWait if 0
 	Logger      *slog.Logger
 }
 
@@ -71,6 +72,9 @@ type Follower struct {
 func NewFollower(cluster Cluster, topic string, o FollowerOptions) *Follower {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.FetchWait == 0 {
+		o.FetchWait = fetchWait
 	}
 	return &Follower{cluster: cluster, topic: topic, o: o, caughtUp: make(chan struct{}), waiters: make(map[chan struct{}]struct{})}
 }
@@ -136,7 +140,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
 		kgo.FetchIsolationLevel(isolation),
 		kgo.KeepControlRecords(), // their offsets count as applied
-		kgo.FetchMaxWait(250*time.Millisecond),
+		kgo.FetchMaxWait(f.o.FetchWait),
 		kgo.WithHooks(&f.fetched),
 	)
 	if err != nil {

@@ -26,9 +26,13 @@ type RunnerOptions struct {
 const (
 	pollRecords        = 5000                   // at most, in one transaction
 	commitGap          = 5 * time.Millisecond   // at least, between the ends of two transactions
+	longestRest        = 100 * time.Millisecond // after a transaction
 	transactionTimeout = 10 * time.Second       // after which the broker aborts a dead member's transaction
-	sessionTimeout     = 10 * time.Second       // after which the group takes a silent member's partitions
-	idlePoll           = 500 * time.Millisecond // so that checkpoints are written without input
+	// fetchWait is how long a broker may hold the answer to a fetch while nothing comes. What comes is answered at once; every idle client asks every broker
+	// anew this often, which is what a cluster at rest is busy with.
+	fetchWait      = time.Second
+	sessionTimeout = 10 * time.Second       // after which the group takes a silent member's partitions
+	idlePoll       = 500 * time.Millisecond // so that checkpoints are written without input
 )
 
 // Runner runs an engine's tasks: it reads the assigned input partitions, and commits outputs, changelog and input offsets of all its tasks
@@ -176,7 +180,7 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 		kgo.ProducerLinger(0),
 		kgo.MetadataMinAge(10 * time.Millisecond), // a produce that comes while the last transaction is being completed is tried again after a metadata update, not after 5 s
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
-		kgo.FetchMaxWait(250 * time.Millisecond),
+		kgo.FetchMaxWait(fetchWait),
 		kgo.SessionTimeout(sessionTimeout),
 		kgo.RebalanceTimeout(sessionTimeout), // nobody waits longer for a dead member, nor does a client that closes meanwhile
 		kgo.HeartbeatInterval(time.Second),
@@ -190,7 +194,7 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 func (s *session) note(partitions map[string][]int32, assigned bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.joined = s.joined || assigned
+	s.joined = assigned // lost partitions and not yet assigned others: not a member
 	for _, ps := range partitions {
 		for _, p := range ps {
 			s.changes = append(s.changes, change{p, assigned})
@@ -219,10 +223,17 @@ func (s *session) step(ctx context.Context) error {
 		if err := s.checkpoint(); err != nil {
 			return err
 		}
-		pause(ctx, commitGap-time.Since(began))
+		pause(ctx, restAfter(time.Since(began)))
 		return nil
 	}
 	return s.checkpoint()
+}
+
+// restAfter is how long the runner rests after a transaction that took so long, so that more records share the next one. On the embedded broker, whose
+// transactions take a millisecond, their ends are commitGap apart. On a cluster each transaction costs the brokers a marker in every partition that it
+// wrote, on every replica: a runner that never rests saturates them, and waits for itself.
+func restAfter(took time.Duration) time.Duration {
+	return max(commitGap-took, min(took-commitGap, longestRest))
 }
 
 // fetchError is the first error of a poll that is not about its deadline.
@@ -282,8 +293,15 @@ func (s *session) openTasks(ctx context.Context, partitions []int32) error {
 		s.tasks[p] = task
 	}
 	s.metrics.restore.Set(time.Since(began).Seconds())
-	s.setStatus(Status{Joined: true, Tasks: len(s.tasks)})
+	s.setStatus(Status{Joined: s.member(), Tasks: len(s.tasks)})
 	return nil
+}
+
+// member tells whether the group's last word was an assignment.
+func (s *session) member() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.joined
 }
 
 // saveTasks writes every checkpoint, so that the next start has nothing to read again.

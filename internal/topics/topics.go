@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -200,8 +201,8 @@ func Check(ctx context.Context, cluster stream.Cluster, replicas int) ([]Drift, 
 		if n := len(detail.Partitions); n != int(t.Partitions) {
 			drift = append(drift, Drift{name, "partitions", strconv.Itoa(n), strconv.Itoa(int(t.Partitions))})
 		}
-		if n := detail.Partitions.NumReplicas(); n != replicas {
-			drift = append(drift, Drift{name, "replicas", strconv.Itoa(n), strconv.Itoa(replicas)})
+		if n := fewestReplicas(detail); n < replicas { // more are there while they are moved
+			drift = append(drift, Drift{name, whatReplicas, strconv.Itoa(n), strconv.Itoa(replicas)})
 		}
 	}
 	configs, err := admin.DescribeTopicConfigs(ctx, present...)
@@ -209,6 +210,20 @@ func Check(ctx context.Context, cluster stream.Cluster, replicas int) ([]Drift, 
 		return nil, fmt.Errorf("describing topics: %w", err)
 	}
 	return append(drift, configDrift(cluster, configs, replicas)...), nil
+}
+
+const whatReplicas = "replicas"
+
+// Harmless tells whether a process may work all the same: fewer replicas are less safe, but nothing is wrong with them.
+func (d Drift) Harmless() bool { return d.What == whatReplicas }
+
+// fewestReplicas is how often the partition is kept that is kept least.
+func fewestReplicas(topic kadm.TopicDetail) int {
+	fewest := math.MaxInt
+	for _, p := range topic.Partitions {
+		fewest = min(fewest, len(p.Replicas))
+	}
+	return fewest
 }
 
 func configDrift(cluster stream.Cluster, configs kadm.ResourceConfigs, replicas int) []Drift {

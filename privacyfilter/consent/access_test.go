@@ -227,6 +227,12 @@ func TestLeaseNeedsHeartbeats(t *testing.T) {
 	step("the others waited for nobody meanwhile", 15*s+3, false)
 	l.renewed(15*s + 4)
 	step("a new lease", 15*s+5, true)
+	if lapsed := l.lapsed(15*s + 6); lapsed != 0 {
+		t.Errorf("lapsed for %v while it holds", lapsed)
+	}
+	if lapsed := l.lapsed(18 * s); lapsed != 2*s-4 {
+		t.Errorf("lapsed for %v", lapsed)
+	}
 	l.end()
 	step("leaving", 15*s+6, false)
 }

@@ -17,6 +17,7 @@ import (
 
 const (
 	leaseLength = time.Second            // a node without a newer lease refuses after this
+	fetchWait   = 250 * time.Millisecond // of the broker, on sluice.consent: a fetch that is lost must not cost the lease
 	leaseEvery  = 200 * time.Millisecond // between two renewals
 	// heartbeatLife is how long a heartbeat speaks for its node. A node that could not write one for so long refuses, and the others do not wait for it.
 	heartbeatLife = 3 * time.Second
@@ -48,6 +49,15 @@ func (l *lease) load() leaseState {
 func (l *lease) holds(now time.Duration) bool {
 	s := l.state.Load()
 	return s != nil && !s.ended && s.from > s.since && now-s.from < leaseLength && now-s.beat < heartbeatLife
+}
+
+// lapsed is for how long there has been no lease, 0 while there is one.
+func (l *lease) lapsed(now time.Duration) time.Duration {
+	if l.holds(now) {
+		return 0
+	}
+	s := l.load()
+	return max(time.Nanosecond, now-min(s.from+leaseLength, s.beat+heartbeatLife))
 }
 
 func (l *lease) update(change func(s *leaseState)) {

@@ -72,11 +72,11 @@ func NewView(cluster stream.Cluster, register *privacyfilter.Register, ring *sea
 		nudge: make(chan struct{}, 1), caughtUp: make(chan struct{}),
 	}
 	v.stranger = v.compiler.compile("", nil)
-	v.rows = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, Apply: func(recs []stream.Record) {
+	v.rows = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Apply: func(recs []stream.Record) {
 		v.people.applyRows(recs, v.boot())
 		v.applied()
 	}})
-	v.restrictions = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, Uncommitted: true, Apply: func(recs []stream.Record) {
+	v.restrictions = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Uncommitted: true, Apply: func(recs []stream.Record) {
 		v.people.applyRestrictions(recs, v.boot(), time.Now())
 		v.applied()
 	}})
@@ -90,6 +90,9 @@ func (v *View) CaughtUp() <-chan struct{} { return v.caughtUp }
 
 // Leased tells whether the node may serve subjects at this moment.
 func (v *View) Leased() bool { return v.lease.holds(v.boot()) }
+
+// LapsedFor is for how long there has been no lease, 0 while there is one.
+func (v *View) LapsedFor() time.Duration { return v.lease.lapsed(v.boot()) }
 
 const (
 	sweepEvery  = 10 * time.Second
