@@ -61,8 +61,8 @@ func (w *warehouseConfig) validate(section config.Section) (err error) {
 
 func (c *clickhouseConfig) validate(section config.Section) error {
 	switch {
-	case len(c.Addresses) == 0:
-		return section.Errorf(".clickhouse.addresses", "at least one host:port expected")
+	case len(c.Addresses) != 1:
+		return section.Errorf(".clickhouse.addresses", "one host:port expected: the tables are not replicated, and purges would miss rows on another server")
 	case c.Protocol != "native" && c.Protocol != "http":
 		return section.Errorf(".clickhouse.protocol", "native or http expected")
 	case c.Database == "":
@@ -105,7 +105,7 @@ func tablesOf(sources []*warehouse.Source) (tables []*warehouse.Table) {
 	return tables
 }
 
-// deploymentName tells this deployment's log from others.
+// name tells this deployment's log from others.
 func (d *deployment) name() string {
 	return d.Kafka.Prefix + strconv.FormatUint(uint64(d.Kafka.Generation), 10)
 }
@@ -119,7 +119,7 @@ func (p *parts) openWarehouse(ctx context.Context, tables []*warehouse.Table) (w
 		if dir == "" {
 			dir = s.data.join("warehouse")
 		}
-		return parquet.Open(dir, tables, parquet.Options{Sync: w.Parquet.Fsync, Logger: s.logger})
+		return parquet.Open(dir, tables, parquet.Options{Sync: w.Parquet.Fsync, Logger: s.logger, Deployment: s.deployment.name()})
 	}
 	o, err := w.ClickHouse.options(s.settings.section("warehouse"), s.deployment.name())
 	if err != nil {
@@ -164,10 +164,14 @@ func (p *parts) buildWarehouse() error {
 		return writer.Load().Run(ctx)
 	})
 	p.ready.add("warehouse", func() string {
-		switch w := writer.Load(); {
-		case w == nil:
+		w := writer.Load()
+		if w == nil {
 			return "waiting for its store"
-		case !w.Status().Joined:
+		}
+		switch status := w.Status(); {
+		case status.Waiting:
+			return "waiting for its store"
+		case !status.Joined:
 			return "waiting for its partitions"
 		default:
 			return ""

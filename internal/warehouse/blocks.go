@@ -3,6 +3,7 @@ package warehouse
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,8 +34,9 @@ const maxBlockBytes = 4 << 20
 type building struct {
 	Block
 	held
-	since   time.Time // when its first record was read
-	letters []letter
+	since    time.Time // when its first record was read
+	promised bool      // its end was durable before this member got the partition
+	letters  []letter
 }
 
 // letter is a record that could not be decoded.
@@ -56,11 +58,36 @@ type part struct {
 	promised []int64     // where the next blocks must end: their bounds were made durable before this member got the partition
 	complete []*building // in order
 	open     *building   // nil before its first record
+	behind   bool        // the last flush has left whole blocks here
 	held                 // by all blocks that are here
 
 	next   int64 // offset after the last record that was read, -1 = none and none committed
-	stored int64 // committed, -1 = nothing
+	stored int64 // committed or known to the store, -1 = nothing
 	high   int64 // high watermark of the last fetch that had records
+	start  int64 // where reading begins; -1 = at the group's offset
+	passed bool  // it was told that there are records before what is stored
+}
+
+// newPart is a partition as the group's offset has it, with the bounds that are promised after it. Where the store is ahead of the group, reading begins
+// after what it has, and an empty block takes the group there: its offsets were lost or set back, or a member has died before it could commit.
+func newPart(source *Source, partition int32, maxRows int, committed int64, promised []int64, store Store) *part {
+	p := &part{source: source, partition: partition, maxRows: maxRows, promised: promised, next: committed, stored: committed, start: -1}
+	ahead, ok := store.(Ahead)
+	if !ok {
+		return p
+	}
+	next, ok := ahead.Next(source.Topic, partition)
+	if !ok || next <= committed {
+		return p
+	}
+	p.next = max(committed, 0)
+	for len(p.promised) > 0 && p.promised[0] <= next {
+		p.promised = p.promised[1:]
+	}
+	b := p.block(p.next, time.Now())
+	p.complete, p.open = append(p.complete, b), nil
+	b.Next, p.next, p.stored, p.start = next, next, next, next
+	return p
 }
 
 // lag counts the records that are not stored yet.
@@ -118,7 +145,7 @@ func (p *part) close(next int64, now time.Time) {
 	b := p.block(next, now)
 	b.Next, p.next = next, next
 	if len(p.promised) > 0 {
-		p.promised = p.promised[1:]
+		b.promised, p.promised = true, p.promised[1:]
 	}
 	p.complete = append(p.complete, b)
 	p.open = nil
@@ -147,11 +174,14 @@ func (p *part) decode(b *building, r *kgo.Record, short string) error {
 			batch.Cut(before[i])
 		}
 		b.letters = append(b.letters, letter{r.Offset, r.Key, r.Value, err})
-		return err
+		rows = 0
 	}
 	took := held{rows, len(r.Key) + len(r.Value)}
 	b.add(took)
 	p.held.add(took)
+	if err != nil {
+		return err
+	}
 	b.Purges = append(b.Purges, purges...)
 	return nil
 }
@@ -159,18 +189,36 @@ func (p *part) decode(b *building, r *kgo.Record, short string) error {
 // maxBlocks is how many blocks of one partition one flush holds: their bounds must fit the 4096 bytes of a commit's metadata.
 const maxBlocks = 64
 
-// take gives up the blocks of a flush, whole ones and, if no bound is promised for it, the open one.
+// take gives up the blocks of a flush, whole ones and, if no bound is promised for it, the open one. No row follows a purge: a store may carry out again
+// the purges of a block that comes again, and would not put back what they deleted of later blocks.
 func (p *part) take() []*building {
-	if len(p.promised) == 0 && p.open != nil {
-		p.close(p.next, p.open.since)
+	n, purged := 0, false
+	for n < min(len(p.complete), maxBlocks) && (!purged || p.complete[n].rows == 0) {
+		purged = purged || len(p.complete[n].Purges) > 0
+		n++
 	}
-	n := min(len(p.complete), maxBlocks)
+	if n == len(p.complete) && n < maxBlocks && !purged && len(p.promised) == 0 && p.open != nil {
+		p.close(p.next, p.open.since)
+		n++
+	}
 	taken := p.complete[:n:n]
 	p.complete = p.complete[n:]
+	p.behind = len(p.complete) > 0
 	for _, b := range taken {
 		p.held.add(held{-b.rows, -b.bytes})
 	}
 	return taken
+}
+
+// rest are the promised bounds of blocks that are not taken yet.
+func (p *part) rest() []int64 {
+	var bounds []int64
+	for _, b := range p.complete {
+		if b.promised {
+			bounds = append(bounds, b.Next)
+		}
+	}
+	return append(bounds, p.promised...)
 }
 
 // oldest is the oldest block here.
@@ -181,27 +229,29 @@ func (p *part) oldest() *building {
 	return p.open
 }
 
-// purges tells whether a purge waits.
-func (p *part) purges() bool {
-	for _, b := range p.complete {
-		if len(b.Purges) > 0 {
-			return true
-		}
+// urgent tells whether blocks must not wait for others: a purge waits, or a flush ended at one and left what came after it.
+func (p *part) urgent() bool {
+	if p.behind {
+		return true
 	}
-	return false
+	return len(p.complete) > 0 && time.Since(p.complete[0].since) >= purgeDelay &&
+		slices.ContainsFunc(p.complete, func(b *building) bool { return len(b.Purges) > 0 })
 }
 
 // promisePrefix marks metadata of an offset that promises blocks: "next=120,140" beside the offset 100 stands for [100, 120) and [120, 140).
 const promisePrefix = "next="
 
-// promise writes the bounds of blocks that follow one another.
-func promise(blocks []*building) string {
+// promise writes the bounds of blocks that follow one another, "" if there are none.
+func promise(bounds []int64) string {
+	if len(bounds) == 0 {
+		return ""
+	}
 	text := []byte(promisePrefix)
-	for i, b := range blocks {
+	for i, next := range bounds {
 		if i > 0 {
 			text = append(text, ',')
 		}
-		text = strconv.AppendInt(text, b.Next, 10)
+		text = strconv.AppendInt(text, next, 10)
 	}
 	return string(text)
 }

@@ -15,7 +15,8 @@ import (
 type flush struct {
 	blocks []*Block // those that are not empty; of one partition in their order
 	froms  map[topicPartition][]*building
-	held   // what it holds
+	rests  map[topicPartition][]int64 // bounds that are promised after the blocks, and must stay promised
+	held                              // what it holds
 	began  time.Time
 	err    error         // once done is closed
 	done   chan struct{} // closed at the end
@@ -23,6 +24,7 @@ type flush struct {
 
 // flush stores blocks for as long as it takes, or until the assignment ends. Nothing after them is stored before.
 func (s *session) flush(a *assignment, f *flush) error {
+	defer s.setWaiting(false)
 	if err := s.keepLetters(a, f); err != nil {
 		return err
 	}
@@ -44,7 +46,9 @@ func (s *session) append(a *assignment, f *flush) error {
 	if err := s.commit(a, f.promises()); err != nil {
 		return err
 	}
-	return s.store.Append(a.ctx, f.blocks)
+	err := s.store.Append(a.ctx, f.blocks)
+	s.setWaiting(err != nil)
+	return err
 }
 
 // keepLetters writes the dead letters of the blocks, which must not be committed before.
@@ -79,7 +83,7 @@ func (f *flush) promises() map[topicPartition]commitAt {
 	for tp, blocks := range f.froms {
 		for _, b := range blocks {
 			if !b.empty() {
-				at[tp] = commitAt{blocks[0].First, promise(blocks)}
+				at[tp] = commitAt{blocks[0].First, promise(append(boundsOf(blocks), f.rests[tp]...))}
 				break
 			}
 		}
@@ -87,11 +91,19 @@ func (f *flush) promises() map[topicPartition]commitAt {
 	return at
 }
 
-// ends are the offsets after the blocks.
+func boundsOf(blocks []*building) []int64 {
+	bounds := make([]int64, len(blocks))
+	for i, b := range blocks {
+		bounds[i] = b.Next
+	}
+	return bounds
+}
+
+// ends are the offsets after the blocks, and what stays promised after them.
 func (f *flush) ends() map[topicPartition]commitAt {
 	at := make(map[topicPartition]commitAt, len(f.froms))
 	for tp, blocks := range f.froms {
-		at[tp] = commitAt{offset: blocks[len(blocks)-1].Next}
+		at[tp] = commitAt{blocks[len(blocks)-1].Next, promise(f.rests[tp])}
 	}
 	return at
 }

@@ -93,14 +93,28 @@ func (s *session) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFet
 				if err != nil {
 					return fmt.Errorf("reading the group's offset of %s/%d: %w", t.Topic, p.Partition, err)
 				}
-				a.parts[topicPartition{t.Topic, p.Partition}] = &part{
-					source: source, partition: p.Partition, maxRows: s.o.MaxRows, promised: promised, next: p.Offset, stored: p.Offset,
-				}
+				a.parts[topicPartition{t.Topic, p.Partition}] = newPart(source, p.Partition, s.o.MaxRows, p.Offset, promised, s.store)
 			}
 		}
 	}
 	s.coming, s.current = nil, a
 	return nil
+}
+
+// adjust makes the client read on where the store's rows end, if the group's offset lies before.
+func (s *session) adjust(_ context.Context, offsets map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
+	a := s.assignment()
+	if a == nil {
+		return offsets, nil
+	}
+	for topic, partitions := range offsets {
+		for partition := range partitions {
+			if p := a.parts[topicPartition{topic, partition}]; p != nil && p.start >= 0 {
+				partitions[partition] = kgo.NewOffset().At(p.start)
+			}
+		}
+	}
+	return offsets, nil
 }
 
 func (s *session) revoked(context.Context, *kgo.Client, map[string][]int32) {
@@ -133,9 +147,7 @@ func (s *session) step(ctx context.Context) (*assignment, error) {
 		a.await(ctx, idlePoll)
 		return a, s.settle(a)
 	}
-	pollCtx, cancel := context.WithTimeout(ctx, idlePoll)
-	fetches := s.kafka.PollRecords(pollCtx, pollRecords)
-	cancel()
+	fetches := s.poll(ctx)
 	a := s.assignment() // it cannot change until rebalances are allowed again
 	if err := s.fetchErrors(fetches); err != nil {
 		return a, err
@@ -149,6 +161,22 @@ func (s *session) step(ctx context.Context) (*assignment, error) {
 	}
 	s.kafka.AllowRebalance()
 	return a, s.settle(a)
+}
+
+// poll reads some records. It ends early when a flush does: the next one may be due.
+func (s *session) poll(ctx context.Context) kgo.Fetches {
+	ctx, cancel := context.WithTimeout(ctx, idlePoll)
+	defer cancel()
+	if a := s.assignment(); a != nil && a.flight != nil {
+		go func(done <-chan struct{}) {
+			select {
+			case <-done:
+				cancel()
+			case <-ctx.Done():
+			}
+		}(a.flight.done)
+	}
+	return s.kafka.PollRecords(ctx, pollRecords)
 }
 
 // fetchErrors logs what the client mends by itself, and returns what it does not.
@@ -174,6 +202,7 @@ func (s *session) take(a *assignment, fetches kgo.Fetches) (err error) {
 			return
 		}
 		p.high = f.HighWatermark
+		s.notePassed(p, f.Records)
 		for _, r := range f.Records {
 			broken := p.add(r, p.source.Topic, now)
 			if broken == nil {
@@ -188,6 +217,15 @@ func (s *session) take(a *assignment, fetches kgo.Fetches) (err error) {
 	return err
 }
 
+// notePassed says once that records are passed by since their offsets lie before what is stored: no log goes back as long as it is the same.
+func (s *session) notePassed(p *part, records []*kgo.Record) {
+	if first := records[0].Offset; first < p.next && !p.passed {
+		p.passed = true
+		s.o.Logger.Warn("the warehouse passes records by, since it has their partition up to a later offset: a log that was started anew needs another kafka.generation",
+			"topic", p.source.Topic, "partition", p.partition, "offset", first, "stored", p.stored)
+	}
+}
+
 // settle ends a flush that is done, and begins the next one if it is time.
 func (s *session) settle(a *assignment) error {
 	if a.flight != nil {
@@ -199,22 +237,28 @@ func (s *session) settle(a *assignment) error {
 		default:
 		}
 	}
-	if a.flight == nil && s.due(a) {
-		s.begin(a)
+	if a.flight == nil {
+		s.begin(a, s.due(a))
 	}
 	s.report(a)
 	return nil
 }
 
-// begin stores everything that is there in another goroutine.
-func (s *session) begin(a *assignment) {
-	f := &flush{done: make(chan struct{}), began: time.Now(), froms: make(map[topicPartition][]*building)}
+// begin stores what is there, of each partition up to its next purge, in another goroutine; if not all, then only of the partitions that are urgent: the
+// blocks of the others become larger, and the store has fewer of them.
+func (s *session) begin(a *assignment, all bool) {
+	f := &flush{
+		done: make(chan struct{}), began: time.Now(), froms: make(map[topicPartition][]*building), rests: make(map[topicPartition][]int64),
+	}
 	for at, p := range a.parts {
+		if !all && !p.urgent() {
+			continue
+		}
 		taken := p.take()
 		if len(taken) == 0 {
 			continue
 		}
-		f.froms[at] = taken
+		f.froms[at], f.rests[at] = taken, p.rest()
 		for _, b := range taken {
 			f.add(b.held)
 			if !b.empty() {
@@ -249,15 +293,14 @@ func (s *session) land(a *assignment) error {
 	return nil
 }
 
-// due tells whether it is time for a flush: a row or a purge has waited long enough, or there is too much.
+// due tells whether it is time for a flush of all partitions: a row has waited long enough, or there is too much.
 func (s *session) due(a *assignment) bool {
 	for _, p := range a.parts {
 		b := p.oldest()
 		if b == nil {
 			continue
 		}
-		age := time.Since(b.since)
-		if age >= s.o.Flush || b.rows >= s.o.MaxRows || len(p.complete) >= maxBlocks || age >= purgeDelay && p.purges() {
+		if time.Since(b.since) >= s.o.Flush || b.rows >= s.o.MaxRows || len(p.complete) >= maxBlocks {
 			return true
 		}
 	}
@@ -279,7 +322,7 @@ func (s *session) finish(ctx context.Context, a *assignment) {
 	defer cancel()
 	for a.ctx.Err() == nil {
 		if a.flight == nil {
-			s.begin(a)
+			s.begin(a, true)
 		}
 		if a.flight == nil {
 			return

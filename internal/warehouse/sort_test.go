@@ -110,7 +110,7 @@ func TestBatchTellsMistakes(t *testing.T) {
 }
 
 func TestPromise(t *testing.T) {
-	text := promise([]*building{{Block: Block{First: 5, Next: 9}}, {Block: Block{First: 9, Next: 9000000000}}})
+	text := promise([]int64{9, 9000000000})
 	got, err := parsePromise(5, &text)
 	if diff := cmp.Diff([]int64{9, 9000000000}, got); diff != "" || err != nil {
 		t.Errorf("%v %s", err, diff)

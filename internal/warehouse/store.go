@@ -19,6 +19,8 @@ type Block struct {
 type Store interface {
 	// Append stores blocks, each once: a block with the same source, partition and bounds may come again, after an error, a crash or from another
 	// member of the group, and adds nothing. Then it applies the block's purges, and returns when what they delete can no longer be read.
+	// Blocks of one partition are in their order, and no row follows a purge: purges may be applied again with a block that comes again, since
+	// nothing after it was stored.
 	// An error means that none, some or all of it is done. Errors hold no values.
 	Append(ctx context.Context, blocks []*Block) error
 	// Scan gives every row of the table with a time in [from, to), of some columns (nil = all), in batches that are valid until each returns.
@@ -27,4 +29,10 @@ type Store interface {
 	// Expire deletes what is older than each table keeps.
 	Expire(ctx context.Context, now time.Time) error
 	Close() error
+}
+
+// Ahead is a Store that knows how far each partition is stored. The writer never reads what lies before, even if the group's offsets are lost.
+type Ahead interface {
+	// Next is the offset after what is stored of a topic, by its short name; false if nothing is.
+	Next(topic string, partition int32) (next int64, known bool)
 }

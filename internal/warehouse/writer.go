@@ -37,9 +37,10 @@ type Options struct {
 
 // Status is what a writer tells about itself.
 type Status struct {
-	Joined bool  // the group has given it its partitions
-	Rows   int   // read and not stored yet
-	Lag    int64 // records of its partitions that are not stored yet, as of the last fetch
+	Joined  bool  // the group has given it its partitions
+	Waiting bool  // the store has refused what it was given last
+	Rows    int   // read and not stored yet
+	Lag     int64 // records of its partitions that are not stored yet, as of the last fetch
 }
 
 // Writer is one member of the group that fills a store. Make it with New, run it once.
@@ -63,8 +64,9 @@ type Writer struct {
 	sessionTimeout time.Duration // of the group; tests shorten these
 	stopGrace      time.Duration // for the last flush of an orderly stop
 
-	mu     sync.Mutex // guards status
-	status Status
+	mu      sync.Mutex // guards what follows
+	status  Status
+	waiting bool
 }
 
 const (
@@ -103,7 +105,16 @@ func New(cluster stream.Cluster, sources []*Source, store Store, o Options) *Wri
 func (w *Writer) Status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.status
+	s := w.status
+	s.Waiting = w.waiting
+	return s
+}
+
+// setWaiting notes whether the store fails.
+func (w *Writer) setWaiting(waiting bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.waiting = waiting
 }
 
 func (w *Writer) setStatus(s Status) {
@@ -196,6 +207,7 @@ func (w *Writer) client(s *session) (*kgo.Client, error) {
 		kgo.HeartbeatInterval(w.sessionTimeout/10),
 		kgo.OnPartitionsAssigned(s.assigned),
 		kgo.OnOffsetsFetched(s.fetched),
+		kgo.AdjustFetchOffsetsFn(s.adjust),
 		kgo.OnPartitionsRevoked(s.revoked),
 		kgo.OnPartitionsLost(s.revoked),
 	)

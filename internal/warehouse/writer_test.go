@@ -125,15 +125,19 @@ func (b *bench) fold(messages ...message) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, m := range messages {
-		if !m.Purge {
-			b.want = append(b.want, m)
+		if m.Purge {
+			b.want = purged(b.table, b.want, warehouse.Purge{Subject: []byte(m.Subject), Event: []byte(m.Event), Floor: []byte(m.Floor)})
 			continue
 		}
-		purge := warehouse.Purge{Subject: []byte(m.Subject), Event: []byte(m.Event), Floor: []byte(m.Floor)}
-		b.want = slices.DeleteFunc(b.want, func(row message) bool {
-			return row.Subject == m.Subject && purge.Deletes(b.table, []byte(row.Event), []byte(row.Floor))
-		})
+		b.want = append(b.want, m)
 	}
+}
+
+// purged are the rows that a purge leaves.
+func purged(t *warehouse.Table, rows []message, purge warehouse.Purge) []message {
+	return slices.DeleteFunc(rows, func(row message) bool {
+		return row.Subject == string(purge.Subject) && purge.Deletes(t, []byte(row.Event), []byte(row.Floor))
+	})
 }
 
 // message makes a row that no other equals.
@@ -215,12 +219,12 @@ func (b *bench) rows(s warehouse.Store) []message {
 	b.Helper()
 	var rows []message
 	err := s.Scan(context.Background(), b.table, nil, time.Unix(0, 0), time.Unix(4e9, 0), func(batch *warehouse.Batch) error {
-		v := batch.Values
 		for i := range batch.Rows() {
-			rows = append(rows, message{Subject: string(v[0].Bytes[i]), Event: string(v[1].Bytes[i]), Time: v[2].Ints[i], Floor: string(v[3].Bytes[i])})
+			v := batch.Values
 			if !slices.Equal(v[4].StringLists[i], []string{string(v[0].Bytes[i]), string(v[1].Bytes[i])}) {
 				return errors.New("a row is made of several")
 			}
+			rows = append(rows, rowAt(batch, i))
 		}
 		return nil
 	})
@@ -228,6 +232,11 @@ func (b *bench) rows(s warehouse.Store) []message {
 		b.Fatal(err)
 	}
 	return rows
+}
+
+func rowAt(batch *warehouse.Batch, i int) message {
+	v := batch.Values
+	return message{Subject: string(v[0].Bytes[i]), Event: string(v[1].Bytes[i]), Time: v[2].Ints[i], Floor: string(v[3].Bytes[i])}
 }
 
 // check compares what is stored with what was produced.
@@ -347,6 +356,210 @@ func TestPromiseIsKept(t *testing.T) {
 		if again[i].First != block.First || again[i].Next != block.Next {
 			t.Errorf("block %d came again as [%d, %d), expected [%d, %d)", i, again[i].First, again[i].Next, block.First, block.Next)
 		}
+	}
+	b.check(store)
+}
+
+// TestPromiseIsKeptInParts: a writer dies with so many blocks promised that the next one commits the first of them before it has read the last, and dies
+// then. The third one still has to build the last ones as they were stored.
+func TestPromiseIsKeptInParts(t *testing.T) {
+	b := newBench(t)
+	store := b.open()
+	const records = 14_000
+	var some []message
+	for range records {
+		some = append(some, b.message("s", "f"))
+	}
+	b.produce(5, some...)
+	var w *warehouse.Writer
+	flushes := 0
+	stored := make(chan struct{})
+	dying := &hooked{Store: store, append: func(ctx context.Context, blocks []*warehouse.Block, inner func(context.Context, []*warehouse.Block) error) error {
+		flushes++
+		switch flushes {
+		case 1: // all the rest is read meanwhile, and promised by the second flush
+			b.until("all records read", func() bool { return w.Status().Rows >= records })
+			return inner(ctx, blocks)
+		case 2:
+			defer close(stored)
+			return errors.Join(inner(ctx, blocks), errors.New("the process is about to die"))
+		default:
+			return errors.New("the process is about to die")
+		}
+	}}
+	w = b.writer(dying, warehouse.Options{MaxRows: 2000})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	<-stored
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	next := &hooked{Store: store, append: func(ctx context.Context, blocks []*warehouse.Block, inner func(context.Context, []*warehouse.Block) error) error {
+		cancel()
+		return inner(ctx, blocks)
+	}}
+	if err := b.writer(next, warehouse.Options{MaxRows: 1000, MaxBuffered: 1}).Run(ctx); err != nil { // reads nothing more while it stores
+		t.Fatal(err)
+	}
+	committed, _ := b.offsets()
+	at, _ := committed.Lookup(b.cluster.Topic(topics.History), 5)
+	if bounds, err := warehouse.ParsePromise(at.At, &at.Metadata); err != nil || len(bounds) == 0 || bounds[len(bounds)-1] != records {
+		t.Fatalf("offset %d with metadata %q, expected promises up to %d: %v", at.At, at.Metadata, records, err)
+	}
+	_, stop := b.start(&hooked{Store: store, append: passOn}, warehouse.Options{MaxRows: 700}) // does not tell how far it is
+	b.settled()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.check(store)
+}
+
+// passOn is the hook that does nothing.
+func passOn(ctx context.Context, blocks []*warehouse.Block, inner func(context.Context, []*warehouse.Block) error) error {
+	return inner(ctx, blocks)
+}
+
+// tokens is a store that knows blocks by their bounds alone, as ClickHouse does: the rows of a block that comes again are left out, its purges are applied.
+type tokens struct {
+	warehouse.Store
+	table *warehouse.Table
+	fail  func() error // after everything was done
+
+	mu    sync.Mutex
+	known map[[3]int64]bool
+	rows  []message
+}
+
+func (s *tokens) Append(_ context.Context, blocks []*warehouse.Block) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range blocks {
+		if token := [3]int64{int64(b.Partition), b.First, b.Next}; !s.known[token] {
+			s.known[token] = true
+			for i := range b.Batches[0].Rows() {
+				s.rows = append(s.rows, rowAt(b.Batches[0], i))
+			}
+		}
+		for _, purge := range b.Purges {
+			s.rows = purged(s.table, s.rows, purge)
+		}
+	}
+	return s.fail()
+}
+
+func (s *tokens) Scan(_ context.Context, t *warehouse.Table, _ []string, _, _ time.Time, each func(*warehouse.Batch) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := warehouse.NewBatch(t)
+	for _, m := range s.rows {
+		value, err := json.Marshal(m)
+		if err != nil {
+			return err
+		}
+		if _, err := decode(&stream.Record{Value: value}, []*warehouse.Batch{out}); err != nil {
+			return err
+		}
+	}
+	return each(out)
+}
+
+func (s *tokens) Expire(context.Context, time.Time) error { return nil }
+
+// TestPurgesComeAgain: each attempt fails twice after the store has done all of it. What comes after a purge must outlive its repetitions.
+func TestPurgesComeAgain(t *testing.T) {
+	b := newBench(t)
+	attempts := 0
+	store := &tokens{table: b.table, known: make(map[[3]int64]bool), fail: func() error {
+		if attempts++; attempts%3 != 0 {
+			return errors.New("after")
+		}
+		return nil
+	}}
+	for p := range int32(3) {
+		subject := fmt.Sprint("s", p)
+		var some []message
+		for i := range 4 {
+			floor := fmt.Sprint("f", i)
+			some = append(some, b.message(subject, floor), b.message(subject, floor), message{Subject: subject, Purge: true}, message{Subject: "nobody", Purge: true})
+		}
+		b.produce(p, append(some, b.message(subject, "f9"), b.message(subject, "f9"))...)
+	}
+	_, stop := b.start(store, warehouse.Options{})
+	b.settled()
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	b.check(store)
+}
+
+// TestLostOffsets: the group's offsets expire while nobody has the role, or somebody deletes the group. A store that knows how far it is goes on there.
+func TestLostOffsets(t *testing.T) {
+	b := newBench(t)
+	store := b.open()
+	run := func(o warehouse.Options) {
+		t.Helper()
+		_, stop := b.start(store, o)
+		b.settled()
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		b.check(store)
+	}
+	produce := func() {
+		for p := range int32(3) {
+			for range 10 {
+				b.produce(p, b.message("s", "f"))
+			}
+		}
+	}
+	admin := kadm.NewClient(b.producer)
+	group := b.cluster.Topic(warehouse.Group)
+	produce()
+	run(warehouse.Options{})
+	b.until("a group without members, deleted", func() bool {
+		deleted, err := admin.DeleteGroup(t.Context(), group)
+		return err == nil && deleted.Err == nil
+	})
+	produce()
+	run(warehouse.Options{MaxRows: 7}) // would cut other blocks of what is stored
+	behind := kadm.Offsets{}
+	behind.Add(kadm.Offset{Topic: b.cluster.Topic(topics.History), Partition: 0, At: 3, LeaderEpoch: -1, Metadata: "next=8,25"})
+	behind.Add(kadm.Offset{Topic: b.cluster.Topic(topics.History), Partition: 1, At: 3, LeaderEpoch: -1})
+	b.until("offsets set back in a group without members", func() bool {
+		set, err := admin.CommitOffsets(t.Context(), group, behind)
+		return err == nil && set.Error() == nil
+	})
+	produce()
+	run(warehouse.Options{MaxRows: 6})
+}
+
+// TestWaiting: the status tells that the store fails, and that it does no more.
+func TestWaiting(t *testing.T) {
+	b := newBench(t)
+	store := b.open()
+	attempts := make(chan error)
+	h := &hooked{Store: store, append: func(ctx context.Context, blocks []*warehouse.Block, inner func(context.Context, []*warehouse.Block) error) error {
+		if err := <-attempts; err != nil {
+			return err
+		}
+		return inner(ctx, blocks)
+	}}
+	w, stop := b.start(h, warehouse.Options{})
+	b.produce(1, b.message("s", "f"))
+	if w.Status().Waiting {
+		t.Error("waits before it has anything to store")
+	}
+	attempts <- errors.New("away")
+	b.until("it waits for the store", func() bool { return w.Status().Waiting })
+	attempts <- nil
+	b.until("it waits no more", func() bool { return !w.Status().Waiting })
+	b.settled()
+	if err := stop(); err != nil {
+		t.Fatal(err)
 	}
 	b.check(store)
 }
@@ -525,7 +738,15 @@ func TestMembersComeAndGo(t *testing.T) {
 			}
 			return nil
 		}}
-		_, m.stop = b.start(expiring{h}, warehouse.Options{Node: node, MaxRows: 50 + roll(100), MaxBuffered: 1000, Flush: time.Duration(20+roll(200)) * time.Millisecond})
+		started := warehouse.Store(expiring{h})
+		if roll(2) == 0 {
+			started = ahead{expiring{h}, func(topic string, partition int32) (int64, bool) {
+				mu.RLock()
+				defer mu.RUnlock()
+				return store.Next(topic, partition)
+			}}
+		}
+		_, m.stop = b.start(started, warehouse.Options{Node: node, MaxRows: 50 + roll(100), MaxBuffered: 1000, Flush: time.Duration(20+roll(200)) * time.Millisecond})
 		return m
 	}
 	produced := make(chan struct{})
@@ -571,6 +792,14 @@ func TestMembersComeAndGo(t *testing.T) {
 type expiring struct{ warehouse.Store }
 
 func (expiring) Expire(context.Context, time.Time) error { return nil }
+
+// ahead is one that knows how far it is.
+type ahead struct {
+	expiring
+	next func(topic string, partition int32) (int64, bool)
+}
+
+func (a ahead) Next(topic string, partition int32) (int64, bool) { return a.next(topic, partition) }
 
 // inTransactions produces for some seconds.
 func (b *bench) inTransactions(roll func(int) int) {

@@ -5,6 +5,7 @@ package clickhouse
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -18,7 +19,7 @@ import (
 
 // Options say where ClickHouse is.
 type Options struct {
-	Addresses []string    // host:port; several are replicas, tried in this order
+	Addresses []string    // one host:port: the tables are not replicated, and a purge would miss rows on another server
 	Database  string      // "" = sluice
 	User      string      // "" = default
 	Password  string      //
@@ -78,8 +79,8 @@ func (o Options) withDefaults() Options {
 
 // connect opens a pool of connections; each is made when it is needed. The driver is given no logger: it would log statements.
 func connect(o Options, database string) (driver.Conn, error) {
-	if len(o.Addresses) == 0 {
-		return nil, fmt.Errorf("clickhouse: addresses: at least one host:port expected")
+	if len(o.Addresses) != 1 {
+		return nil, errors.New("clickhouse: addresses: one host:port expected")
 	}
 	options := &ch.Options{
 		Addr:         o.Addresses,

@@ -473,12 +473,17 @@ func TestPurge(t *testing.T) {
 	w.same("the block again, after they left the disk", all)
 }
 
-// TestPurgeInItsBlock: the purge is applied after the block's own rows, and to later blocks of the partition not at all.
+// TestPurgeInItsBlock: the purge is applied after the block's own rows, and to later blocks of the partition not at all. Until these come, the block may
+// come again.
 func TestPurgeInItsBlock(t *testing.T) {
 	w := newWorld(t, options(t))
 	before, after := rows(0, 10, march, time.Hour), rows(10, 10, march, time.Hour)
 	purged := w.block(0, before, warehouse.Purge{Subject: []byte(before[0].subject)}, warehouse.Purge{Subject: []byte(before[1].subject)})
-	w.append(purged, w.block(12, after))
+	only := w.block(12, nil, warehouse.Purge{Subject: []byte(before[0].subject), Event: before[5].event()})
+	for range 2 {
+		w.append(purged, only)
+	}
+	w.append(w.block(13, after))
 	want := slices.DeleteFunc(slices.Clone(before), func(r row) bool { return r.number%5 < 2 })
 	w.same("in order", append(want, after...))
 }
@@ -675,10 +680,10 @@ func BenchmarkAppend(b *testing.B) {
 	b.ReportMetric(float64(b.N)*size/b.Elapsed().Seconds(), "rows/s")
 }
 
-// TestPartitionsAtOnce stores many partitions' blocks in one call, each with a purge between two of its blocks.
+// TestPartitionsAtOnce stores many partitions' blocks in one call, each with a purge at its end, and once more before their next blocks.
 func TestPartitionsAtOnce(t *testing.T) {
 	w := newWorld(t, options(t))
-	var blocks []*warehouse.Block
+	var first, second []*warehouse.Block
 	var want []row
 	const size = 50
 	for p := range 16 {
@@ -689,14 +694,17 @@ func TestPartitionsAtOnce(t *testing.T) {
 		gone := all[0].subject
 		before, after := w.block(0, all[:size], warehouse.Purge{Subject: []byte(gone)}), w.block(size+1, all[size:])
 		before.Partition, after.Partition = int32(p), int32(p)
-		blocks = append(blocks, before, after)
+		first, second = append(first, before), append(second, after)
 		for i, r := range all {
 			if i >= size || r.subject != gone {
 				want = append(want, r)
 			}
 		}
 	}
-	w.append(blocks...)
+	for range 2 {
+		w.append(first...)
+	}
+	w.append(second...)
 	w.same("all partitions", want)
 	w.expect("all partitions", [3]int64{int64(len(want)), 16 * 2 * size, sum(rows(0, 16*2*size, march, 0)...)})
 }

@@ -37,7 +37,7 @@ type change struct {
 	Number uint64           `json:"number"`           // highest one of a file
 	Add    []*file          `json:"add,omitempty"`
 	Drop   []string         `json:"drop,omitempty"` // paths
-	Next   map[string]int64 `json:"next,omitempty"` // topic/partition → offset after what is stored
+	Next   map[string]int64 `json:"next,omitempty"` // deployment/topic/partition → offset after what is stored
 }
 
 // manifest is a journal of changes, each on a line of its own: CRC-32C in hexadecimal, a space, JSON. The first line is the whole state of the time at
@@ -51,8 +51,8 @@ type manifest struct {
 	path  string
 	sync  bool
 	live  map[string]*file // by path
-	next  map[string]int64
-	last  uint64 // highest number of a file that was ever given
+	next  map[string]int64 // by keyOf
+	last  uint64           // highest number of a file that was ever given
 	file  *os.File
 	size  int64 // of the lines that count
 	state int64 // of the first line
@@ -60,14 +60,17 @@ type manifest struct {
 }
 
 const (
-	manifestFormat = 1
+	manifestFormat = 2         // in format 1, keys had no deployment
 	slackBytes     = 256 << 10 // changes may outgrow the state by so much
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// openManifest reads the manifest of a directory, or makes one for a directory without tables.
-func openManifest(dir string, sync bool) (*manifest, error) {
+// keyOf names a partition of a deployment's log.
+func keyOf(deployment, partition string) string { return deployment + "/" + partition }
+
+// openManifest reads the manifest of a directory, or makes one for a directory without tables. What a manifest of format 1 holds becomes the deployment's.
+func openManifest(dir, deployment string, sync bool) (*manifest, error) {
 	m := &manifest{path: filepath.Join(dir, manifestName), sync: sync, live: make(map[string]*file), next: make(map[string]int64)}
 	f, err := os.OpenFile(m.path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -80,41 +83,55 @@ func openManifest(dir string, sync bool) (*manifest, error) {
 		return nil, fmt.Errorf("opening the warehouse: %w", err)
 	}
 	m.file = f
-	if err := m.read(); err != nil {
-		f.Close()
+	format, err := m.read()
+	if err == nil && format < manifestFormat {
+		err = m.adopt(deployment)
+	}
+	if err != nil {
+		m.file.Close()
 		return nil, fmt.Errorf("opening the warehouse: %s: %w", m.path, err)
 	}
 	return m, nil
 }
 
+// adopt makes the partitions of format 1 those of a deployment, for good.
+func (m *manifest) adopt(deployment string) error {
+	next := make(map[string]int64, len(m.next))
+	for partition, offset := range m.next {
+		next[keyOf(deployment, partition)] = offset
+	}
+	m.next = next
+	return m.rename()
+}
+
 // read applies every line, and cuts off one that a crash left unfinished.
-func (m *manifest) read() error {
+func (m *manifest) read() (format int, err error) {
 	in := bufio.NewReaderSize(m.file, 64<<10)
 	for n := 1; ; n++ {
 		line, err := in.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
 			if n == 1 {
-				return errors.New("damaged: a first line expected")
+				return 0, errors.New("damaged: a first line expected")
 			}
 			m.torn = len(line) > 0
-			return m.mend()
+			return format, m.mend()
 		}
 		if err != nil {
-			return err
+			return 0, err
 		}
 		c, err := parseLine(line)
-		if err == nil && n == 1 && c.Format != manifestFormat {
-			err = fmt.Errorf("format %d expected", manifestFormat)
+		if err == nil && n == 1 && (c.Format < 1 || c.Format > manifestFormat) {
+			err = fmt.Errorf("a format up to %d expected", manifestFormat)
 		}
 		if err == nil {
 			err = m.check(c)
 		}
 		if err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
+			return 0, fmt.Errorf("line %d: %w", n, err)
 		}
 		m.apply(c)
 		if m.size += int64(len(line)); n == 1 {
-			m.state = m.size
+			format, m.state = c.Format, m.size
 		}
 	}
 }

@@ -123,9 +123,9 @@ func (s *Store) stagePurge(ctx context.Context, c *staged, t *table, p *purger, 
 	return p.verify(s.path(c.Add[before]))
 }
 
-// keep writes a row group without its dead rows, as it is if there are none.
+// keep writes a row group without its dead rows; as it is if there are none, and if the file was written when the table had the columns of today.
 func keep(ctx context.Context, e *encoder, o *opened, g parquet.RowGroup, dead []int64) error {
-	if len(dead) == 0 {
+	if len(dead) == 0 && parquet.EqualNodes(e.writer.Schema(), g.Schema()) {
 		return e.copy(g)
 	}
 	d, err := o.decode(e.table, g, 0, g.NumRows())

@@ -25,12 +25,16 @@ import (
 type Options struct {
 	Sync   bool         // fsync before rows count as stored: survives the loss of power; without it, the death of the process
 	Logger *slog.Logger // nil = none
+	// Deployment tells one log from another that has the same topics and offsets: prefix and generation. It is part of what the store knows about each
+	// partition, so that the rows of a log that was started anew are not taken for those of the one before.
+	Deployment string
 }
 
-// Store is a directory of Parquet files. Only one process may have it open; to see to that is the caller's job. Its methods may be called at once from
-// several goroutines: one of them changes files at a time, and readers never wait for it.
+// Store is a directory of Parquet files, which one Store at a time may have open. Its methods may be called at once from several goroutines: one of them
+// changes files at a time, and readers never wait for it.
 type Store struct {
 	dir    string
+	lock   *os.File
 	o      Options
 	tables map[string]*table
 
@@ -43,7 +47,10 @@ type Store struct {
 	closed   bool
 }
 
-var _ warehouse.Store = (*Store)(nil)
+var (
+	_ warehouse.Store = (*Store)(nil)
+	_ warehouse.Ahead = (*Store)(nil)
+)
 
 // table is what the store knows about one.
 type table struct {
@@ -61,7 +68,8 @@ const (
 // codecs: what is merged soon is compressed with what costs least.
 var codecs = [2]compress.Codec{&parquet.Snappy, &parquet.Zstd}
 
-// Open opens a directory, which is made if it is missing. It removes what a crash left half done. Errors name the file that is missing or damaged.
+// Open opens a directory, which is made if it is missing. It removes what a crash left half done. Errors name the directory that another process has open,
+// or the file that is missing or damaged.
 func Open(dir string, tables []*warehouse.Table, o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -80,11 +88,14 @@ func Open(dir string, tables []*warehouse.Table, o Options) (*Store, error) {
 		return nil, fmt.Errorf("making the warehouse's directory: %w", err)
 	}
 	var err error
-	if s.manifest, err = openManifest(dir, o.Sync); err != nil {
-		return nil, err
+	if s.lock, err = lock(dir); err != nil {
+		return nil, fmt.Errorf("opening the warehouse: %w", err)
+	}
+	if s.manifest, err = openManifest(dir, o.Deployment, o.Sync); err != nil {
+		return nil, errors.Join(err, s.lock.Close())
 	}
 	if err := s.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the warehouse: %w", err), s.manifest.close())
+		return nil, errors.Join(fmt.Errorf("opening the warehouse: %w", err), s.manifest.close(), s.lock.Close())
 	}
 	return s, nil
 }
@@ -162,7 +173,20 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	return s.manifest.close()
+	return errors.Join(s.manifest.close(), s.lock.Close())
+}
+
+// partition is the manifest's name of a partition.
+func (s *Store) partition(topic string, partition int32) string {
+	return keyOf(s.o.Deployment, topic+"/"+strconv.Itoa(int(partition)))
+}
+
+// Next is the offset after what is stored of a partition of this deployment's log.
+func (s *Store) Next(topic string, partition int32) (next int64, known bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	next, known = s.manifest.next[s.partition(topic, partition)]
+	return next, known
 }
 
 var errClosed = errors.New("the warehouse is closed")
@@ -221,7 +245,7 @@ func (s *Store) fits(b *warehouse.Block) error {
 func (s *Store) fresh(c *staged, blocks []*warehouse.Block) ([]*warehouse.Block, error) {
 	var fresh []*warehouse.Block
 	for _, b := range blocks {
-		at := b.Source.Topic + "/" + strconv.Itoa(int(b.Partition))
+		at := s.partition(b.Source.Topic, b.Partition)
 		next, known := c.Next[at]
 		if !known {
 			next, known = s.manifest.next[at]

@@ -329,7 +329,7 @@ func TestDamageIsNamed(t *testing.T) {
 
 // TestManifestStaysSmall: what is told about files that are gone is forgotten.
 func TestManifestStaysSmall(t *testing.T) {
-	m, err := openManifest(t.TempDir(), false)
+	m, err := openManifest(t.TempDir(), "", false)
 	must(t, err)
 	defer m.close()
 	for i := range 20_000 {
@@ -459,5 +459,116 @@ func TestRandom(t *testing.T) {
 	}
 	if diff := cmp.Diff(sorted(want), sorted(all(t, s, table))); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
+	}
+}
+
+// TestDeployment: a log that was started anew has the same offsets, and nothing of it is stored.
+func TestDeployment(t *testing.T) {
+	dir := t.TempDir()
+	table := visits()
+	src := source(table)
+	open := func(deployment string) *Store {
+		s, err := Open(dir, []*warehouse.Table{table}, Options{Deployment: deployment})
+		must(t, err)
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+	add := func(s *Store, event, rows int) {
+		t.Helper()
+		must(t, s.Append(t.Context(), []*warehouse.Block{block(t, src, 0, 0, 10, []visit{visitAt(1, event, day0, "f")})}))
+		if n := len(all(t, s, table)); n != rows {
+			t.Errorf("%d rows, expected %d", n, rows)
+		}
+		must(t, s.Close())
+	}
+	add(open("shop.1"), 1, 1)
+	add(open("shop.2"), 2, 2)
+	add(open("shop.1"), 3, 2)
+	s := open("shop.2")
+	if next, known := s.Next("in", 0); next != 10 || !known {
+		t.Errorf("the partition is stored up to %d (%t)", next, known)
+	}
+	if _, known := s.Next("in", 1); known {
+		t.Error("a partition of which nothing is stored is known")
+	}
+}
+
+// TestManifestWithoutDeployments: what it tells becomes that of the first deployment that opens it, and of no other.
+func TestManifestWithoutDeployments(t *testing.T) {
+	dir := t.TempDir()
+	line, err := lineOf(&change{Format: 1, Next: map[string]int64{"in/0": 10}})
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, manifestName), line, 0o600))
+	for _, deployment := range []string{"shop.1", "shop.2", "shop.1"} {
+		s, err := Open(dir, []*warehouse.Table{visits()}, Options{Deployment: deployment})
+		must(t, err)
+		if next, known := s.Next("in", 0); known != (deployment == "shop.1") || known && next != 10 {
+			t.Errorf("%s: stored up to %d (%t)", deployment, next, known)
+		}
+		must(t, s.Close())
+	}
+	line, err = lineOf(&change{Format: manifestFormat + 1})
+	must(t, err)
+	must(t, os.WriteFile(filepath.Join(dir, manifestName), line, 0o600))
+	if _, err := Open(dir, []*warehouse.Table{visits()}, Options{}); err == nil || !strings.Contains(err.Error(), "a format up to 2 expected") {
+		t.Errorf("a manifest of a later version: %v", err)
+	}
+}
+
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir, visits())
+	if _, err := Open(dir, []*warehouse.Table{visits()}, Options{}); err == nil || !strings.Contains(err.Error(), "the directory "+dir+" is in use") {
+		t.Errorf("a second store: %v", err)
+	}
+	must(t, s.Close())
+	manifest := filepath.Join(dir, manifestName)
+	whole, err := os.ReadFile(manifest)
+	must(t, err)
+	must(t, os.WriteFile(manifest, nil, 0o600))
+	if _, err := Open(dir, []*warehouse.Table{visits()}, Options{}); err == nil {
+		t.Error("an empty manifest was opened")
+	}
+	must(t, os.WriteFile(manifest, whole, 0o600))
+	must(t, openStore(t, dir, visits()).Close()) // neither Close nor an error keeps the lock
+}
+
+// TestPurgeAfterNewColumn purges in a file from before the table gained columns: also its row groups without the subject get them.
+func TestPurgeAfterNewColumn(t *testing.T) {
+	dir := t.TempDir()
+	old := visits()
+	old.Columns = old.Columns[:5]
+	s := openStore(t, dir, old)
+	const rows = groupRows + 100
+	b := warehouse.NewBatch(old)
+	for i := range rows {
+		b.Bytes(fmt.Appendf(nil, "subject %06d", i))
+		b.Bytes(fmt.Appendf(nil, "event %06d", i))
+		b.Int(day0.UnixMicro() + int64(i))
+		b.Bytes([]byte("f"))
+		b.String("view")
+		must(t, b.End())
+	}
+	must(t, s.Append(t.Context(), []*warehouse.Block{{Source: source(old), First: 0, Next: 1, Batches: []*warehouse.Batch{b}}}))
+	must(t, s.Close())
+	table := visits()
+	s = openStore(t, dir, table)
+	purge := warehouse.Purge{Subject: []byte("subject 000007")}
+	must(t, s.Append(t.Context(), []*warehouse.Block{block(t, source(table), 0, 1, 2, nil, purge)}))
+	n := 0
+	must(t, s.Scan(t.Context(), table, nil, day0, day0.AddDate(0, 0, 1), func(b *warehouse.Batch) error {
+		n += b.Rows()
+		for i := range b.Rows() {
+			if subject, event := string(b.Values[0].Bytes[i]), string(b.Values[1].Bytes[i]); subject[7:] != event[5:] || subject == string(purge.Subject) {
+				t.Errorf("a row of %s with %s", subject, event)
+			}
+			if b.Values[4].Strings[i] != "view" || b.Values[5].Ints[i] != 0 || len(b.Values[8].StringLists[i]) != 0 {
+				t.Error("an old row came back changed")
+			}
+		}
+		return nil
+	}))
+	if n != rows-1 {
+		t.Errorf("%d rows, expected %d", n, rows-1)
 	}
 }
