@@ -33,7 +33,7 @@ const brokerHeap = "1g"
 
 func startOnKafka(ctx context.Context, o options, dir string) (s *system, err error) {
 	s = &system{broker: "Apache Kafka " + kraft.Version}
-	if s.kafka, err = kraft.Start(ctx, kraft.Options{Dir: filepath.Join(dir, "kafka"), Heap: brokerHeap}); err != nil {
+	if s.kafka, err = kraft.Start(ctx, kraft.Options{Dir: filepath.Join(dir, "kafka"), Heap: brokerHeap, LongRun: true}); err != nil {
 		return nil, err
 	}
 	defer func() {

@@ -46,7 +46,7 @@ func run() error {
 		}
 		return err
 	}
-	o := kraft.Options{Brokers: *brokers, Dir: *dir}
+	o := kraft.Options{Brokers: *brokers, Dir: *dir, LongRun: true}
 	if *user != "" {
 		secret, err := os.ReadFile(*password)
 		if err != nil {

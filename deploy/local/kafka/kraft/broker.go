@@ -95,17 +95,14 @@ func (b *broker) writeConfig(properties map[string]string) error {
 }
 
 // prepare writes what the process reads, and makes it.
-func (b *broker) prepare(libs, heap string) error {
+func (b *broker) prepare(libs string, java []string) error {
 	logConfig := filepath.Join(b.dir, "log4j2.properties")
 	if err := os.WriteFile(logConfig, logging, 0o600); err != nil {
 		return err
 	}
 	b.process = crashtest.NewProcess(crashtest.ProcessOptions{
 		Name: "broker-" + strconv.Itoa(b.id), Path: "java", Log: b.logFile(),
-		Args: []string{
-			"-Xms128m", "-Xmx" + heap, "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true",
-			"-Dlog4j2.configurationFile=" + logConfig, "-cp", filepath.Join(libs, "*"), "kafka.Kafka", b.config(),
-		},
+		Args: append(java, "-Dlog4j2.configurationFile="+logConfig, "-cp", filepath.Join(libs, "*"), "kafka.Kafka", b.config()),
 	})
 	return nil
 }

@@ -24,6 +24,8 @@ type Options struct {
 	Brokers int    // 1 or 3; 1 if 0
 	Dir     string // data and logs; a directory that was used before is resumed, on the ports that it had
 	Heap    string // of each broker, as Java writes it; "384m" if empty
+	// LongRun lets Java's second compiler work: it pays after some minutes. Until then it takes as much CPU from a small machine as the brokers themselves.
+	LongRun bool
 
 	// Secure adds the listener SECURE: TLS with a certificate of the cluster's own authority, and SCRAM-SHA-256 and -512.
 	Secure *Credentials
@@ -208,6 +210,15 @@ func (c *Cluster) Stop() error {
 	return group.Wait()
 }
 
+// java are the arguments of the Java runtime.
+func (c *Cluster) java() []string {
+	args := []string{"-Xms128m", "-Xmx" + c.o.Heap, "-XX:+UseSerialGC", "-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"}
+	if !c.o.LongRun {
+		args = append(args, "-XX:TieredStopAtLevel=1")
+	}
+	return args
+}
+
 // prepare finds ports, makes certificates, and formats directories that are new.
 func (c *Cluster) prepare(ctx context.Context) error {
 	if err := os.MkdirAll(c.o.Dir, 0o755); err != nil {
@@ -232,7 +243,7 @@ func (c *Cluster) prepare(ctx context.Context) error {
 		}
 	}
 	for i, b := range c.brokers {
-		if err := b.prepare(c.libs, c.o.Heap); err != nil {
+		if err := b.prepare(c.libs, c.java()); err != nil {
 			return err
 		}
 		if err := b.format(ctx, c.libs, c.properties(i), c.scram()); err != nil {
