@@ -3,7 +3,6 @@
 package schema_test
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -21,9 +20,6 @@ import (
 func start(t *testing.T) (*clickhouse.Store, driver.Conn) {
 	t.Helper()
 	e, err := engine.Start(t.Context(), engine.Options{Data: t.TempDir()})
-	if errors.Is(err, engine.ErrNoClient) {
-		t.Skip(err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,6 @@
 package tables_test
 
 import (
-	"errors"
 	"os"
 	"regexp"
 	"strings"
@@ -32,9 +31,6 @@ func TestDocsQueries(t *testing.T) {
 		t.Fatalf("%d queries found", len(queries))
 	}
 	e, err := engine.Start(t.Context(), engine.Options{Data: t.TempDir()})
-	if errors.Is(err, engine.ErrNoClient) {
-		t.Skip(err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}

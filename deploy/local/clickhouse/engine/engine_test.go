@@ -30,9 +30,6 @@ func start(t *testing.T, o engine.Options) *engine.Engine {
 		o.Data = t.TempDir()
 	}
 	e, err := engine.Start(t.Context(), o)
-	if errors.Is(err, engine.ErrNoClient) {
-		t.Skip(err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
