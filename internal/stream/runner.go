@@ -26,11 +26,16 @@ type RunnerOptions struct {
 const (
 	pollRecords        = 5000                   // at most, in one transaction
 	commitGap          = 5 * time.Millisecond   // at least, between the ends of two transactions
-	longestRest        = 100 * time.Millisecond // after a transaction
+	longestRest        = 250 * time.Millisecond // after a transaction
+	longTransaction    = 50 * time.Millisecond  // makes what was fetched before it stale
+	refetch            = 10 * time.Millisecond  // for a fetch whose records are there
 	transactionTimeout = 10 * time.Second       // after which the broker aborts a dead member's transaction
 	// fetchWait is how long a broker may hold the answer to a fetch while nothing comes. What comes is answered at once; every idle client asks every broker
 	// anew this often, which is what a cluster at rest is busy with.
-	fetchWait      = time.Second
+	fetchWait = time.Second
+	// produceLinger outlasts the production of a transaction's records, whose flush ends it: one request a broker. Each further request would cost the
+	// transaction coordinator a replicated write of its own, to add its partitions (KIP-890).
+	produceLinger  = 20 * time.Millisecond
 	sessionTimeout = 10 * time.Second       // after which the group takes a silent member's partitions
 	idlePoll       = 500 * time.Millisecond // so that checkpoints are written without input
 )
@@ -118,6 +123,7 @@ type session struct {
 	short   map[string]string // full input topic → short name
 	topics  map[string]string // short output topic → full name
 	outputs []kgo.Record
+	took    time.Duration // by the last transaction, with its checkpoint; 0 if none since the last poll
 
 	mu      sync.Mutex // guards the fields below
 	changes []change
@@ -177,7 +183,7 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 		kgo.KeepControlRecords(),           // so that committed offsets reach the high watermark, and a lag of 0 means that nothing is left
 		kgo.Balancers(kgo.RangeBalancer()), // co-partitions several inputs; sticky does not
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerLinger(0),
+		kgo.ProducerLinger(produceLinger),
 		kgo.MetadataMinAge(10 * time.Millisecond), // a produce that comes while the last transaction is being completed is tried again after a metadata update, not after 5 s
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.FetchMaxWait(fetchWait),
@@ -203,9 +209,7 @@ func (s *session) note(partitions map[string][]int32, assigned bool) {
 }
 
 func (s *session) step(ctx context.Context) error {
-	pollCtx, cancel := context.WithTimeout(ctx, idlePoll)
-	fetches := s.kafka.PollRecords(pollCtx, pollRecords)
-	cancel()
+	fetches := s.poll(ctx)
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -223,10 +227,27 @@ func (s *session) step(ctx context.Context) error {
 		if err := s.checkpoint(); err != nil {
 			return err
 		}
-		pause(ctx, restAfter(time.Since(began)))
+		s.took = time.Since(began)
+		if fetches.NumRecords() < pollRecords { // else there is a backlog
+			pause(ctx, restAfter(s.took))
+		}
 		return nil
 	}
 	return s.checkpoint()
+}
+
+// poll waits for records, at most idlePoll. What a client holds ready was fetched at the end of the last poll: after a transaction that took long it is
+// as old as that, and what came since would wait for the transaction after this one. So a second poll takes what the first one made the client fetch.
+func (s *session) poll(ctx context.Context) kgo.Fetches {
+	waiting, cancel := context.WithTimeout(ctx, idlePoll)
+	defer cancel()
+	fetches := s.kafka.PollRecords(waiting, pollRecords)
+	left := pollRecords - fetches.NumRecords()
+	if s.took < longTransaction || left <= 0 || len(fetches.Errors()) > 0 || !pause(ctx, refetch) {
+		return fetches
+	}
+	s.took = 0
+	return append(fetches, s.kafka.PollRecords(nil, left)...) //nolint:staticcheck // nil: only what is there
 }
 
 // restAfter is how long the runner rests after a transaction that took so long, so that more records share the next one. On the embedded broker, whose
@@ -373,9 +394,14 @@ func (s *session) finish(committed bool) {
 	}
 }
 
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
 // process gives every record to its task and returns the oldest record time.
 func (s *session) process(fetches kgo.Fetches) (oldest time.Time, err error) {
-	var lag int64
+	behind := make(map[topicPartition]int64)
 	oldest = time.Now()
 	fetches.EachPartition(func(part kgo.FetchTopicPartition) {
 		if err != nil || len(part.Records) == 0 {
@@ -387,12 +413,16 @@ func (s *session) process(fetches kgo.Fetches) (oldest time.Time, err error) {
 			return
 		}
 		last := part.Records[len(part.Records)-1]
-		lag += part.HighWatermark - last.Offset - 1
+		behind[topicPartition{part.Topic, part.Partition}] = part.HighWatermark - last.Offset - 1 // a second poll's follows the first one's
 		if first := part.Records[0].Timestamp; first.Before(oldest) {
 			oldest = first
 		}
 		err = s.processPartition(task, s.short[part.Topic], part.Records)
 	})
+	var lag int64
+	for _, n := range behind {
+		lag += n
+	}
 	s.setStatus(Status{Joined: true, Tasks: len(s.tasks), Lag: lag})
 	s.metrics.lag.Set(float64(lag))
 	return oldest, err

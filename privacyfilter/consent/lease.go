@@ -18,7 +18,7 @@ import (
 const (
 	leaseLength = time.Second            // a node without a newer lease refuses after this
 	fetchWait   = 250 * time.Millisecond // of the broker, on sluice.consent: a fetch that is lost must not cost the lease
-	leaseEvery  = 200 * time.Millisecond // between two renewals
+	leaseEvery  = 200 * time.Millisecond // between the beginnings of two renewals, unless one takes longer
 	// heartbeatLife is how long a heartbeat speaks for its node. A node that could not write one for so long refuses, and the others do not wait for it.
 	heartbeatLife = 3 * time.Second
 	// drift is what a waiting node adds, since two machines' clocks do not run at quite the same rate.
@@ -90,6 +90,7 @@ func (v *View) keepLease(ctx context.Context, client *kgo.Client) error {
 	admin := kadm.NewClient(client)
 	failing, open := false, false
 	for {
+		began := time.Now()
 		err := v.renew(ctx, admin)
 		if err != nil && !failing && ctx.Err() == nil {
 			v.logger.Warn("renewing the lease on consent", "error", err)
@@ -99,7 +100,7 @@ func (v *View) keepLease(ctx context.Context, client *kgo.Client) error {
 			open = true
 			close(v.caughtUp)
 		}
-		if !every(ctx, leaseEvery) {
+		if !every(ctx, max(leaseEvery-time.Since(began), leaseEvery/10)) {
 			return nil
 		}
 	}

@@ -1,0 +1,106 @@
+package stream_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"sluice/internal/broker/brokertest"
+	"sluice/internal/stream"
+)
+
+// slowly is a processor that says when it has begun with a record, and ends when it is told.
+type slowly struct {
+	task  *stream.Task
+	began chan<- string
+	goOn  <-chan struct{}
+}
+
+func (s *slowly) Process(rec *stream.Record) error {
+	s.began <- string(rec.Value)
+	<-s.goOn
+	s.task.Emit("out", rec.Partition, rec.Key, rec.Value)
+	return nil
+}
+
+// TestNothingWaitsForTwoTransactions: what comes during a long transaction is in the next one, all of it. A client has then fetched only what came first.
+func TestNothingWaitsForTwoTransactions(t *testing.T) {
+	cluster, _ := brokertest.Empty(t)
+	createTopics(t, cluster)
+	began, next := make(chan string), make(chan struct{})
+	registry := prometheus.NewRegistry()
+	engine := stream.Engine{Name: "counter", Inputs: []string{"in"}, Open: func(t *stream.Task) (stream.Processor, error) {
+		return &slowly{task: t, began: began, goOn: next}, nil
+	}}
+	store, err := stream.OpenStore(t.TempDir(), stream.StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runner := stream.NewRunner(cluster, engine, stream.RunnerOptions{Node: "0", Store: store, Registerer: registry})
+	ended := make(chan error, 1)
+	go func() { ended <- runner.Run(t.Context()) }()
+	t.Cleanup(func() {
+		if err := errors.Join(<-ended, store.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	client, err := cluster.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	produce := func(value string) {
+		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: cluster.Topic("in"), Value: []byte(value)}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const rounds = 20 // the fetch that must be back in time is not on a machine that is busy at that moment
+	for round := range rounds {
+		before := read(t, registry, "sluice_stream_transactions_total")
+		produce("first")
+		<-began
+		produce("second")
+		time.Sleep(100 * time.Millisecond) // until the client has fetched it; also what makes the transaction a long one
+		produce("third")
+		next <- struct{}{}
+		for range 2 {
+			<-began
+			next <- struct{}{}
+		}
+		for read(t, registry, "sluice_stream_records_total") < float64(3*(round+1)) { // told after the transaction is
+			time.Sleep(time.Millisecond)
+		}
+		if n := read(t, registry, "sluice_stream_transactions_total") - before; n == 2 {
+			t.Logf("two transactions in round %d", round+1)
+			return
+		}
+	}
+	t.Errorf("in each of %d rounds, a record that came during a long transaction was not in the next one", rounds)
+}
+
+// read is a counter of what was committed.
+func read(t *testing.T, registry *prometheus.Registry, name string) (n float64) {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() != name {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			aborted := false
+			for _, l := range m.GetLabel() {
+				aborted = aborted || l.GetValue() == "aborted"
+			}
+			if !aborted {
+				n += m.GetCounter().GetValue()
+			}
+		}
+	}
+	return n
+}
