@@ -66,12 +66,18 @@ func main() {
 	flag.StringVar(&o.binary, "sluice", "bin/sluice", "the program to attack")
 	flag.StringVar(&o.dir, "dir", "", "directory for data and logs, kept; empty makes one that is removed if all is well")
 	flag.IntVar(&o.faults, "faults", 100, "how many faults")
-	flag.IntVar(&o.rate, "rate", 500, "events per second, at most")
+	flag.IntVar(&o.rate, "rate", 0, "events per second, at most; 0 is 500 on the embedded broker and 200 on Kafka, whose brokers share the machine with the processes")
 	flag.IntVar(&o.people, "people", 400, "distinct people")
 	flag.Uint64Var(&o.seed, "seed", 0, "of faults and load; 0 makes one")
 	flag.DurationVar(&o.longest, "max", 45*time.Minute, "no fault begins after this time")
 	flag.StringVar(&o.out, "out", "", "append the result as a JSON line to this file")
 	flag.Parse()
+	if o.rate == 0 {
+		o.rate = 500
+		if o.broker == "kafka" {
+			o.rate = 200
+		}
+	}
 	if err := run(o); err != nil {
 		fmt.Fprintln(os.Stderr, "crash:", err)
 		os.Exit(1)

@@ -2,15 +2,92 @@ package stream_test
 
 import (
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"sluice/internal/broker/brokertest"
 	"sluice/internal/stream"
 )
+
+// wide emits to every partition for each record.
+type wide struct{ task *stream.Task }
+
+func (w wide) Process(rec *stream.Record) error {
+	for p := range int32(stream.Partitions) {
+		w.task.Emit("out", p, rec.Key, rec.Value)
+	}
+	return nil
+}
+
+// produces counts the client's produce requests.
+type produces struct{ n atomic.Int64 }
+
+var _ kgo.HookBrokerWrite = (*produces)(nil)
+
+func (p *produces) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	if key == kmsg.NewProduceRequest().Key() {
+		p.n.Add(1)
+	}
+}
+
+// TestTransactionIsOneRequestABroker: each further one would cost the transaction's coordinator a replicated write.
+func TestTransactionIsOneRequestABroker(t *testing.T) {
+	cluster, _ := brokertest.Empty(t)
+	createTopics(t, cluster)
+	client := producer(t, cluster)
+	for range 100 {
+		client.Produce(t.Context(), &kgo.Record{Topic: cluster.Topic("in"), Value: []byte("v")}, nil)
+	}
+	if err := client.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var requests produces
+	cluster.Options = append(cluster.Options, kgo.WithHooks(&requests))
+	registry := run(t, cluster, func(task *stream.Task) stream.Processor { return wide{task} })
+	for read(t, registry, "sluice_stream_records_total") < 100 {
+		time.Sleep(time.Millisecond)
+	}
+	transactions := int64(read(t, registry, "sluice_stream_transactions_total"))
+	if got, most := requests.n.Load(), transactions*int64(len(cluster.Brokers)); got > most {
+		t.Errorf("%d produce requests for %d transactions on %d brokers", got, transactions, len(cluster.Brokers))
+	}
+}
+
+// run runs an engine called counter until the test ends.
+func run(t *testing.T, cluster stream.Cluster, open func(*stream.Task) stream.Processor) *prometheus.Registry {
+	t.Helper()
+	store, err := stream.OpenStore(t.TempDir(), stream.StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine := stream.Engine{Name: "counter", Inputs: []string{"in"}, Open: func(task *stream.Task) (stream.Processor, error) { return open(task), nil }}
+	registry := prometheus.NewRegistry()
+	runner := stream.NewRunner(cluster, engine, stream.RunnerOptions{Node: "0", Store: store, Registerer: registry})
+	ended := make(chan error, 1)
+	go func() { ended <- runner.Run(t.Context()) }()
+	t.Cleanup(func() {
+		if err := errors.Join(<-ended, store.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return registry
+}
+
+// producer is a client for manual partitions.
+func producer(t *testing.T, cluster stream.Cluster) *kgo.Client {
+	t.Helper()
+	client, err := cluster.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
 
 // slowly is a processor that says when it has begun with a record, and ends when it is told.
 type slowly struct {
@@ -31,27 +108,8 @@ func TestNothingWaitsForTwoTransactions(t *testing.T) {
 	cluster, _ := brokertest.Empty(t)
 	createTopics(t, cluster)
 	began, next := make(chan string), make(chan struct{})
-	registry := prometheus.NewRegistry()
-	engine := stream.Engine{Name: "counter", Inputs: []string{"in"}, Open: func(t *stream.Task) (stream.Processor, error) {
-		return &slowly{task: t, began: began, goOn: next}, nil
-	}}
-	store, err := stream.OpenStore(t.TempDir(), stream.StoreOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	runner := stream.NewRunner(cluster, engine, stream.RunnerOptions{Node: "0", Store: store, Registerer: registry})
-	ended := make(chan error, 1)
-	go func() { ended <- runner.Run(t.Context()) }()
-	t.Cleanup(func() {
-		if err := errors.Join(<-ended, store.Close()); err != nil {
-			t.Error(err)
-		}
-	})
-	client, err := cluster.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer client.Close()
+	registry := run(t, cluster, func(task *stream.Task) stream.Processor { return &slowly{task: task, began: began, goOn: next} })
+	client := producer(t, cluster)
 	produce := func(value string) {
 		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: cluster.Topic("in"), Value: []byte(value)}).FirstErr(); err != nil {
 			t.Fatal(err)
