@@ -171,11 +171,10 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 		s.short[s.cluster.Topic(name)] = name
 		inputs = append(inputs, s.cluster.Topic(name))
 	}
-	name := s.cluster.Topic(s.engine.Name)
 	return kgo.NewGroupTransactSession(s.cluster.with([]kgo.Opt{
-		kgo.ConsumerGroup(name),
-		kgo.InstanceID(name + "-" + s.o.Node), // a restarted process takes its predecessor's place at once
-		kgo.TransactionalID(name + "-" + s.o.Node),
+		kgo.ConsumerGroup(s.cluster.Topic(s.engine.Name)),
+		kgo.InstanceID(s.member()), // a restarted process takes its predecessor's place at once
+		kgo.TransactionalID(s.member()),
 		kgo.TransactionTimeout(transactionTimeout),
 		kgo.ConsumeTopics(inputs...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
@@ -195,6 +194,9 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, p map[string][]int32) { s.note(p, false) }),
 	})...)
 }
+
+// member is this process's name in the group, and its transactional id.
+func (s *session) member() string { return s.cluster.Topic(s.engine.Name) + "-" + s.o.Node }
 
 // note remembers a change of the assignment for the owner of the tasks, who acts on it before the next record.
 func (s *session) note(partitions map[string][]int32, assigned bool) {
@@ -298,6 +300,11 @@ func (s *session) reassign(ctx context.Context) error {
 
 func (s *session) openTasks(ctx context.Context, partitions []int32) error {
 	began := time.Now()
+	if fenced, err := s.fenceDead(ctx); err != nil {
+		s.o.Logger.Warn("ending the transactions of dead members; the brokers will, after a while", "engine", s.engine.Name, "error", err)
+	} else if len(fenced) > 0 {
+		s.o.Logger.Info("ended the transactions of dead members", "engine", s.engine.Name, "ids", fenced)
+	}
 	restored, err := restore(ctx, s.cluster, s.engine.Changelog(), s.o.Store, partitions, s.o.DeleteRetention)
 	if err != nil {
 		return fmt.Errorf("restoring %s: %w", s.engine.Name, err)
@@ -314,12 +321,12 @@ func (s *session) openTasks(ctx context.Context, partitions []int32) error {
 		s.tasks[p] = task
 	}
 	s.metrics.restore.Set(time.Since(began).Seconds())
-	s.setStatus(Status{Joined: s.member(), Tasks: len(s.tasks)})
+	s.setStatus(Status{Joined: s.assigned(), Tasks: len(s.tasks)})
 	return nil
 }
 
-// member tells whether the group's last word was an assignment.
-func (s *session) member() bool {
+// assigned tells whether the group's last word was an assignment.
+func (s *session) assigned() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.joined
