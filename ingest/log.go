@@ -75,7 +75,7 @@ func OpenLog(cluster stream.Cluster, keys *seal.Keyring, o LogOptions) (*Log, er
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.RequiredAcks(kgo.AllISRAcks()), // the producer is idempotent by default: in order, each once
 		kgo.ProducerLinger(o.Linger),
-		kgo.MaxProduceRequestsInflightPerBroker(1),
+		kgo.MaxProduceRequestsInflightPerBroker(1),        // a broker answers a connection in order: what would queue there shares the next request instead
 		kgo.ProducerBatchCompression(kgo.NoCompression()), // what is sealed does not shrink
 		kgo.MaxBufferedRecords(o.MaxBuffered),
 		kgo.MaxBufferedBytes(maxBufferedBytes),

@@ -2,11 +2,13 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -77,12 +79,18 @@ func instances(ctx context.Context, admin *kadm.Client, group string) (map[strin
 	return names, nil
 }
 
-// takeOver makes the coordinator abort the id's open transaction. Its answer, mostly that this is now under way, says nothing more.
+// takeOver makes the coordinator abort the id's open transaction. It mostly answers that this is under way.
 func takeOver(ctx context.Context, client *kgo.Client, id string) error {
 	req := kmsg.NewPtrInitProducerIDRequest()
 	req.TransactionalID = &id
 	req.TransactionTimeoutMillis = int32(transactionTimeout.Milliseconds())
 	req.ProducerID, req.ProducerEpoch = -1, -1
-	_, err := req.RequestWith(ctx, client)
-	return err
+	resp, err := req.RequestWith(ctx, client)
+	if err != nil {
+		return err
+	}
+	if err := kerr.ErrorForCode(resp.ErrorCode); err != nil && !errors.Is(err, kerr.ConcurrentTransactions) {
+		return err
+	}
+	return nil
 }

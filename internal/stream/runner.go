@@ -35,7 +35,7 @@ const (
 	fetchWait = time.Second
 	// produceLinger outlasts the production of a transaction's records, whose flush ends it: one request a broker. Each further request would cost the
 	// transaction coordinator a replicated write of its own, to add its partitions (KIP-890).
-	produceLinger  = 20 * time.Millisecond
+	produceLinger  = time.Second
 	sessionTimeout = 10 * time.Second       // after which the group takes a silent member's partitions
 	idlePoll       = 500 * time.Millisecond // so that checkpoints are written without input
 )

@@ -1,38 +1,64 @@
 package stream_test
 
 import (
+	"context"
 	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"sluice/internal/broker/brokertest"
 	"sluice/internal/stream"
 )
 
-// wide emits to every partition for each record.
-type wide struct{ task *stream.Task }
+// wide emits so many records to every partition for each of its own.
+type wide struct {
+	task *stream.Task
+	each int
+}
 
 func (w wide) Process(rec *stream.Record) error {
-	for p := range int32(stream.Partitions) {
-		w.task.Emit("out", p, rec.Key, rec.Value)
+	for range w.each {
+		for p := range int32(stream.Partitions) {
+			w.task.Emit("out", p, rec.Key, rec.Value)
+		}
 	}
 	return nil
 }
 
-const produceKey = 0 // of the Kafka protocol
+// watch counts the requests of a runner's client, and tells what it has fetched.
+type watch struct {
+	produces, ends atomic.Int64
+	fetched        chan string // values of records
+}
 
-// produces counts the client's produce requests.
-type produces struct{ n atomic.Int64 }
+var (
+	_ kgo.HookBrokerWrite         = (*watch)(nil)
+	_ kgo.HookFetchRecordBuffered = (*watch)(nil)
+)
 
-var _ kgo.HookBrokerWrite = (*produces)(nil)
+// Keys of the Kafka protocol.
+const (
+	produceKey = 0
+	endTxnKey  = 26
+)
 
-func (p *produces) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
-	if key == produceKey {
-		p.n.Add(1)
+func (w *watch) OnBrokerWrite(_ kgo.BrokerMetadata, key int16, _ int, _, _ time.Duration, _ error) {
+	switch key {
+	case produceKey:
+		w.produces.Add(1)
+	case endTxnKey:
+		w.ends.Add(1)
+	}
+}
+
+func (w *watch) OnFetchRecordBuffered(r *kgo.Record) {
+	if w.fetched != nil {
+		w.fetched <- string(r.Value)
 	}
 }
 
@@ -41,26 +67,52 @@ func TestTransactionIsOneRequestABroker(t *testing.T) {
 	cluster, _ := brokertest.Empty(t)
 	createTopics(t, cluster)
 	client := producer(t, cluster)
-	var requests produces
-	observed := cluster
-	observed.Options = append(observed.Options, kgo.WithHooks(&requests))
-	registry := run(t, observed, func(task *stream.Task) stream.Processor { return wide{task} })
-	settle := func(records int, total float64) {
-		for range records {
-			client.Produce(t.Context(), &kgo.Record{Topic: cluster.Topic("in"), Value: []byte("v")}, nil)
-		}
-		for read(t, registry, "sluice_stream_records_total") < total {
-			time.Sleep(time.Millisecond)
-		}
+	w := new(watch)
+	const each = 200 // so many that a first request could leave while the rest is being produced
+	run(t, cluster, w, func(task *stream.Task) stream.Processor { return wide{task, each} })
+	settle := func(total int) {
+		client.Produce(t.Context(), &kgo.Record{Topic: cluster.Topic("in"), Value: []byte("v")}, nil)
+		waitForCommitted(t, cluster, total*each*stream.Partitions)
 	}
-	settle(1, 1)                       // in which the client learns where the partitions are
-	time.Sleep(500 * time.Millisecond) // Kafka refuses a transaction whose predecessor it is still completing
-	requests.n.Store(0)
-	before := int64(read(t, registry, "sluice_stream_transactions_total"))
-	settle(100, 101)
-	transactions := int64(read(t, registry, "sluice_stream_transactions_total")) - before
-	if got, most := requests.n.Load(), transactions*int64(len(cluster.Brokers)); got > most {
-		t.Errorf("%d produce requests for %d transactions on %d brokers", got, transactions, len(cluster.Brokers))
+	settle(1) // in which the client learns where the partitions are
+	waitForCompletion(t, cluster)
+	produces, ends := w.produces.Load(), w.ends.Load()
+	settle(2)
+	produces, ends = w.produces.Load()-produces, w.ends.Load()-ends
+	if most := ends * int64(len(cluster.Brokers)); produces > most {
+		t.Errorf("%d produce requests for %d transactions on %d brokers", produces, ends, len(cluster.Brokers))
+	}
+}
+
+// waitForCommitted returns when n committed outputs can be read.
+func waitForCommitted(t *testing.T, cluster stream.Cluster, n int) {
+	t.Helper()
+	read := 0
+	consume(t, cluster, "out", func(*kgo.Record) bool {
+		read++
+		return read < n
+	})
+}
+
+// waitForCompletion returns when the runner's transaction is complete: until then Kafka refuses the next one, whose requests are sent again.
+func waitForCompletion(t *testing.T, cluster stream.Cluster) {
+	t.Helper()
+	client, err := cluster.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	admin, id := kadm.NewClient(client), cluster.Topic("counter-0")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for {
+		described, err := admin.DescribeTransactions(ctx, id)
+		if err != nil || described[id].Err != nil {
+			t.Fatal(err, described[id].Err)
+		}
+		if state := described[id].State; state == "Empty" || state == "CompleteCommit" {
+			return
+		}
 	}
 }
 
@@ -83,7 +135,7 @@ func TestDeadMemberHoldsUpNobody(t *testing.T) {
 		}
 	}
 	began := time.Now()
-	run(t, cluster, func(task *stream.Task) stream.Processor { return wide{task} })
+	run(t, cluster, new(watch), func(task *stream.Task) stream.Processor { return wide{task, 1} })
 	if err := producer(t, cluster).ProduceSync(t.Context(), &kgo.Record{Topic: cluster.Topic("in"), Value: []byte("alive")}).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
@@ -104,15 +156,15 @@ func TestDeadMemberHoldsUpNobody(t *testing.T) {
 }
 
 // run runs an engine called counter until the test ends.
-func run(t *testing.T, cluster stream.Cluster, open func(*stream.Task) stream.Processor) *prometheus.Registry {
+func run(t *testing.T, cluster stream.Cluster, w *watch, open func(*stream.Task) stream.Processor) {
 	t.Helper()
+	cluster.Options = append(slices.Clone(cluster.Options), kgo.WithHooks(w))
 	store, err := stream.OpenStore(t.TempDir(), stream.StoreOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	engine := stream.Engine{Name: "counter", Inputs: []string{"in"}, Open: func(task *stream.Task) (stream.Processor, error) { return open(task), nil }}
-	registry := prometheus.NewRegistry()
-	runner := stream.NewRunner(cluster, engine, stream.RunnerOptions{Node: "0", Store: store, Registerer: registry})
+	runner := stream.NewRunner(cluster, engine, stream.RunnerOptions{Node: "0", Store: store})
 	ended := make(chan error, 1)
 	go func() { ended <- runner.Run(t.Context()) }()
 	t.Cleanup(func() {
@@ -120,7 +172,6 @@ func run(t *testing.T, cluster stream.Cluster, open func(*stream.Task) stream.Pr
 			t.Error(err)
 		}
 	})
-	return registry
 }
 
 // producer is a client for manual partitions.
@@ -150,60 +201,37 @@ func (s *slowly) Process(rec *stream.Record) error {
 
 // TestNothingWaitsForTwoTransactions: what comes during a long transaction is in the next one, all of it. A client has then fetched only what came first.
 func TestNothingWaitsForTwoTransactions(t *testing.T) {
+	const rounds = 20 // the fetch that must be back in time is not on a machine that is busy at that moment
 	cluster, _ := brokertest.Empty(t)
 	createTopics(t, cluster)
 	began, next := make(chan string), make(chan struct{})
-	registry := run(t, cluster, func(task *stream.Task) stream.Processor { return &slowly{task: task, began: began, goOn: next} })
+	w := &watch{fetched: make(chan string, 3*rounds)}
+	run(t, cluster, w, func(task *stream.Task) stream.Processor { return &slowly{task: task, began: began, goOn: next} })
 	client := producer(t, cluster)
 	produce := func(value string) {
 		if err := client.ProduceSync(t.Context(), &kgo.Record{Topic: cluster.Topic("in"), Value: []byte(value)}).FirstErr(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	const rounds = 20 // the fetch that must be back in time is not on a machine that is busy at that moment
 	for round := range rounds {
-		before := read(t, registry, "sluice_stream_transactions_total")
+		before := w.ends.Load()
 		produce("first")
 		<-began
 		produce("second")
-		time.Sleep(100 * time.Millisecond) // until the client has fetched it; also what makes the transaction a long one
+		for <-w.fetched != "second" {
+		}
+		time.Sleep(60 * time.Millisecond) // what is tested is a transaction that takes longer than longTransaction
 		produce("third")
 		next <- struct{}{}
 		for range 2 {
 			<-began
 			next <- struct{}{}
 		}
-		for read(t, registry, "sluice_stream_records_total") < float64(3*(round+1)) { // told after the transaction is
-			time.Sleep(time.Millisecond)
-		}
-		if n := read(t, registry, "sluice_stream_transactions_total") - before; n == 2 {
+		waitForCommitted(t, cluster, 3*(round+1))
+		if w.ends.Load()-before == 2 {
 			t.Logf("two transactions in round %d", round+1)
 			return
 		}
 	}
 	t.Errorf("in each of %d rounds, a record that came during a long transaction was not in the next one", rounds)
-}
-
-// read is a counter of what was committed.
-func read(t *testing.T, registry *prometheus.Registry, name string) (n float64) {
-	t.Helper()
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range families {
-		if f.GetName() != name {
-			continue
-		}
-		for _, m := range f.GetMetric() {
-			aborted := false
-			for _, l := range m.GetLabel() {
-				aborted = aborted || l.GetValue() == "aborted"
-			}
-			if !aborted {
-				n += m.GetCounter().GetValue()
-			}
-		}
-	}
-	return n
 }
