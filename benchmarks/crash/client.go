@@ -102,23 +102,22 @@ func (c *client) once(ctx context.Context, key, method, path string, body []byte
 	return json.Unmarshal(data, into)
 }
 
-// until makes a request again and again until it is answered, and tells how often it was sent. body makes the body anew each time, with the time of sending.
-func (c *client) until(ctx context.Context, key, method, path string, body func(now time.Time) []byte, into any) (sent int, err error) {
+// until makes a request again and again until it is answered. body makes the body anew each time, with the time of sending.
+func (c *client) until(ctx context.Context, key, method, path string, body func(now time.Time) []byte, into any) error {
 	for {
-		sent++
 		var data []byte
 		if body != nil {
 			data = body(time.Now())
 		}
 		err := c.once(ctx, key, method, path, data, into)
 		if err == nil {
-			return sent, nil
+			return nil
 		}
 		if final := (*refusal)(nil); asRefusal(err, &final) {
-			return sent, err
+			return err
 		}
 		if !sleep(ctx, retryWait) {
-			return sent, ctx.Err()
+			return ctx.Err()
 		}
 	}
 }

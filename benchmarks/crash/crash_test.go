@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -8,6 +9,8 @@ import (
 
 	"sluice/ingest"
 	"sluice/internal/crashtest"
+	"sluice/internal/seal"
+	"sluice/internal/stream"
 )
 
 // TestCompareFinds: whatever is wrong with a purpose's topic is counted as what it is.
@@ -109,6 +112,93 @@ func TestKafkaMenuNamesItsTargets(t *testing.T) {
 		if sort := sortOf(f.Target); strings.ContainsAny(sort, "0123456789-") {
 			t.Errorf("%s is of the sort %s", f.Target, sort)
 		}
+	}
+}
+
+// TestOnlyNarrowsTheMenu: -only leaves the targets that it names, and refuses to name none.
+func TestOnlyNarrowsTheMenu(t *testing.T) {
+	menu := []crashtest.Choice{{Kind: crashtest.Kill, Targets: []string{"front-0", "filter-0"}, Weight: 1}, {Kind: crashtest.Stall, Targets: []string{"front-0:kafka"}, Weight: 1}}
+	for only, want := range map[string]string{"": "kill[front-0 filter-0] stall[front-0:kafka]", "front": "kill[front-0] stall[front-0:kafka]", "^stall": "stall[front-0:kafka]"} {
+		left, err := narrowed(menu, only)
+		var got []string
+		for _, c := range left {
+			got = append(got, fmt.Sprint(string(c.Kind), c.Targets))
+		}
+		if err != nil || strings.Join(got, " ") != want {
+			t.Errorf("-only %q: %v (%v), want %s", only, got, err, want)
+		}
+	}
+	for _, only := range []string{"pause", "("} {
+		if _, err := narrowed(menu, only); err == nil {
+			t.Errorf("-only %q is taken", only)
+		}
+	}
+}
+
+// TestPromisesFinds: an event that is missing is lost, unless the log has a denial too many, and one for each such event.
+func TestPromisesFinds(t *testing.T) {
+	for _, c := range []struct {
+		name                  string
+		events                []status
+		there, overtaken      []int // sequence numbers
+		onLog, acknowledged   int   // denials
+		lost, illegal, beaten int64
+	}{
+		{"kept", []status{acked | must, acked | mustNot}, []int{0}, nil, 1, 1, 0, 0, 0},
+		{"lost", []status{acked | must}, nil, nil, 1, 0, 1, 0, 0},
+		{"illegal", []status{acked | mustNot}, []int{0}, nil, 1, 1, 0, 1, 0},
+		{"overtaken", []status{acked | must}, nil, []int{0}, 1, 0, 0, 0, 1},
+		{"overtaken by nothing", []status{acked | must}, nil, []int{0}, 1, 1, 1, 0, 0},
+		{"overtaken twice by one", []status{acked | must, acked | must}, nil, []int{0, 1}, 2, 1, 1, 0, 1},
+		{"overtaken the wrong way", []status{acked | mustNot}, []int{0}, []int{0}, 2, 1, 0, 1, 0},
+	} {
+		p := &person{number: 7, user: true, events: c.events, denials: c.acknowledged}
+		o := newOracle(seal.NewKeyring([32]byte{1}))
+		o.of(p.subject()).denials = c.onLog
+		var events [stream.Partitions][]string
+		for _, sequence := range c.there {
+			id := eventID(7, sequence)
+			o.personal[id] = id
+			events[3] = append(events[3], id)
+		}
+		for _, sequence := range c.overtaken {
+			o.overtaken[eventID(7, sequence)] = true
+		}
+		j := &judgement{verdict: new(verdict), oracle: o, load: &load{togglers: []*person{p}}}
+		j.promises(events)
+		if j.Lost != c.lost || j.Illegal != c.illegal || j.Overtaken != c.beaten {
+			t.Errorf("%s: %+v", c.name, *j.verdict)
+		}
+	}
+}
+
+// TestOracleKnowsLatePermissions: one that did not know the newest denial has no effect; a late denial has.
+func TestOracleKnowsLatePermissions(t *testing.T) {
+	text := func(s string) *string { return &s }
+	l := new(ledger)
+	l.choose(5, true, text(""))
+	l.choose(6, false, text("1-0-5"))
+	for _, step := range []struct {
+		offset int64
+		allow  bool
+		known  *string
+		want   int
+	}{
+		{7, true, text("1-0-5"), -1},
+		{8, true, text(""), -1},
+		{9, true, text("1-0-6"), 1},
+		{10, false, text("1-0-5"), -1},
+		{11, true, text("1-0-9"), -1},
+		{12, true, text("1-0-10"), 1},
+		{13, false, nil, -1},
+		{14, true, nil, 1},
+	} {
+		if l.choose(step.offset, step.allow, step.known); l.choice != step.want {
+			t.Errorf("at %d: %d, want %d", step.offset, l.choice, step.want)
+		}
+	}
+	if l.denials != 3 || l.denied != 13 {
+		t.Errorf("%+v", *l)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,7 +30,11 @@ func faults(ctx context.Context, o options, s *system, l *load, counts map[strin
 		}
 	}
 	say("without a fault a new visitor of every partition is served after %v", calm.Round(time.Millisecond))
-	schedule := crashtest.NewSchedule(o.seed, s.menu, 300*time.Millisecond, 3*time.Second)
+	menu, err := narrowed(s.menu, o.only)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	schedule := crashtest.NewSchedule(o.seed, menu, 300*time.Millisecond, 3*time.Second)
 	end := time.Now().Add(o.longest)
 	for range o.faults {
 		f := schedule.Next()
@@ -53,6 +59,25 @@ func faults(ctx context.Context, o options, s *system, l *load, counts map[strin
 		problems = append(problems, s.revive(ctx)...)
 	}
 	return recovered, calm, problems, nil
+}
+
+// narrowed is what of the menu the expression names, all of it if it is empty.
+func narrowed(menu []crashtest.Choice, only string) ([]crashtest.Choice, error) {
+	named, err := regexp.Compile(only)
+	if err != nil {
+		return nil, fmt.Errorf("-only: %w", err)
+	}
+	var left []crashtest.Choice
+	for _, c := range menu {
+		c.Targets = slices.DeleteFunc(slices.Clone(c.Targets), func(target string) bool { return !named.MatchString(string(c.Kind) + " " + target) })
+		if len(c.Targets) > 0 {
+			left = append(left, c)
+		}
+	}
+	if len(left) == 0 {
+		return nil, fmt.Errorf("-only %s: no fault is named so", only)
+	}
+	return left, nil
 }
 
 // sortOf is a target without its number: "filter-1" → "filter", "ranker-0:kafka" → "ranker:kafka".
@@ -210,17 +235,17 @@ func (p *probe) recovery(ctx context.Context, since time.Time) (time.Duration, e
 func (p *probe) personal(ctx context.Context, visitor string) error {
 	var written struct{ Revision string }
 	policy := fixed(`{"version":%q,"accepted":true,"jurisdiction":"CN"}`, p.policy)
-	if _, err := p.until(ctx, serverKey, http.MethodPut, "/v1/visitors/"+visitor+"/policy", policy, &written); err != nil {
+	if err := p.until(ctx, serverKey, http.MethodPut, "/v1/visitors/"+visitor+"/policy", policy, &written); err != nil {
 		return fmt.Errorf("accepting the policy: %w", err)
 	}
 	captured := time.Now().UTC().Format(time.RFC3339Nano)
 	event := fixed(`{"id":"probe","type":"view_item","time":%q,"anonymous_id":%q,"channel":"web","items":[{"item_id":"item-1"}],"consent":{"revision":%q}}`, captured, visitor, written.Revision)
-	if _, err := p.until(ctx, serverKey, http.MethodPost, "/v1/events", event, nil); err != nil {
+	if err := p.until(ctx, serverKey, http.MethodPost, "/v1/events", event, nil); err != nil {
 		return fmt.Errorf("sending an event: %w", err)
 	}
 	for {
 		var said struct{ Personalized bool }
-		if _, err := p.until(ctx, serverKey, http.MethodPost, "/v1/recommendations", fixed(`{"surface":"home","anonymous_id":%q,"limit":5}`, visitor), &said); err != nil {
+		if err := p.until(ctx, serverKey, http.MethodPost, "/v1/recommendations", fixed(`{"surface":"home","anonymous_id":%q,"limit":5}`, visitor), &said); err != nil {
 			return fmt.Errorf("asking for a ranking: %w", err)
 		}
 		if said.Personalized {

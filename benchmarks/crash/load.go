@@ -55,7 +55,7 @@ const (
 func newLoad(ctx context.Context, o options, s *system) (*load, error) {
 	l := &load{client: newClient(s.balancer), o: o, decided: make(map[string]answer)}
 	var policy struct{ Version string }
-	if _, err := l.until(ctx, serverKey, http.MethodGet, "/v1/policy", nil, &policy); err != nil {
+	if err := l.until(ctx, serverKey, http.MethodGet, "/v1/policy", nil, &policy); err != nil {
 		return nil, err
 	}
 	l.policy = policy.Version
@@ -167,7 +167,7 @@ func (l *load) settle(ctx context.Context) error {
 	defer cancel()
 	var state struct{ Lag int64 }
 	for {
-		if _, err := l.until(ctx, operatorKey, http.MethodGet, "/v1/state/lag", nil, &state); err != nil {
+		if err := l.until(ctx, operatorKey, http.MethodGet, "/v1/state/lag", nil, &state); err != nil {
 			return fmt.Errorf("lag %d: %w", state.Lag, err)
 		}
 		if state.Lag == 0 {
@@ -197,12 +197,8 @@ func (l *load) problems() []string {
 // set makes a settings write and notes its revision.
 func (l *load) set(ctx context.Context, p *person, method, path string, body func(time.Time) []byte) error {
 	var written struct{ Revision string }
-	sent, err := l.until(ctx, serverKey, method, p.path(path), body, &written)
-	if err != nil {
+	if err := l.until(ctx, serverKey, method, p.path(path), body, &written); err != nil {
 		return err
-	}
-	if sent > 1 {
-		p.resent.Add(1)
 	}
 	p.revision = written.Revision
 	l.choices.Add(1)
@@ -214,13 +210,17 @@ func (l *load) choose(ctx context.Context, p *person, allow bool) error {
 	if allow {
 		decision = "allow"
 	}
-	return l.set(ctx, p, http.MethodPut, "/consent/personalize", fixed(`{"decision":%q}`, decision))
+	err := l.set(ctx, p, http.MethodPut, "/consent/personalize", fixed(`{"decision":%q}`, decision))
+	if err == nil && !allow {
+		p.denials++
+	}
+	return err
 }
 
 // post sends events of one key in one request until they are acknowledged, and tells how many nobody may use.
 func (l *load) post(ctx context.Context, key string, events []*event) (denied int, err error) {
 	var said struct{ Accepted, Duplicate, Denied, Rejected int }
-	_, err = l.until(ctx, key, http.MethodPost, "/v1/events", func(now time.Time) []byte {
+	err = l.until(ctx, key, http.MethodPost, "/v1/events", func(now time.Time) []byte {
 		var body []byte
 		for _, e := range events {
 			body = e.appendTo(body, now)
@@ -342,7 +342,7 @@ type footprints struct {
 }
 
 func (l *load) footprints(ctx context.Context, p *person) (page footprints, err error) {
-	_, err = l.until(ctx, serverKey, http.MethodGet, p.path("/history?limit=20"), nil, &page)
+	err = l.until(ctx, serverKey, http.MethodGet, p.path("/history?limit=20"), nil, &page)
 	return page, err
 }
 
@@ -428,7 +428,7 @@ func (l *load) rank(making, _ context.Context, random *rand.Rand) error {
 		l.rankingsOff.Add(1)
 		if said.Personalized {
 			l.violations.Add(1)
-			l.report("a personal answer after an acknowledged opt-out, person %d, %d choices re-sent", p.number, p.resent.Load())
+			l.report("a personal answer after an acknowledged opt-out, person %d", p.number)
 		}
 	}
 	return nil
@@ -462,7 +462,7 @@ func (l *load) pay(making, trying context.Context, random *rand.Rand) error {
 		e := p.capture(random, "payment", time.Now())
 		body := append(slices.Clone(e.text), '}') // the same bytes each time: another body would be refused
 		var said answer
-		if _, err := l.until(trying, serverKey, http.MethodPost, "/v1/decisions", func(time.Time) []byte { return body }, &said); err != nil {
+		if err := l.until(trying, serverKey, http.MethodPost, "/v1/decisions", func(time.Time) []byte { return body }, &said); err != nil {
 			return ignoreEnd(trying, err)
 		}
 		e.mark(acked)

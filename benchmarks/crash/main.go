@@ -25,6 +25,7 @@ import (
 
 type options struct {
 	broker, addrs, binary, dir, out string
+	only                            string
 	faults, rate, people            int
 	seed                            uint64
 	longest                         time.Duration
@@ -66,6 +67,7 @@ func main() {
 	flag.StringVar(&o.binary, "sluice", "bin/sluice", "the program to attack")
 	flag.StringVar(&o.dir, "dir", "", "directory for data and logs, kept; empty makes one that is removed if all is well")
 	flag.IntVar(&o.faults, "faults", 100, "how many faults")
+	flag.StringVar(&o.only, "only", "", "targets to attack, as a regular expression on \"kind target\", such as \"stall front.*kafka\"; empty is everything")
 	flag.IntVar(&o.rate, "rate", 0, "events per second, at most; 0 is 500 on the embedded broker and 200 on Kafka, whose brokers share the machine with the processes")
 	flag.IntVar(&o.people, "people", 400, "distinct people")
 	flag.Uint64Var(&o.seed, "seed", 0, "of faults and load; 0 makes one")

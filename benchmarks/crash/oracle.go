@@ -28,6 +28,8 @@ type oracle struct {
 	personal map[string]string                          // pseudonym → event id of what personalize must have
 	problems []string
 
+	overtaken map[string]bool // event ids whose person had denied again after the revision that they name
+
 	records, events, controls, duplicates, denied int64
 }
 
@@ -57,6 +59,8 @@ var (
 type ledger struct {
 	accepted bool
 	choice   int                   // of personalize: 1 allow, -1 deny, 0 none, which in CN allows
+	denied   int64                 // offset of the newest deny
+	denials  int                   // records that deny
 	grants   [len(purposes)]*grant // nil: denied. Of risk: the acceptance
 	seen     map[string]bool       // accepted event ids
 	deleted  map[string]bool
@@ -68,7 +72,7 @@ type grant struct{ offset, time int64 }
 func newOracle(ring *seal.Keyring) *oracle {
 	return &oracle{
 		ring: ring, keys: pseudonym.New(ring), people: make(map[string]*ledger), log: make(map[string]bool), order: make(map[int]int),
-		decided: make(map[string]string), personal: make(map[string]string),
+		decided: make(map[string]string), personal: make(map[string]string), overtaken: make(map[string]bool),
 	}
 }
 
@@ -119,6 +123,9 @@ func (o *oracle) event(rec *stream.Record, lr *eventpb.LogRecord, ev *eventpb.Ev
 	if l.seen[ev.Id] {
 		o.duplicates++
 		return
+	}
+	if r, err := privacyfilter.ParseRevision(ev.GetConsent().GetRevision()); err == nil && l.choice < 0 && l.denied > r.Offset {
+		o.overtaken[ev.Id] = true
 	}
 	used := false
 	for i := range purposes {
@@ -227,10 +234,7 @@ func (o *oracle) control(rec *stream.Record, lr *eventpb.LogRecord, c *eventpb.C
 		if act.Choice.Purpose != privacyfilter.Personalize {
 			return fmt.Errorf("a choice about %s, which this load does not make", act.Choice.Purpose)
 		}
-		l.choice = -1
-		if act.Choice.Allow {
-			l.choice = 1
-		}
+		l.choose(rec.Offset, act.Choice.Allow, c.Known)
 	case *eventpb.Control_DeleteHistory_:
 		if all = len(act.DeleteHistory.Event) == 0; !all {
 			if id, err := o.keys.OpenHistoryEvent(c.Subject, act.DeleteHistory.Event); err == nil {
@@ -251,6 +255,21 @@ func (o *oracle) control(rec *stream.Record, lr *eventpb.LogRecord, c *eventpb.C
 		}
 	}
 	return nil
+}
+
+// choose notes a choice. A permission whose asker did not know the newest denial has no effect.
+func (l *ledger) choose(offset int64, allow bool, known *string) {
+	if !allow {
+		l.choice, l.denied = -1, offset
+		l.denials++
+		return
+	}
+	if known != nil && l.denials > 0 {
+		if r, err := privacyfilter.ParseRevision(*known); err != nil || r.Offset < l.denied {
+			return
+		}
+	}
+	l.choice = 1
 }
 
 // unexpectedType keeps the tables above honest: every name must be one of the vocabulary.

@@ -18,9 +18,8 @@ type person struct {
 	events   []status      // by sequence number
 
 	// epoch is odd while an opt-out is acknowledged and nothing has been asked for since. Only those who toggle have one.
-	epoch atomic.Int64
-	// resent is how many choices were sent more than once: the first sending may still take effect, late.
-	resent atomic.Int64
+	epoch   atomic.Int64
+	denials int // opt-outs that were acknowledged
 }
 
 // status is what is known of one event from outside.

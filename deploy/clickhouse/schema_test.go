@@ -42,6 +42,7 @@ func allTables(tb testing.TB) (out []*warehouse.Table) {
 
 var (
 	created = regexp.MustCompile(`(?s)CREATE TABLE IF NOT EXISTS (\w+)\n\(\n(.*?)\n\)\n(.*?);\n`)
+	added   = regexp.MustCompile(`(?m)^ALTER TABLE (\w+) ADD COLUMN IF NOT EXISTS (\w+) .*;$`)
 	column  = regexp.MustCompile("(?m)^    [`]?(\\w+)[`]? +\\w")
 	ordered = regexp.MustCompile(`ORDER BY \((.*)\)`)
 )
@@ -52,7 +53,7 @@ func TestTablesAreTheDeclaredOnes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	definitions := map[string][]string{}
+	definitions, later := map[string][]string{}, map[string][]string{}
 	for _, name := range files {
 		content, err := fs.ReadFile(schema.Files, name)
 		if err != nil {
@@ -60,6 +61,9 @@ func TestTablesAreTheDeclaredOnes(t *testing.T) {
 		}
 		for _, found := range created.FindAllStringSubmatch(string(content), -1) {
 			definitions[found[1]] = found[2:]
+		}
+		for _, found := range added.FindAllStringSubmatch(string(content), -1) {
+			later[found[1]] = append(later[found[1]], found[2])
 		}
 	}
 	for _, table := range allTables(t) {
@@ -72,6 +76,7 @@ func TestTablesAreTheDeclaredOnes(t *testing.T) {
 		for _, found := range column.FindAllStringSubmatch(definition[0], -1) {
 			got = append(got, found[1])
 		}
+		got = append(got, later[table.Name]...)
 		for _, c := range table.Columns {
 			want = append(want, c.Name)
 		}

@@ -936,8 +936,11 @@ type Control struct {
 	//	*Control_Block_
 	//	*Control_DeleteHistory_
 	//	*Control_Import_
-	Act           isControl_Act `protobuf_oneof:"act"`
-	Surface       string        `protobuf:"bytes,7,opt,name=surface,proto3" json:"surface,omitempty"` // where the control was used (settings, storefront, api, import)
+	Act     isControl_Act `protobuf_oneof:"act"`
+	Surface string        `protobuf:"bytes,7,opt,name=surface,proto3" json:"surface,omitempty"` // where the control was used (settings, storefront, api, import)
+	// Revision of the subject's newest record that the node knew when it was asked, empty if there was none. A permission yields to a restriction that is newer.
+	// Not set: whoever asked is not held to what they knew, as in an import.
+	Known         *string `protobuf:"bytes,8,opt,name=known,proto3,oneof" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1034,6 +1037,13 @@ func (x *Control) GetImport() *Control_Import {
 func (x *Control) GetSurface() string {
 	if x != nil {
 		return x.Surface
+	}
+	return ""
+}
+
+func (x *Control) GetKnown() string {
+	if x != nil && x.Known != nil {
+		return *x.Known
 	}
 	return ""
 }
@@ -1572,7 +1582,7 @@ const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05EVENT\x10\x01\x12\v\n" +
-	"\aCONTROL\x10\x02\"\xf5\x06\n" +
+	"\aCONTROL\x10\x02\"\x9a\a\n" +
 	"\aControl\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x129\n" +
 	"\x06policy\x18\x02 \x01(\v2\x1f.sluice.event.v1.Control.PolicyH\x00R\x06policy\x129\n" +
@@ -1580,7 +1590,8 @@ const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"\x05block\x18\x04 \x01(\v2\x1e.sluice.event.v1.Control.BlockH\x00R\x05block\x12O\n" +
 	"\x0edelete_history\x18\x05 \x01(\v2&.sluice.event.v1.Control.DeleteHistoryH\x00R\rdeleteHistory\x129\n" +
 	"\x06import\x18\x06 \x01(\v2\x1f.sluice.event.v1.Control.ImportH\x00R\x06import\x12\x18\n" +
-	"\asurface\x18\a \x01(\tR\asurface\x1ab\n" +
+	"\asurface\x18\a \x01(\tR\asurface\x12\x19\n" +
+	"\x05known\x18\b \x01(\tH\x01R\x05known\x88\x01\x01\x1ab\n" +
 	"\x06Policy\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\baccepted\x18\x02 \x01(\bR\baccepted\x12\"\n" +
@@ -1603,7 +1614,8 @@ const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"\fjurisdiction\x18\x02 \x01(\tR\fjurisdiction\x12\x16\n" +
 	"\x06grants\x18\x03 \x03(\tR\x06grants\x12!\n" +
 	"\feffective_at\x18\x04 \x01(\x12R\veffectiveAtB\x05\n" +
-	"\x03act\"\x8d\x02\n" +
+	"\x03actB\b\n" +
+	"\x06_known\"\x8d\x02\n" +
 	"\n" +
 	"DeadLetter\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +

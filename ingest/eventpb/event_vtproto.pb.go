@@ -350,6 +350,10 @@ func (m *Control) CloneVT() *Control {
 	if m.Act != nil {
 		r.Act = m.Act.(interface{ CloneVT() isControl_Act }).CloneVT()
 	}
+	if rhs := m.Known; rhs != nil {
+		tmpVal := *rhs
+		r.Known = &tmpVal
+	}
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
 		copy(r.unknownFields, m.unknownFields)
@@ -1483,6 +1487,13 @@ func (m *Control) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		}
 		i -= size
 	}
+	if m.Known != nil {
+		i -= len(*m.Known)
+		copy(dAtA[i:], *m.Known)
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(*m.Known)))
+		i--
+		dAtA[i] = 0x42
+	}
 	if len(m.Surface) > 0 {
 		i -= len(m.Surface)
 		copy(dAtA[i:], m.Surface)
@@ -2147,6 +2158,10 @@ func (m *Control) SizeVT() (n int) {
 	}
 	l = len(m.Surface)
 	if l > 0 {
+		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.Known != nil {
+		l = len(*m.Known)
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
 	n += len(m.unknownFields)
@@ -5441,6 +5456,39 @@ func (m *Control) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			m.Surface = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
+		case 8:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Known", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			s := string(dAtA[iNdEx:postIndex])
+			m.Known = &s
 			iNdEx = postIndex
 		default:
 			iNdEx = preIndex

@@ -136,6 +136,8 @@ func (v *visit) fail(err error) {
 		status, message = http.StatusNotFound, "This page does not exist (any more)."
 	case errors.Is(err, errMethod):
 		status, message = http.StatusMethodNotAllowed, "This address does not take what was sent to it. Please go back, and use the page's own buttons."
+	case hasStatus(err, http.StatusConflict):
+		status, message = http.StatusConflict, "You chose otherwise in another place a moment ago, and that holds. Please look at your settings, and choose again."
 	case hasStatus(err, http.StatusServiceUnavailable):
 		status, message = http.StatusServiceUnavailable, "Your settings cannot be read right now, so nothing is shown rather than something wrong. Please try again in a moment."
 	}

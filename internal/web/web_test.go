@@ -43,6 +43,10 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answers["recommendations"], answers["trending"] = answers["similar"], answers["similar"]
 	answer, ok := answers[r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:]]
+	if r.Method == http.MethodPut { // a choice that was overtaken
+		httpx.WriteProblem(w, httpx.NewProblem(http.StatusConflict, "overtaken", "A newer choice."))
+		return
+	}
 	if !ok {
 		httpx.WriteProblem(w, httpx.NewProblem(http.StatusNotFound, "not_found", "Nothing."))
 		return
@@ -149,6 +153,18 @@ func TestSettingsSayWhoseTheyAre(t *testing.T) {
 	s.signIn()
 	_, page = s.send(http.MethodGet, "/settings/privacy", nil)
 	s.expect(page, everywhere, "!"+before)
+}
+
+// TestAnOvertakenChoiceSaysSo: a switch that was moved elsewhere meanwhile is not shown as moved.
+func TestAnOvertakenChoiceSaysSo(t *testing.T) {
+	s := openShop(t, api{visitor: "deny choice"})
+	_, page := s.send(http.MethodGet, "/settings/privacy", nil)
+	form := url.Values{"decision": {"allow"}, "token": formToken.FindStringSubmatch(page)[1:2]}
+	status, page := s.send(http.MethodPost, "/settings/privacy/personalize", form)
+	if status != http.StatusConflict {
+		t.Errorf("answered %d", status)
+	}
+	s.expect(page, "You chose otherwise in another place", "!Recommendations are on")
 }
 
 // TestCardsNameWhatCausedThem: "Why this?" links the item.

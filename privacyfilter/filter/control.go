@@ -18,6 +18,7 @@ const (
 	changed   result = "changed"
 	unchanged result = "unchanged" // a repetition: only the revision moves
 	ignored   result = "ignored"   // it yields to an older record, or asks for what there is not
+	overtaken result = "overtaken" // a permission that yields to a restriction which its asker did not know
 )
 
 // act is a control record as it is folded into a row.
@@ -108,9 +109,29 @@ func (a *act) apply() (name string, did result, err error) {
 	}
 }
 
+// overtaken tells whether the record, a permission, yields to a restriction because the node that wrote it did not know that one when it was asked. Such a
+// permission may be minutes old: a connection that stood still, or a broker's, delivers it after its asker has repeated it elsewhere and taken it back.
+// A restriction never yields. Of two that are asked for at once, the restriction holds.
+func (a *act) overtaken(restricted *purposepb.Revision) bool {
+	if a.control.Known == nil || restricted == nil {
+		return false
+	}
+	known, err := privacyfilter.ParseRevision(*a.control.Known)
+	if err != nil {
+		known = privacyfilter.Revision{} // the subject had no records
+	}
+	return known.Compare(privacyfilter.RevisionFromPB(restricted)) < 0
+}
+
 // policy accepts or withdraws. An older version than the accepted one changes nothing, and neither does one that the register does not know.
 // A jurisdiction that is not told stays as it was recorded, at first the deployment's.
 func (a *act) policy(p *eventpb.Control_Policy) result {
+	if p.Accepted && a.overtaken(a.row.Withdrawn) {
+		return overtaken
+	}
+	if !p.Accepted {
+		a.row.Withdrawn = a.revision.PB()
+	}
 	place := p.Jurisdiction
 	if place == "" {
 		place = a.row.Jurisdiction
@@ -141,11 +162,13 @@ func (a *act) choose(c *eventpb.Control_Choice) result {
 	if !ok || !p.Tier.Optional() {
 		return ignored
 	}
-	choice := purposepb.Choice_CHOICE_DENY
-	if c.Allow {
-		choice = purposepb.Choice_CHOICE_ALLOW
+	state, choice := stateOf(a.row, p.Name), purposepb.Choice_CHOICE_ALLOW
+	if c.Allow && a.overtaken(state.Denied) {
+		return overtaken
 	}
-	state := stateOf(a.row, p.Name)
+	if !c.Allow {
+		choice, state.Denied = purposepb.Choice_CHOICE_DENY, a.revision.PB()
+	}
 	if state.Choice == choice {
 		return unchanged
 	}
@@ -157,29 +180,56 @@ func (a *act) choose(c *eventpb.Control_Choice) result {
 const maxBlockID = 256
 
 func (a *act) block(b *eventpb.Control_Block) result {
-	list := &a.row.BlockedItems
+	list := blockList{&a.row.BlockedItems, &a.row.ItemsBlockedAt}
 	switch b.Kind {
 	case eventpb.Control_Block_ITEM:
 	case eventpb.Control_Block_CATEGORY:
-		list = &a.row.BlockedCategories
+		list = blockList{&a.row.BlockedCategories, &a.row.CategoriesBlockedAt}
 	default:
 		return ignored
 	}
 	if b.Id == "" || len(b.Id) > maxBlockID {
 		return ignored
 	}
-	i, blocked := slices.BinarySearch(*list, b.Id)
+	list.complete()
+	i, blocked := slices.BinarySearch(*list.ids, b.Id)
 	switch {
-	case blocked == !b.Remove:
+	case b.Remove && !blocked:
 		return unchanged
+	case b.Remove && a.overtaken((*list.at)[i]):
+		return overtaken
+	case b.Remove:
+		list.remove(i)
 	case blocked:
-		*list = slices.Delete(*list, i, i+1)
-	case len(*list) >= privacyfilter.MaxBlocks:
+		(*list.at)[i] = a.revision.PB()
+		return unchanged
+	case len(*list.ids) >= privacyfilter.MaxBlocks:
 		return ignored
 	default:
-		*list = slices.Insert(*list, i, b.Id)
+		list.insert(i, b.Id, a.revision)
 	}
 	return changed
+}
+
+// blockList is what a row holds of one kind of blocks: sorted ids, and the newest record that blocked each.
+type blockList struct {
+	ids *[]string
+	at  *[]*purposepb.Revision
+}
+
+// complete gives a revision below all others to blocks of a row that was written before rows held any.
+func (l blockList) complete() {
+	for len(*l.at) < len(*l.ids) {
+		*l.at = append(*l.at, new(purposepb.Revision))
+	}
+}
+
+func (l blockList) insert(i int, id string, revision privacyfilter.Revision) {
+	*l.ids, *l.at = slices.Insert(*l.ids, i, id), slices.Insert(*l.at, i, revision.PB())
+}
+
+func (l blockList) remove(i int) {
+	*l.ids, *l.at = slices.Delete(*l.ids, i, i+1), slices.Delete(*l.at, i, i+1)
 }
 
 // importRecords takes what held before a file was read, as far as the subject has no record of it: every policy record leaves a jurisdiction in the row, and

@@ -269,6 +269,88 @@ func TestBlocks(t *testing.T) {
 	expect(t, "bounded", len(w.row().BlockedItems), privacyfilter.MaxBlocks)
 }
 
+// TestPermissionsYieldToWhatTheirAskerDidNotKnow proves REQ-134 for requests that come late: a permission holds only if the newest restriction of the same
+// thing was known where it was asked for. A restriction always holds.
+func TestPermissionsYieldToWhatTheirAskerDidNotKnow(t *testing.T) {
+	knowing := func(c *eventpb.Control, known string) *eventpb.Control {
+		c.Known = &known
+		return c
+	}
+	category := func(remove bool) *eventpb.Control {
+		c := blockItem("Lamps", remove)
+		c.GetBlock().Kind = eventpb.Control_Block_CATEGORY
+		return c
+	}
+	on := func() *eventpb.Control { return choose("personalize", true) }
+	off := func() *eventpb.Control { return choose("personalize", false) }
+	allows := func(purpose string) func(w *world) bool {
+		return func(w *world) bool { return w.state(purpose).GetAllow() }
+	}
+	shows := func(w *world) bool { return len(w.row().BlockedItems)+len(w.row().BlockedCategories) == 0 }
+	cases := []struct {
+		name     string
+		controls []*eventpb.Control // at 1-5-2, after the acceptance of the policy at 1-5-1
+		holds    func(*world) bool
+		want     bool
+		did      string // the last one
+	}{
+		{"known", []*eventpb.Control{off(), knowing(on(), "1-5-2")}, allows("personalize"), true, "choice changed"},
+		{"a later one known", []*eventpb.Control{off(), blockItem("i1", false), knowing(on(), "1-5-3")}, allows("personalize"), true, "choice changed"},
+		{"not known", []*eventpb.Control{off(), knowing(on(), "1-5-1")}, allows("personalize"), false, "choice overtaken"},
+		{"nothing known", []*eventpb.Control{off(), knowing(on(), "")}, allows("personalize"), false, "choice overtaken"},
+		{"unreadable", []*eventpb.Control{off(), knowing(on(), "newest")}, allows("personalize"), false, "choice overtaken"},
+		{"of an earlier generation", []*eventpb.Control{off(), knowing(on(), "0-5-9")}, allows("personalize"), false, "choice overtaken"},
+		{"not told", []*eventpb.Control{off(), on()}, allows("personalize"), true, "choice changed"},
+		{"a repeated refusal counts", []*eventpb.Control{off(), off(), knowing(on(), "1-5-2")}, allows("personalize"), false, "choice overtaken"},
+		{"sent twice and taken back", []*eventpb.Control{off(), knowing(on(), "1-5-2"), knowing(off(), "1-5-3"), knowing(on(), "1-5-2")}, allows("personalize"), false, "choice overtaken"},
+		{"sent twice", []*eventpb.Control{off(), knowing(on(), "1-5-2"), knowing(on(), "1-5-2")}, allows("personalize"), true, "choice unchanged"},
+		{"of another purpose", []*eventpb.Control{off(), choose("marketing.sms", false), knowing(on(), "1-5-2")}, allows("personalize"), true, "choice changed"},
+		{"a refusal that comes late", []*eventpb.Control{on(), knowing(off(), "")}, allows("personalize"), false, "choice changed"},
+		{"accepted, known", []*eventpb.Control{withdraw(), knowing(accept("CN"), "1-5-2")}, allows("history"), true, "policy changed"},
+		{"accepted, not known", []*eventpb.Control{withdraw(), knowing(accept("CN"), "1-5-1")}, allows("history"), false, "policy overtaken"},
+		{"withdrawn late", []*eventpb.Control{knowing(withdraw(), "")}, allows("history"), false, "policy changed"},
+		{"unblocked, known", []*eventpb.Control{blockItem("i1", false), knowing(blockItem("i1", true), "1-5-2")}, shows, true, "block changed"},
+		{"unblocked, not known", []*eventpb.Control{blockItem("i1", false), knowing(blockItem("i1", true), "1-5-1")}, shows, false, "block overtaken"},
+		{"another block is not known", []*eventpb.Control{blockItem("i1", false), category(false), knowing(blockItem("i1", true), "1-5-2"), knowing(category(true), "1-5-3")}, shows, true, "block changed"},
+		{"a repeated block counts", []*eventpb.Control{category(false), category(false), knowing(category(true), "1-5-2")}, shows, false, "block overtaken"},
+		{"unblocked twice and blocked again", []*eventpb.Control{
+			category(false), knowing(category(true), "1-5-2"), knowing(category(false), "1-5-3"), knowing(category(true), "1-5-2"),
+		}, shows, false, "block overtaken"},
+	}
+	reg := testRegister(t)
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, reg)
+			w.control(accept("CN"), start)
+			before := w.gather()
+			for i, control := range c.controls {
+				before = w.gather()
+				w.control(control, start+int64(i+1)*minute)
+			}
+			expect(t, "holds", c.holds(w), c.want)
+			name := "sluice_filter_controls_total " + c.did
+			expect(t, name, w.gather()[name], before[name]+1)
+			expect(t, "revision", privacyfilter.RevisionFromPB(w.row().Revision).Offset, w.offset-1)
+		})
+	}
+}
+
+// TestBlocksOfOlderRows: a row that was written before rows told when something was blocked gives way to any unblocking, and goes on.
+func TestBlocksOfOlderRows(t *testing.T) {
+	w := newWorld(t, testRegister(t))
+	w.control(blockItem("i2", false), start)
+	row := w.row()
+	row.ItemsBlockedAt = nil
+	w.filter.ledger.Put(w.records[0].Key, row)
+	w.control(blockItem("i1", false), start)
+	known := ""
+	unblock := blockItem("i2", true)
+	unblock.Known = &known
+	w.control(unblock, start)
+	expect(t, "items", w.row().BlockedItems, "[i1]")
+	expect(t, "blocked at", privacyfilter.RevisionFromPB(w.row().ItemsBlockedAt[0]), "1-5-2")
+}
+
 // TestUnreadableRecordsBecomeLetters: whatever cannot be opened is a sealed dead letter in the same transaction, and the filter goes on.
 func TestUnreadableRecordsBecomeLetters(t *testing.T) {
 	good := eventRecord(t, view("e1", start), start, nil)

@@ -40,9 +40,9 @@ func ledgerContent(value []byte) []byte {
 	if err := row.UnmarshalVT(value); err != nil {
 		return nil
 	}
-	row.Revision = nil
+	row.Revision, row.Withdrawn, row.ItemsBlockedAt, row.CategoriesBlockedAt = nil, nil, nil, nil
 	for _, s := range row.Purposes {
-		s.Floor = nil
+		s.Floor, s.Denied = nil, nil
 	}
 	content, err := row.MarshalVT()
 	if err != nil {

@@ -29,7 +29,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	events := vec(reg, "sluice_filter_events_total", "Events by outcome: allowed for at least one purpose, denied, rejected, duplicate.", "outcome")
 	purposes := vec(reg, "sluice_filter_purpose_events_total", "Events by purpose and outcome.", "purpose", "outcome")
-	m := &metrics{controls: vec(reg, "sluice_filter_controls_total", "Control records by act and result (changed, unchanged, ignored, rejected).", "act", "result")}
+	m := &metrics{controls: vec(reg, "sluice_filter_controls_total", "Control records by act and result (changed, unchanged, ignored, overtaken, rejected).", "act", "result")}
 	for o, name := range outcomeNames {
 		m.events[o] = events.WithLabelValues(name)
 		for i, purpose := range streamed {

@@ -1158,8 +1158,12 @@ type ConsentRow struct {
 	BlockedItems      []string               `protobuf:"bytes,5,rep,name=blocked_items,json=blockedItems,proto3" json:"blocked_items,omitempty"`
 	BlockedCategories []string               `protobuf:"bytes,6,rep,name=blocked_categories,json=blockedCategories,proto3" json:"blocked_categories,omitempty"`
 	Incarnation       uint32                 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Newest records that restricted, also those that found it restricted already. A permission that did not know of one yields to it.
+	Withdrawn           *Revision   `protobuf:"bytes,8,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`                                                   // of the policy's acceptance
+	ItemsBlockedAt      []*Revision `protobuf:"bytes,9,rep,name=items_blocked_at,json=itemsBlockedAt,proto3" json:"items_blocked_at,omitempty"`                 // in the order of blocked_items
+	CategoriesBlockedAt []*Revision `protobuf:"bytes,10,rep,name=categories_blocked_at,json=categoriesBlockedAt,proto3" json:"categories_blocked_at,omitempty"` // in the order of blocked_categories
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *ConsentRow) Reset() {
@@ -1241,6 +1245,27 @@ func (x *ConsentRow) GetIncarnation() uint32 {
 	return 0
 }
 
+func (x *ConsentRow) GetWithdrawn() *Revision {
+	if x != nil {
+		return x.Withdrawn
+	}
+	return nil
+}
+
+func (x *ConsentRow) GetItemsBlockedAt() []*Revision {
+	if x != nil {
+		return x.ItemsBlockedAt
+	}
+	return nil
+}
+
+func (x *ConsentRow) GetCategoriesBlockedAt() []*Revision {
+	if x != nil {
+		return x.CategoriesBlockedAt
+	}
+	return nil
+}
+
 type Revision struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Generation    uint32                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
@@ -1310,6 +1335,7 @@ type PurposeState struct {
 	Floor         *Revision              `protobuf:"bytes,5,opt,name=floor,proto3" json:"floor,omitempty"`                             // where the present uninterrupted allow began; of a legal purpose: the acceptance that its further event types wait for
 	FloorTime     int64                  `protobuf:"zigzag64,6,opt,name=floor_time,json=floorTime,proto3" json:"floor_time,omitempty"` // Unix microseconds
 	Imported      bool                   `protobuf:"varint,7,opt,name=imported,proto3" json:"imported,omitempty"`
+	Denied        *Revision              `protobuf:"bytes,8,opt,name=denied,proto3" json:"denied,omitempty"` // newest record that denied
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1391,6 +1417,13 @@ func (x *PurposeState) GetImported() bool {
 		return x.Imported
 	}
 	return false
+}
+
+func (x *PurposeState) GetDenied() *Revision {
+	if x != nil {
+		return x.Denied
+	}
+	return nil
 }
 
 // Restriction is the fast path of a withdrawal or block. Key on sluice.consent: 'x' ‖ log pseudonym ‖ revision. It hides until the row is at or above its revision.
@@ -1720,7 +1753,7 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\x05event\x18\x01 \x01(\v2\x1c.sluice.purpose.v1.RiskEventR\x05event\x12\x1a\n" +
 	"\bdecision\x18\x02 \x01(\fR\bdecision\"A\n" +
 	"\vEntityDelta\x122\n" +
-	"\x05event\x18\x01 \x01(\v2\x1c.sluice.purpose.v1.RiskEventR\x05event\"\xc3\x02\n" +
+	"\x05event\x18\x01 \x01(\v2\x1c.sluice.purpose.v1.RiskEventR\x05event\"\x96\x04\n" +
 	"\n" +
 	"ConsentRow\x127\n" +
 	"\brevision\x18\x01 \x01(\v2\x1b.sluice.purpose.v1.RevisionR\brevision\x12%\n" +
@@ -1729,13 +1762,17 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\bpurposes\x18\x04 \x03(\v2\x1f.sluice.purpose.v1.PurposeStateR\bpurposes\x12#\n" +
 	"\rblocked_items\x18\x05 \x03(\tR\fblockedItems\x12-\n" +
 	"\x12blocked_categories\x18\x06 \x03(\tR\x11blockedCategories\x12 \n" +
-	"\vincarnation\x18\a \x01(\rR\vincarnation\"`\n" +
+	"\vincarnation\x18\a \x01(\rR\vincarnation\x129\n" +
+	"\twithdrawn\x18\b \x01(\v2\x1b.sluice.purpose.v1.RevisionR\twithdrawn\x12E\n" +
+	"\x10items_blocked_at\x18\t \x03(\v2\x1b.sluice.purpose.v1.RevisionR\x0eitemsBlockedAt\x12O\n" +
+	"\x15categories_blocked_at\x18\n" +
+	" \x03(\v2\x1b.sluice.purpose.v1.RevisionR\x13categoriesBlockedAt\"`\n" +
 	"\bRevision\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\rR\n" +
 	"generation\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x16\n" +
-	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\xf9\x01\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\"\xae\x02\n" +
 	"\fPurposeState\x12\x18\n" +
 	"\apurpose\x18\x01 \x01(\tR\apurpose\x121\n" +
 	"\x06choice\x18\x02 \x01(\x0e2\x19.sluice.purpose.v1.ChoiceR\x06choice\x12\x14\n" +
@@ -1744,7 +1781,8 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\x05floor\x18\x05 \x01(\v2\x1b.sluice.purpose.v1.RevisionR\x05floor\x12\x1d\n" +
 	"\n" +
 	"floor_time\x18\x06 \x01(\x12R\tfloorTime\x12\x1a\n" +
-	"\bimported\x18\a \x01(\bR\bimported\"\xfd\x01\n" +
+	"\bimported\x18\a \x01(\bR\bimported\x123\n" +
+	"\x06denied\x18\b \x01(\v2\x1b.sluice.purpose.v1.RevisionR\x06denied\"\xfd\x01\n" +
 	"\vRestriction\x127\n" +
 	"\brevision\x18\x01 \x01(\v2\x1b.sluice.purpose.v1.RevisionR\brevision\x12\x12\n" +
 	"\x04deny\x18\x02 \x03(\tR\x04deny\x12\x19\n" +
@@ -1825,14 +1863,18 @@ var file_privacyfilter_purposepb_purpose_proto_depIdxs = []int32{
 	9,  // 17: sluice.purpose.v1.EntityDelta.event:type_name -> sluice.purpose.v1.RiskEvent
 	13, // 18: sluice.purpose.v1.ConsentRow.revision:type_name -> sluice.purpose.v1.Revision
 	14, // 19: sluice.purpose.v1.ConsentRow.purposes:type_name -> sluice.purpose.v1.PurposeState
-	0,  // 20: sluice.purpose.v1.PurposeState.choice:type_name -> sluice.purpose.v1.Choice
-	13, // 21: sluice.purpose.v1.PurposeState.floor:type_name -> sluice.purpose.v1.Revision
-	13, // 22: sluice.purpose.v1.Restriction.revision:type_name -> sluice.purpose.v1.Revision
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	13, // 20: sluice.purpose.v1.ConsentRow.withdrawn:type_name -> sluice.purpose.v1.Revision
+	13, // 21: sluice.purpose.v1.ConsentRow.items_blocked_at:type_name -> sluice.purpose.v1.Revision
+	13, // 22: sluice.purpose.v1.ConsentRow.categories_blocked_at:type_name -> sluice.purpose.v1.Revision
+	0,  // 23: sluice.purpose.v1.PurposeState.choice:type_name -> sluice.purpose.v1.Choice
+	13, // 24: sluice.purpose.v1.PurposeState.floor:type_name -> sluice.purpose.v1.Revision
+	13, // 25: sluice.purpose.v1.PurposeState.denied:type_name -> sluice.purpose.v1.Revision
+	13, // 26: sluice.purpose.v1.Restriction.revision:type_name -> sluice.purpose.v1.Revision
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_privacyfilter_purposepb_purpose_proto_init() }

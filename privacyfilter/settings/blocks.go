@@ -58,7 +58,16 @@ func (s *service) deleteBlock(ctx context.Context, in *blockInput) (*answer[Writ
 		return nil, problem
 	}
 	block.Remove = true
-	return s.change(ctx, change{act: "unblock", control: blockControl(in, block)})
+	gone := func(a *consent.Access) bool {
+		blocks := a.Blocks()
+		blocked := blocks.Items
+		if block.Kind == eventpb.Control_Block_CATEGORY {
+			blocked = blocks.Categories
+		}
+		_, still := blocked[block.Id]
+		return !still
+	}
+	return s.change(ctx, change{act: "unblock", holds: gone, control: blockControl(in, block)})
 }
 
 func blockControl(in *blockInput, block *eventpb.Control_Block) *eventpb.Control {

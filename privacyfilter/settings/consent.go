@@ -107,7 +107,9 @@ func (s *service) putPolicy(ctx context.Context, in *policyInput) (*answer[Writt
 	c := change{act: "policy", control: &eventpb.Control{Surface: surface(in.Surface), Act: &eventpb.Control_Policy_{Policy: &eventpb.Control_Policy{
 		Version: in.Body.Version, Accepted: in.Body.Accepted, Jurisdiction: in.Body.Jurisdiction,
 	}}}}
-	if !in.Body.Accepted {
+	if in.Body.Accepted {
+		c.holds = func(a *consent.Access) bool { return a.Record().PolicyVersion != "" }
+	} else {
 		c.restrict = &restriction{DenyAll: true}
 	}
 	return s.change(ctx, c)
@@ -123,19 +125,6 @@ func (s *service) checkPolicy(in *policyInput) error {
 		return invalid("unknown_jurisdiction", "/jurisdiction", "A jurisdiction that the register knows expected.")
 	}
 	return nil
-}
-
-// change makes a write of the request's subject, unless too many of theirs wait for the filter already.
-func (s *service) change(ctx context.Context, c change) (*answer[Written], error) {
-	who := subjectOf(ctx)
-	a, err := s.View.Lookup(who.person())
-	if err != nil {
-		return nil, problemUnknown()
-	}
-	if a.Record().Pending >= maxPending {
-		return nil, later(s.refused(c.act, httpx.NewProblem(http.StatusTooManyRequests, "too_many_changes", "Too many changes of this person wait to be confirmed. Nothing was recorded.")))
-	}
-	return s.write(ctx, who.key(), c)
 }
 
 type choiceInput struct {
@@ -158,7 +147,12 @@ func (s *service) putConsent(ctx context.Context, in *choiceInput) (*answer[Writ
 	c := change{act: "choice", control: &eventpb.Control{
 		Surface: surface(in.Surface), Act: &eventpb.Control_Choice_{Choice: &eventpb.Control_Choice{Purpose: p.Name, Allow: allow}},
 	}}
-	if !allow {
+	if allow {
+		c.holds = func(a *consent.Access) bool {
+			choice, _ := a.Record().Choice(p)
+			return choice == purposepb.Choice_CHOICE_ALLOW
+		}
+	} else {
 		c.restrict = &restriction{Deny: []string{p.Name}}
 	}
 	return s.change(ctx, c)

@@ -11,7 +11,7 @@ type metrics struct {
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_settings_writes_total", Help: "Writes by act and result: obeyed, late (recorded, not obeyed in time), refused.",
+			Name: "sluice_settings_writes_total", Help: "Writes by act and result: obeyed, late (recorded, not obeyed in time), overtaken (a permission that yielded to a newer restriction), refused.",
 		}, []string{"act", "result"}),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "sluice_settings_write_seconds", Help: "From a request to its change being obeyed by every node.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),

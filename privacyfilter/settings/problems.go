@@ -28,6 +28,14 @@ func recorded(revision, detail string) *Recorded {
 	return &Recorded{Problem: httpx.NewProblem(http.StatusServiceUnavailable, "not_yet_effective", detail), Revision: revision}
 }
 
+// overtaken says that the permission is recorded and does not hold.
+func overtaken(revision privacyfilter.Revision) error {
+	return &Recorded{
+		Problem:  httpx.NewProblem(http.StatusConflict, "overtaken", "A newer choice of this person stands against it. The permission is recorded at this revision and does not hold."),
+		Revision: revision.String(),
+	}
+}
+
 // later asks the caller to come back.
 func later(err error) error { return huma.ErrorWithHeaders(err, retryAfter) }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
 
 	"sluice/ingest"
 	"sluice/ingest/eventpb"
@@ -117,42 +118,70 @@ func jurisdictions(register *privacyfilter.Register) map[string]bool {
 	return known
 }
 
-// change is one write: the control record, and the restriction that runs ahead of it, nil where it only permits.
+// change is one write.
 type change struct {
 	act      string // for the metrics
 	control  *eventpb.Control
-	restrict *restriction
+	restrict *restriction                 // what runs ahead of the record; nil where it only permits
+	holds    func(a *consent.Access) bool // tells whether what it permits is permitted; nil where it restricts
+}
+
+// change makes a write of the request's subject, unless too many of theirs wait for the filter already. The record tells the newest one of theirs that is
+// known here: a permission yields to a newer restriction, wherever that was asked for.
+func (s *service) change(ctx context.Context, c change) (*answer[Written], error) {
+	who := subjectOf(ctx)
+	a, err := s.View.Lookup(who.person())
+	if err != nil {
+		return nil, problemUnknown()
+	}
+	if a.Record().Pending >= maxPending {
+		return nil, later(s.refused(c.act, httpx.NewProblem(http.StatusTooManyRequests, "too_many_changes", "Too many changes of this person wait to be confirmed. Nothing was recorded.")))
+	}
+	c.control.Subject, c.control.Known = who.key(), proto.String(revisionText(a))
+	revision, err := s.write(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	if c.holds != nil {
+		if a, err = s.View.Lookup(who.person()); err != nil {
+			return nil, notYet(revision)
+		}
+		if !c.holds(a) {
+			s.metrics.writes.WithLabelValues(c.act, "overtaken").Inc()
+			return nil, overtaken(revision)
+		}
+	}
+	s.metrics.writes.WithLabelValues(c.act, "obeyed").Inc()
+	return private(Written{Revision: revision.String(), EffectiveAt: time.Now().UTC()}), nil
 }
 
 // write appends the change to the log and returns when it is obeyed everywhere. It goes on when the caller has gone: what is recorded must take effect.
-func (s *service) write(ctx context.Context, subject string, c change) (*answer[Written], error) {
+func (s *service) write(ctx context.Context, c change) (revision privacyfilter.Revision, err error) {
 	select {
 	case s.writes <- struct{}{}:
 		defer func() { <-s.writes }()
 	default:
-		return nil, s.refused(c.act, problemBusy())
+		return revision, s.refused(c.act, problemBusy())
 	}
 	if c.restrict == nil && ctx.Err() != nil { // whoever wished it has gone, perhaps repeated it elsewhere, and taken it back since
-		return nil, s.refused(c.act, problemUnknown())
+		return revision, s.refused(c.act, problemUnknown())
 	}
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.Deadline)
 	defer cancel()
-	c.control.Subject = subject
 	positions, err := s.append(ctx, c.control)
 	if err != nil {
 		s.Logger.Warn("appending a control record", "error", err)
-		return nil, s.refused(c.act, problemLog())
+		return revision, s.refused(c.act, problemLog())
 	}
-	revision := s.revision(positions[0])
-	if err := s.obeyed(ctx, subject, revision, c.restrict); err != nil {
+	revision = s.revision(positions[0])
+	if err := s.obeyed(ctx, c.control.Subject, revision, c.restrict); err != nil {
 		s.Logger.Warn("waiting until a choice is obeyed", "error", err)
 		s.metrics.writes.WithLabelValues(c.act, "late").Inc()
-		return nil, notYet(revision)
+		return revision, notYet(revision)
 	}
-	s.metrics.writes.WithLabelValues(c.act, "obeyed").Inc()
 	s.metrics.seconds.Observe(time.Since(began).Seconds())
-	return private(Written{Revision: revision.String(), EffectiveAt: time.Now().UTC()}), nil
+	return revision, nil
 }
 
 // append appends control records, and waits no longer than ctx: a log that is down may take its own time to say so.

@@ -344,6 +344,83 @@ func TestNobodyWaitsForThePermission(t *testing.T) {
 	}
 }
 
+// heldLog keeps the next write back until it is released: a connection that stands still.
+type heldLog struct {
+	Log
+	next chan standstill
+}
+
+type standstill struct{ reached, released chan struct{} }
+
+func (l *heldLog) AppendControl(ctx context.Context, controls []*eventpb.Control, received int64) ([]ingest.Position, error) {
+	select {
+	case s := <-l.next:
+		close(s.reached)
+		<-s.released
+	default:
+	}
+	return l.Log.AppendControl(ctx, controls, received)
+}
+
+// TestALatePermissionYields proves REQ-134 for a permission that reaches the log after it was repeated and taken back: what was acknowledged last holds, and
+// whoever still waits is told.
+func TestALatePermissionYields(t *testing.T) {
+	const block = u1 + "/blocks/item/i1"
+	for _, test := range []struct {
+		name             string
+		permit, restrict [3]string // method, path, body
+		holds            func(w *world) bool
+	}{
+		{
+			"choice",
+			[3]string{http.MethodPut, u1 + "/consent/personalize", `{"decision":"allow"}`},
+			[3]string{http.MethodPut, u1 + "/consent/personalize", `{"decision":"deny"}`},
+			func(w *world) bool { return w.allows(person1, privacyfilter.Personalize) },
+		},
+		{
+			"policy",
+			[3]string{http.MethodPut, u1 + "/policy", `{"version":"2026-09","accepted":true}`},
+			[3]string{http.MethodPut, u1 + "/policy", `{"accepted":false}`},
+			func(w *world) bool { return w.allows(person1, privacyfilter.History) },
+		},
+		{"block", [3]string{http.MethodDelete, block, ""}, [3]string{http.MethodPut, block, ""}, func(w *world) bool {
+			a, err := w.view.Lookup(person1)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			return len(a.Blocks().Items) == 0
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			log := &heldLog{next: make(chan standstill, 1)}
+			w := newWorld(t, func(o *Options) { log.Log, o.Log = o.Log, log })
+			w.accept(u1)
+			call := func(r [3]string) reply { return w.call(r[0], r[1], r[2]) }
+			call(test.restrict)
+			held, answered := standstill{make(chan struct{}), make(chan struct{})}, make(chan reply, 1)
+			log.next <- held
+			go func() { answered <- call(test.permit) }()
+			<-held.reached
+			for _, r := range [][3]string{test.permit, test.restrict} {
+				if got := call(r); got.status != http.StatusOK {
+					t.Fatalf("%v: answered %s", r, got.body)
+				}
+			}
+			close(held.released)
+			late := <-answered
+			if p := w.problem(late); p.Status != http.StatusConflict || p.Code != "overtaken" || !strings.Contains(string(late.body), `"revision":"1-`) {
+				t.Errorf("answered %s", late.body)
+			}
+			if test.holds(w) {
+				t.Error("a permission holds after a restriction was acknowledged that came later")
+			}
+			if got := call(test.permit); got.status != http.StatusOK || !test.holds(w) {
+				t.Errorf("asked for once more: %s", got.body)
+			}
+		})
+	}
+}
+
 // TestWithoutTheLog: nobody who is named is served, and no write claims to be recorded.
 func TestWithoutTheLog(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.Deadline = time.Second })
@@ -572,11 +649,12 @@ func (e *ear) AppendControl(ctx context.Context, controls []*eventpb.Control, re
 	return e.Log.AppendControl(ctx, controls, received)
 }
 
-// TestEveryControlIsRecorded proves REQ-056: the change, where it was made, and the policy version stand on the log.
+// TestEveryControlIsRecorded proves REQ-056: the change, where it was made, the policy version, and what was known of the person stand on the log.
 func TestEveryControlIsRecorded(t *testing.T) {
 	var e ear
 	w := newWorld(t, func(o *Options) { e.Log, o.Log = o.Log, &e })
 	event := w.keys.HistoryEvent("u:u1", "e1")
+	newest := ""
 	for _, step := range []struct {
 		method, path, body, surface string
 		want                        *eventpb.Control
@@ -603,8 +681,9 @@ func TestEveryControlIsRecorded(t *testing.T) {
 		{"PUT", "/policy", `{"accepted":false}`, "settings", &eventpb.Control{Surface: "settings", Act: &eventpb.Control_Policy_{Policy: &eventpb.Control_Policy{}}}},
 	} {
 		e.heard = nil
-		decode[Written](w, w.call(step.method, u1+step.path, step.body, "Sluice-Surface", step.surface))
-		step.want.Subject = "u:u1"
+		written := decode[Written](w, w.call(step.method, u1+step.path, step.body, "Sluice-Surface", step.surface))
+		step.want.Subject, step.want.Known = "u:u1", proto.String(newest)
+		newest = written.Revision
 		if len(e.heard) != 1 || !proto.Equal(step.want, e.heard[0]) {
 			t.Errorf("%s %s: recorded %v, want %v", step.method, step.path, e.heard, step.want)
 		}

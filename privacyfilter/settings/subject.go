@@ -98,7 +98,7 @@ func (s *service) registerSubject(api *httpx.API, k kind) {
 	op := func(method, path, id, summary, description string) huma.Operation {
 		errors := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusServiceUnavailable}
 		if method != http.MethodGet {
-			errors = append(errors, http.StatusTooManyRequests)
+			errors = append(errors, http.StatusConflict, http.StatusTooManyRequests)
 		}
 		return huma.Operation{
 			OperationID: id, Method: method, Path: k.path + path, Summary: summary, Description: description, Tags: []string{"settings"},
@@ -106,7 +106,8 @@ func (s *service) registerSubject(api *httpx.API, k kind) {
 			Parameters: []*huma.Param{httpx.UserToken(), {Name: k.param, In: "path", Required: true, Description: k.doc, Schema: &huma.Schema{Type: huma.TypeString}}},
 		}
 	}
-	const obeyed = "Answered when every node obeys it; 503 not_yet_effective says that it is recorded and will take effect. Repeating it changes nothing."
+	const obeyed = "Answered when every node obeys it; 503 not_yet_effective says that it is recorded and will take effect. Repeating it changes nothing. " +
+		"A permission yields to a restriction that this node did not know when it was asked: 409 overtaken."
 	huma.Register(api.Huma, op(http.MethodGet, "/consent", "get-"+k.word+"-consent", "What holds for each purpose, and why",
 		"With Sec-GPC: 1 the answer is what holds for such a request."), s.getConsent)
 	huma.Register(api.Huma, op(http.MethodPut, "/policy", "put-"+k.word+"-policy", "Accept the policy, or withdraw the acceptance", obeyed), s.putPolicy)

@@ -23,7 +23,7 @@ func ledgerSource(keep time.Duration, ring *seal.Keyring) *warehouse.Source {
 	return &warehouse.Source{Topic: topics.Ledger, Decode: l.decode, Tables: []*warehouse.Table{{
 		Name: "consents",
 		Doc: "What people chose: every record of the ledger in the order of its revisions, one row for each purpose that it is about. A withdrawal is a row, too; " +
-			"nothing here is deleted before its time. It says what was asked for: a record that yields to an older one is here as well.",
+			"nothing here is deleted before its time. It says what was asked for: a record that yields to another one is here as well.",
 		Columns: []warehouse.Column{
 			{Name: "subject", Kind: warehouse.Bytes, Doc: "Whose choice it is: the log's pseudonym of the account, or of the device that has none. No other table has it."},
 			{Name: "revision", Kind: warehouse.String, Doc: "The record, as the settings told it to the person: generation, partition and number, such as `1-5-4711`."},
@@ -36,6 +36,8 @@ func ledgerSource(keep time.Duration, ring *seal.Keyring) *warehouse.Source {
 			{Name: "jurisdiction", Kind: warehouse.String, Doc: "The person's, where the record tells it."},
 			{Name: "effective_at", Kind: warehouse.Time, Doc: "From when it holds: of an import, what its file says; else `time`."},
 			{Name: "surface", Kind: warehouse.String, Doc: "Where the control was used: `settings`, `storefront`, `api`, `import`."},
+			{Name: "known", Kind: warehouse.String, Doc: "Revision of the person's newest record that was known where it was asked for; empty = none, or not told. " +
+				"A permission without effect is one that did not know a restriction of the same thing with a lower revision than its own."},
 		},
 		Time: "time", Keep: keep, Key: []string{"subject", "revision", "purpose"}, Subject: "subject",
 	}}}
@@ -75,6 +77,7 @@ func (l *ledger) decode(rec *stream.Record, out []*warehouse.Batch) ([]warehouse
 		b.String(row.jurisdiction)
 		b.Int(row.effective)
 		b.String(control.Surface)
+		b.String(control.GetKnown())
 		if err := b.End(); err != nil {
 			return nil, err
 		}

@@ -110,7 +110,7 @@ func TestItemFields(t *testing.T) {
 // TestConsentFields: what a control record says is in the consents, or stays sealed for a reason.
 func TestConsentFields(t *testing.T) {
 	column := map[string]string{
-		"surface":        "surface",
+		"surface": "surface", "known": "known",
 		"policy.version": "policy_version", "policy.accepted": "decision", "policy.jurisdiction": "jurisdiction",
 		"choice.purpose": "purpose", "choice.allow": "decision",
 		"block.kind": "object", "block.remove": "decision",

@@ -148,7 +148,7 @@ func TestRows(t *testing.T) {
 			Version: "2026-09", Accepted: true, Jurisdiction: "EU",
 		}}})},
 		{"policy withdrawn", control(t, &eventpb.Control{Act: &eventpb.Control_Policy_{Policy: &eventpb.Control_Policy{Version: "2026-09"}}})},
-		{"choice", control(t, &eventpb.Control{Surface: "settings", Act: &eventpb.Control_Choice_{Choice: &eventpb.Control_Choice{Purpose: "personalize"}}})},
+		{"choice", control(t, &eventpb.Control{Surface: "settings", Known: proto.String("1-5-4709"), Act: &eventpb.Control_Choice_{Choice: &eventpb.Control_Choice{Purpose: "personalize"}}})},
 		{"block", control(t, &eventpb.Control{Act: &eventpb.Control_Block_{Block: &eventpb.Control_Block{Kind: eventpb.Control_Block_CATEGORY, Id: "Lamps", Remove: true}}})},
 		{"footprint deleted", control(t, &eventpb.Control{Act: &eventpb.Control_DeleteHistory_{DeleteHistory: &eventpb.Control_DeleteHistory{Event: id(2)}}})},
 		{"everything deleted", control(t, &eventpb.Control{Act: &eventpb.Control_DeleteHistory_{DeleteHistory: &eventpb.Control_DeleteHistory{}}})},
