@@ -154,7 +154,9 @@ func TestPromisesFinds(t *testing.T) {
 	} {
 		p := &person{number: 7, user: true, events: c.events, denials: c.acknowledged}
 		o := newOracle(seal.NewKeyring([32]byte{1}))
-		o.of(p.subject()).denials = c.onLog
+		for n := range c.onLog {
+			o.of(p.subject()).denials[int64(n)] = true
+		}
 		var events [stream.Partitions][]string
 		for _, sequence := range c.there {
 			id := eventID(7, sequence)
@@ -175,9 +177,9 @@ func TestPromisesFinds(t *testing.T) {
 // TestOracleKnowsLatePermissions: one that did not know the newest denial has no effect; a late denial has.
 func TestOracleKnowsLatePermissions(t *testing.T) {
 	text := func(s string) *string { return &s }
-	l := new(ledger)
-	l.choose(5, true, text(""))
-	l.choose(6, false, text("1-0-5"))
+	l := newOracle(seal.NewKeyring([32]byte{1})).of("u:p1")
+	l.choose(record{5, 5}, true, text(""))
+	l.choose(record{6, 6}, false, text("1-0-5"))
 	for _, step := range []struct {
 		offset int64
 		allow  bool
@@ -193,12 +195,22 @@ func TestOracleKnowsLatePermissions(t *testing.T) {
 		{13, false, nil, -1},
 		{14, true, nil, 1},
 	} {
-		if l.choose(step.offset, step.allow, step.known); l.choice != step.want {
+		if l.choose(record{step.offset, step.offset}, step.allow, step.known); l.choice != step.want {
 			t.Errorf("at %d: %d, want %d", step.offset, l.choice, step.want)
 		}
 	}
-	if l.denials != 3 || l.denied != 13 {
+	if len(l.denials) != 3 || l.denied.offset != 13 {
 		t.Errorf("%+v", *l)
+	}
+	for _, c := range []struct {
+		denial record
+		want   bool
+	}{{record{15, 13}, true}, {record{15, 14}, false}, {record{15, 16}, false}} { // received before the allow at 14, with it, after it
+		l.choose(record{14, 14}, true, nil)
+		l.choose(c.denial, false, nil)
+		if l.overtaken(14) != c.want || l.overtaken(3) {
+			t.Errorf("a denial received at %d: overtaken %v", c.denial.received, !c.want)
+		}
 	}
 }
 

@@ -226,7 +226,8 @@ func (j *judgement) compareBytes(topic string, partition int, want, got []sum) {
 }
 
 // promises compares personalize with what those who toggle were told. The log is asked about one thing alone: a denial that was sent more than once may reach
-// it after the permission that followed, and then holds. There must be more denials on the log than were answered for each event that is excused so.
+// it after the permission that followed, and then holds. It must have been received before that permission, and for each event that is excused so there must be
+// one more of different denials on the log than were answered.
 func (j *judgement) promises(events [stream.Partitions][]string) {
 	there := make(map[string]bool)
 	for p := range events {
@@ -235,7 +236,7 @@ func (j *judgement) promises(events [stream.Partitions][]string) {
 		}
 	}
 	for _, p := range j.load.togglers {
-		repeated := j.oracle.of(p.subject()).denials - p.denials
+		repeated := len(j.oracle.of(p.subject()).denials) - p.denials
 		for sequence, s := range p.events {
 			id := eventID(p.number, sequence)
 			switch {

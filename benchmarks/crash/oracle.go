@@ -28,7 +28,7 @@ type oracle struct {
 	personal map[string]string                          // pseudonym → event id of what personalize must have
 	problems []string
 
-	overtaken map[string]bool // event ids whose person had denied again after the revision that they name
+	overtaken map[string]bool // event ids whose person named an allow that a denial overtook which had been asked for before it
 
 	records, events, controls, duplicates, denied int64
 }
@@ -59,12 +59,16 @@ var (
 type ledger struct {
 	accepted bool
 	choice   int                   // of personalize: 1 allow, -1 deny, 0 none, which in CN allows
-	denied   int64                 // offset of the newest deny
-	denials  int                   // records that deny
+	denied   record                // the newest deny
+	allowed  map[int64]int64       // allows: when they were received, by offset
+	denials  map[int64]bool        // when the denies were received: two requests never tell the same microsecond
 	grants   [len(purposes)]*grant // nil: denied. Of risk: the acceptance
 	seen     map[string]bool       // accepted event ids
 	deleted  map[string]bool
 }
+
+// record is the place of a record, and when it was received.
+type record struct{ offset, received int64 }
 
 // grant is where a present uninterrupted allow began.
 type grant struct{ offset, time int64 }
@@ -79,7 +83,7 @@ func newOracle(ring *seal.Keyring) *oracle {
 func (o *oracle) of(subject string) *ledger {
 	l := o.people[subject]
 	if l == nil {
-		l = &ledger{seen: make(map[string]bool), deleted: make(map[string]bool)}
+		l = &ledger{seen: make(map[string]bool), deleted: make(map[string]bool), allowed: make(map[int64]int64), denials: make(map[int64]bool)}
 		o.people[subject] = l
 	}
 	return l
@@ -124,7 +128,7 @@ func (o *oracle) event(rec *stream.Record, lr *eventpb.LogRecord, ev *eventpb.Ev
 		o.duplicates++
 		return
 	}
-	if r, err := privacyfilter.ParseRevision(ev.GetConsent().GetRevision()); err == nil && l.choice < 0 && l.denied > r.Offset {
+	if r, err := privacyfilter.ParseRevision(ev.GetConsent().GetRevision()); err == nil && l.overtaken(r.Offset) {
 		o.overtaken[ev.Id] = true
 	}
 	used := false
@@ -234,7 +238,7 @@ func (o *oracle) control(rec *stream.Record, lr *eventpb.LogRecord, c *eventpb.C
 		if act.Choice.Purpose != privacyfilter.Personalize {
 			return fmt.Errorf("a choice about %s, which this load does not make", act.Choice.Purpose)
 		}
-		l.choose(rec.Offset, act.Choice.Allow, c.Known)
+		l.choose(record{rec.Offset, lr.ReceivedAt}, act.Choice.Allow, c.Known)
 	case *eventpb.Control_DeleteHistory_:
 		if all = len(act.DeleteHistory.Event) == 0; !all {
 			if id, err := o.keys.OpenHistoryEvent(c.Subject, act.DeleteHistory.Event); err == nil {
@@ -258,18 +262,25 @@ func (o *oracle) control(rec *stream.Record, lr *eventpb.LogRecord, c *eventpb.C
 }
 
 // choose notes a choice. A permission whose asker did not know the newest denial has no effect.
-func (l *ledger) choose(offset int64, allow bool, known *string) {
+func (l *ledger) choose(at record, allow bool, known *string) {
 	if !allow {
-		l.choice, l.denied = -1, offset
-		l.denials++
+		l.choice, l.denied = -1, at
+		l.denials[at.received] = true
 		return
 	}
-	if known != nil && l.denials > 0 {
-		if r, err := privacyfilter.ParseRevision(*known); err != nil || r.Offset < l.denied {
+	l.allowed[at.offset] = at.received
+	if known != nil && len(l.denials) > 0 {
+		if r, err := privacyfilter.ParseRevision(*known); err != nil || r.Offset < l.denied.offset {
 			return
 		}
 	}
 	l.choice = 1
+}
+
+// overtaken tells whether what holds is a denial that stands behind the allow of the offset and was asked for before it.
+func (l *ledger) overtaken(allow int64) bool {
+	received, ok := l.allowed[allow]
+	return ok && l.choice < 0 && l.denied.offset > allow && l.denied.received < received
 }
 
 // unexpectedType keeps the tables above honest: every name must be one of the vocabulary.

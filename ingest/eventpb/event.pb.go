@@ -938,8 +938,8 @@ type Control struct {
 	//	*Control_Import_
 	Act     isControl_Act `protobuf_oneof:"act"`
 	Surface string        `protobuf:"bytes,7,opt,name=surface,proto3" json:"surface,omitempty"` // where the control was used (settings, storefront, api, import)
-	// Revision of the subject's newest record that the node knew when it was asked, empty if there was none. A permission yields to a restriction that is newer.
-	// Not set: whoever asked is not held to what they knew, as in an import.
+	// Of a permission: the newest revision of the subject up to which the node knew what restricts the same thing when it was asked; empty if there was none.
+	// It yields to a newer restriction. Not set: whoever asked is not held to what they knew, as in an import.
 	Known         *string `protobuf:"bytes,8,opt,name=known,proto3,oneof" json:"known,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -30,6 +30,7 @@ func NewClient(base, key string) *Client {
 type person struct {
 	User, Anonymous string
 	GPC             bool
+	Known           string // revision that the page was made from; empty = not told
 }
 
 // path is where the person's settings live.
@@ -126,6 +127,9 @@ func (c *Client) do(ctx context.Context, who person, method, path string, body, 
 	req.Header.Set("Authorization", "Bearer "+c.key)
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if who.Known != "" {
+		req.Header.Set("Sluice-Revision", who.Known)
 	}
 	if who.GPC {
 		req.Header.Set("Sec-GPC", "1")

@@ -66,7 +66,9 @@ func (s *site) switchPersonal(v *visit) error {
 		decision, notice = "allow", "Recommendations are on. Only what you do from now on counts."
 	}
 	var answer written
-	err := s.API.do(v.r.Context(), v.person, http.MethodPut, v.path()+"/consent/personalize", map[string]string{"decision": decision}, &answer)
+	who := v.person
+	who.Known = v.r.PostFormValue("known")
+	err := s.API.do(v.r.Context(), who, http.MethodPut, v.path()+"/consent/personalize", map[string]string{"decision": decision}, &answer)
 	if err != nil {
 		return err
 	}
@@ -234,7 +236,7 @@ func (s *site) privacy(v *visit) error {
 		items = append(items, item)
 	}
 	return v.render("privacy", http.StatusOK, map[string]any{
-		"Title": "Privacy", "Purposes": purposeLines(policy.Purposes, state), "Because": state.Purposes["personalize"].why("switchable"), "BrowserOff": off, "History": lines, "NextCursor": history.NextCursor,
+		"Title": "Privacy", "Purposes": purposeLines(policy.Purposes, state), "Revision": state.Revision, "Because": state.Purposes["personalize"].why("switchable"), "BrowserOff": off, "History": lines, "NextCursor": history.NextCursor,
 		"BlockedItems": items, "BlockedCategories": blocked.Categories,
 	})
 }

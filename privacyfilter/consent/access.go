@@ -155,6 +155,22 @@ func (a *Access) Blocks() *Blocks {
 // Revision is that of the newest record of the acting subject, which is the account if one is named. Zero if it has none.
 func (a *Access) Revision() privacyfilter.Revision { return a.acting().person.newest() }
 
+// KnownOf is the revision of the acting subject up to which every restriction is known here that is acknowledged and for which of tells true: that of the newest
+// such one which the filter has not confirmed yet, else that of the row. The filter's row holds everything up to its revision; of what is newer only what
+// comes by the fast path is known, in any order. Zero: the subject has no records.
+func (a *Access) KnownOf(of func(r *purposepb.Restriction) bool) privacyfilter.Revision {
+	p := a.acting().person
+	if p == nil {
+		return privacyfilter.Revision{}
+	}
+	for _, r := range slices.Backward(p.pending) {
+		if of(r.Restriction) {
+			return r.revision
+		}
+	}
+	return p.revision
+}
+
 // Record is what the acting subject's own records say, as the settings show it.
 type Record struct {
 	PolicyVersion string // the accepted one, empty = none

@@ -176,6 +176,32 @@ func TestWithdrawnPolicyDeniesAllButDuties(t *testing.T) {
 	}
 }
 
+// TestKnownRestrictions: what is known of one thing is not what is known of another, since restrictions come in any order; the row holds all up to its own.
+func TestKnownRestrictions(t *testing.T) {
+	personalize := func(r *purposepb.Restriction) bool { return slices.Contains(r.Deny, privacyfilter.Personalize) }
+	off := &purposepb.Restriction{Deny: []string{privacyfilter.Personalize}}
+	v := newStill(t)
+	expect := func(when string, want privacyfilter.Revision) {
+		t.Helper()
+		if got := v.Applied(Person{UserID: "1"}).KnownOf(personalize); got != want {
+			t.Errorf("%s: %v, want %v", when, got, want)
+		}
+	}
+	expect("nothing", privacyfilter.Revision{})
+	setRow(t, v, "u:1", row(v.compiler.register, 5, 3, nil))
+	expect("a row", revision(5))
+	restrict(t, v, "u:1", 10, &purposepb.Restriction{BlockItem: "i1"})
+	expect("a newer block", revision(5))
+	restrict(t, v, "u:1", 8, off)
+	expect("an opt-out that comes late", revision(8))
+	restrict(t, v, "u:1", 12, off)
+	expect("another opt-out", revision(12))
+	restrict(t, v, "u:2", 14, off)
+	setRow(t, v, "u:1", row(v.compiler.register, 13, 13, nil))
+	v.lease.end()
+	expect("a row that has overtaken all, without a lease", revision(13))
+}
+
 func TestLookupNeedsALeaseOnlyForSubjects(t *testing.T) {
 	v := newStill(t)
 	now := v.boot()

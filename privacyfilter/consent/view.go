@@ -165,20 +165,23 @@ func every(ctx context.Context, d time.Duration) bool {
 
 // Lookup is what holds for the person now. ErrLeaseLapsed where a subject is named and the lease has lapsed; strangers are always served.
 func (v *View) Lookup(p Person) (*Access, error) {
-	a := &Access{view: v, gpc: p.GPC}
-	if p.UserID == "" && p.AnonymousID == "" {
-		return a, nil
-	}
-	if !v.Leased() {
+	if (p.UserID != "" || p.AnonymousID != "") && !v.Leased() {
 		return nil, ErrLeaseLapsed
 	}
+	return v.Applied(p), nil
+}
+
+// Applied is what this node has applied for a person, leased or not. Nobody may be served by it: there may be more. It tells a writer what became of a record
+// that is known to be applied.
+func (v *View) Applied(p Person) *Access {
+	a := &Access{view: v, gpc: p.GPC}
 	if p.UserID != "" {
 		a.account = v.side("u:" + p.UserID)
 	}
 	if p.AnonymousID != "" {
 		a.device = v.side("a:" + p.AnonymousID)
 	}
-	return a, nil
+	return a
 }
 
 // Holds is asked just before a response is written: whether the lease is alive and nothing has changed for the person since the Lookup. If not, look up again.

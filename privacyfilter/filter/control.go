@@ -123,15 +123,13 @@ func (a *act) overtaken(restricted *purposepb.Revision) bool {
 	return known.Compare(privacyfilter.RevisionFromPB(restricted)) < 0
 }
 
-// policy accepts or withdraws. An older version than the accepted one changes nothing, and neither does one that the register does not know.
+// policy accepts or withdraws. An acceptance yields to any newer one, too: that of another jurisdiction may deny more. An older version than the accepted one changes nothing, and neither does one that the register does not know.
 // A jurisdiction that is not told stays as it was recorded, at first the deployment's.
 func (a *act) policy(p *eventpb.Control_Policy) result {
-	if p.Accepted && a.overtaken(a.row.Withdrawn) {
+	if p.Accepted && a.overtaken(a.row.PolicyAt) {
 		return overtaken
 	}
-	if !p.Accepted {
-		a.row.Withdrawn = a.revision.PB()
-	}
+	a.row.PolicyAt = a.revision.PB()
 	place := p.Jurisdiction
 	if place == "" {
 		place = a.row.Jurisdiction

@@ -40,7 +40,7 @@ func ledgerContent(value []byte) []byte {
 	if err := row.UnmarshalVT(value); err != nil {
 		return nil
 	}
-	row.Revision, row.Withdrawn, row.ItemsBlockedAt, row.CategoriesBlockedAt = nil, nil, nil, nil
+	row.Revision, row.PolicyAt, row.ItemsBlockedAt, row.CategoriesBlockedAt = nil, nil, nil, nil
 	for _, s := range row.Purposes {
 		s.Floor, s.Denied = nil, nil
 	}

@@ -36,6 +36,8 @@ func TestNoIllegalEventIsEverAdmitted(t *testing.T) {
 			"accept":  s.accept,
 			"delete":  s.deleteAll,
 			"learn":   s.learn,
+			"ask":     s.ask,
+			"deliver": s.deliver,
 		})
 		s.processAgain(t)
 	})
@@ -55,6 +57,15 @@ type simulation struct {
 	since        [len(streamed)]int64 // true time of the present grant; 0 = denied
 	floor        [len(streamed)]int64 // its offset
 	all          []stream.Emitted
+
+	denied, policyAt int64         // offsets of the newest denial and the newest policy record
+	held             []*permission // asked for, and not on the log yet
+}
+
+// permission is one that is held up on its way.
+type permission struct {
+	control *eventpb.Control
+	known   int64 // offset of the newest record when it was asked for
 }
 
 type device struct {
@@ -162,6 +173,8 @@ func (s *simulation) choose(t *rapid.T) {
 	s.choice = purposepb.Choice_CHOICE_DENY
 	if allow {
 		s.choice = purposepb.Choice_CHOICE_ALLOW
+	} else {
+		s.denied = s.offset
 	}
 	s.act(t, choose("personalize", allow))
 }
@@ -169,7 +182,36 @@ func (s *simulation) choose(t *rapid.T) {
 func (s *simulation) accept(t *rapid.T) {
 	s.accepted = rapid.IntRange(0, 3).Draw(t, "accept") > 0
 	s.jurisdiction = rapid.SampledFrom([]string{"CN", "EU"}).Draw(t, "jurisdiction")
+	s.policyAt = s.offset
 	s.act(t, policy(testVersion, s.accepted, s.jurisdiction))
+}
+
+// ask makes a permission that knows everything so far, and holds it up.
+func (s *simulation) ask(t *rapid.T) {
+	c := choose("personalize", true)
+	if rapid.Bool().Draw(t, "policy") {
+		c = accept(rapid.SampledFrom([]string{"CN", "EU"}).Draw(t, "jurisdiction"))
+	}
+	known := s.revision
+	c.Known = &known
+	s.held = append(s.held, &permission{c, s.offset - 1})
+}
+
+// deliver lets one that was held up through. It has no effect if what it permits was restricted since.
+func (s *simulation) deliver(t *rapid.T) {
+	if len(s.held) == 0 {
+		return
+	}
+	i := rapid.IntRange(0, len(s.held)-1).Draw(t, "held")
+	p := s.held[i]
+	s.held = slices.Delete(s.held, i, i+1)
+	switch accepted := p.control.GetPolicy(); {
+	case accepted == nil && s.denied <= p.known:
+		s.choice = purposepb.Choice_CHOICE_ALLOW
+	case accepted != nil && s.policyAt <= p.known:
+		s.accepted, s.jurisdiction, s.policyAt = true, accepted.Jurisdiction, s.offset
+	}
+	s.act(t, p.control)
 }
 
 func (s *simulation) deleteAll(t *rapid.T) {

@@ -1159,7 +1159,7 @@ type ConsentRow struct {
 	BlockedCategories []string               `protobuf:"bytes,6,rep,name=blocked_categories,json=blockedCategories,proto3" json:"blocked_categories,omitempty"`
 	Incarnation       uint32                 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// Newest records that restricted, also those that found it restricted already. A permission that did not know of one yields to it.
-	Withdrawn           *Revision   `protobuf:"bytes,8,opt,name=withdrawn,proto3" json:"withdrawn,omitempty"`                                                   // of the policy's acceptance
+	PolicyAt            *Revision   `protobuf:"bytes,8,opt,name=policy_at,json=policyAt,proto3" json:"policy_at,omitempty"`                                     // that accepted or withdrew the policy: another jurisdiction may restrict, too
 	ItemsBlockedAt      []*Revision `protobuf:"bytes,9,rep,name=items_blocked_at,json=itemsBlockedAt,proto3" json:"items_blocked_at,omitempty"`                 // in the order of blocked_items
 	CategoriesBlockedAt []*Revision `protobuf:"bytes,10,rep,name=categories_blocked_at,json=categoriesBlockedAt,proto3" json:"categories_blocked_at,omitempty"` // in the order of blocked_categories
 	unknownFields       protoimpl.UnknownFields
@@ -1245,9 +1245,9 @@ func (x *ConsentRow) GetIncarnation() uint32 {
 	return 0
 }
 
-func (x *ConsentRow) GetWithdrawn() *Revision {
+func (x *ConsentRow) GetPolicyAt() *Revision {
 	if x != nil {
-		return x.Withdrawn
+		return x.PolicyAt
 	}
 	return nil
 }
@@ -1753,7 +1753,7 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\x05event\x18\x01 \x01(\v2\x1c.sluice.purpose.v1.RiskEventR\x05event\x12\x1a\n" +
 	"\bdecision\x18\x02 \x01(\fR\bdecision\"A\n" +
 	"\vEntityDelta\x122\n" +
-	"\x05event\x18\x01 \x01(\v2\x1c.sluice.purpose.v1.RiskEventR\x05event\"\x96\x04\n" +
+	"\x05event\x18\x01 \x01(\v2\x1c.sluice.purpose.v1.RiskEventR\x05event\"\x95\x04\n" +
 	"\n" +
 	"ConsentRow\x127\n" +
 	"\brevision\x18\x01 \x01(\v2\x1b.sluice.purpose.v1.RevisionR\brevision\x12%\n" +
@@ -1762,8 +1762,8 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\bpurposes\x18\x04 \x03(\v2\x1f.sluice.purpose.v1.PurposeStateR\bpurposes\x12#\n" +
 	"\rblocked_items\x18\x05 \x03(\tR\fblockedItems\x12-\n" +
 	"\x12blocked_categories\x18\x06 \x03(\tR\x11blockedCategories\x12 \n" +
-	"\vincarnation\x18\a \x01(\rR\vincarnation\x129\n" +
-	"\twithdrawn\x18\b \x01(\v2\x1b.sluice.purpose.v1.RevisionR\twithdrawn\x12E\n" +
+	"\vincarnation\x18\a \x01(\rR\vincarnation\x128\n" +
+	"\tpolicy_at\x18\b \x01(\v2\x1b.sluice.purpose.v1.RevisionR\bpolicyAt\x12E\n" +
 	"\x10items_blocked_at\x18\t \x03(\v2\x1b.sluice.purpose.v1.RevisionR\x0eitemsBlockedAt\x12O\n" +
 	"\x15categories_blocked_at\x18\n" +
 	" \x03(\v2\x1b.sluice.purpose.v1.RevisionR\x13categoriesBlockedAt\"`\n" +
@@ -1863,7 +1863,7 @@ var file_privacyfilter_purposepb_purpose_proto_depIdxs = []int32{
 	9,  // 17: sluice.purpose.v1.EntityDelta.event:type_name -> sluice.purpose.v1.RiskEvent
 	13, // 18: sluice.purpose.v1.ConsentRow.revision:type_name -> sluice.purpose.v1.Revision
 	14, // 19: sluice.purpose.v1.ConsentRow.purposes:type_name -> sluice.purpose.v1.PurposeState
-	13, // 20: sluice.purpose.v1.ConsentRow.withdrawn:type_name -> sluice.purpose.v1.Revision
+	13, // 20: sluice.purpose.v1.ConsentRow.policy_at:type_name -> sluice.purpose.v1.Revision
 	13, // 21: sluice.purpose.v1.ConsentRow.items_blocked_at:type_name -> sluice.purpose.v1.Revision
 	13, // 22: sluice.purpose.v1.ConsentRow.categories_blocked_at:type_name -> sluice.purpose.v1.Revision
 	0,  // 23: sluice.purpose.v1.PurposeState.choice:type_name -> sluice.purpose.v1.Choice

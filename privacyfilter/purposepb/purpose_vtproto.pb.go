@@ -505,7 +505,7 @@ func (m *ConsentRow) CloneVT() *ConsentRow {
 	r.PolicyVersion = m.PolicyVersion
 	r.Jurisdiction = m.Jurisdiction
 	r.Incarnation = m.Incarnation
-	r.Withdrawn = m.Withdrawn.CloneVT()
+	r.PolicyAt = m.PolicyAt.CloneVT()
 	if rhs := m.Purposes; rhs != nil {
 		tmpContainer := make([]*PurposeState, len(rhs))
 		for k, v := range rhs {
@@ -1790,8 +1790,8 @@ func (m *ConsentRow) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 			dAtA[i] = 0x4a
 		}
 	}
-	if m.Withdrawn != nil {
-		size, err := m.Withdrawn.MarshalToSizedBufferVT(dAtA[:i])
+	if m.PolicyAt != nil {
+		size, err := m.PolicyAt.MarshalToSizedBufferVT(dAtA[:i])
 		if err != nil {
 			return 0, err
 		}
@@ -2721,8 +2721,8 @@ func (m *ConsentRow) SizeVT() (n int) {
 	if m.Incarnation != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Incarnation))
 	}
-	if m.Withdrawn != nil {
-		l = m.Withdrawn.SizeVT()
+	if m.PolicyAt != nil {
+		l = m.PolicyAt.SizeVT()
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
 	if len(m.ItemsBlockedAt) > 0 {
@@ -6067,7 +6067,7 @@ func (m *ConsentRow) UnmarshalVT(dAtA []byte) error {
 			}
 		case 8:
 			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field Withdrawn", wireType)
+				return fmt.Errorf("proto: wrong wireType = %d for field PolicyAt", wireType)
 			}
 			var msglen int
 			for shift := uint(0); ; shift += 7 {
@@ -6094,10 +6094,10 @@ func (m *ConsentRow) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			if m.Withdrawn == nil {
-				m.Withdrawn = &Revision{}
+			if m.PolicyAt == nil {
+				m.PolicyAt = &Revision{}
 			}
-			if err := m.Withdrawn.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
+			if err := m.PolicyAt.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
 			}
 			iNdEx = postIndex

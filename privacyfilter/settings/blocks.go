@@ -45,11 +45,7 @@ func (s *service) putBlock(ctx context.Context, in *blockInput) (*answer[Written
 	if err := s.hasRoom(subjectOf(ctx).person(), block); err != nil {
 		return nil, err
 	}
-	ahead := &restriction{BlockItem: block.Id}
-	if block.Kind == eventpb.Control_Block_CATEGORY {
-		ahead = &restriction{BlockCategory: block.Id}
-	}
-	return s.change(ctx, change{act: "block", restrict: ahead, control: blockControl(in, block)})
+	return s.change(ctx, change{act: "block", restrict: restrictionBy(block), control: blockControl(in, block)})
 }
 
 func (s *service) deleteBlock(ctx context.Context, in *blockInput) (*answer[Written], error) {
@@ -58,16 +54,21 @@ func (s *service) deleteBlock(ctx context.Context, in *blockInput) (*answer[Writ
 		return nil, problem
 	}
 	block.Remove = true
-	gone := func(a *consent.Access) bool {
-		blocks := a.Blocks()
-		blocked := blocks.Items
-		if block.Kind == eventpb.Control_Block_CATEGORY {
-			blocked = blocks.Categories
-		}
-		_, still := blocked[block.Id]
-		return !still
+	return s.change(ctx, change{act: "unblock", control: blockControl(in, block), permit: &permission{
+		told: in.Revision, opposite: func(r *restriction) bool {
+			same := restrictionBy(block)
+			return r.BlockItem == same.BlockItem && r.BlockCategory == same.BlockCategory
+		},
+		holds: func(a *consent.Access) bool { return !blocked(a, block) },
+	}})
+}
+
+// restrictionBy is the restriction that runs ahead of a block.
+func restrictionBy(block *eventpb.Control_Block) *restriction {
+	if block.Kind == eventpb.Control_Block_CATEGORY {
+		return &restriction{BlockCategory: block.Id}
 	}
-	return s.change(ctx, change{act: "unblock", holds: gone, control: blockControl(in, block)})
+	return &restriction{BlockItem: block.Id}
 }
 
 func blockControl(in *blockInput, block *eventpb.Control_Block) *eventpb.Control {
@@ -96,12 +97,22 @@ func (s *service) hasRoom(p consent.Person, block *eventpb.Control_Block) error 
 	if err != nil {
 		return problemUnknown()
 	}
-	held := a.Blocks().Items
-	if block.Kind == eventpb.Control_Block_CATEGORY {
-		held = a.Blocks().Categories
-	}
-	if _, repeated := held[block.Id]; !repeated && len(held) >= privacyfilter.MaxBlocks {
+	if held := blocksOf(a, block.Kind); !blocked(a, block) && len(held) >= privacyfilter.MaxBlocks {
 		return httpx.NewProblem(http.StatusUnprocessableEntity, "too_many_blocks", "At most "+strconv.Itoa(privacyfilter.MaxBlocks)+" blocked items and as many categories a person expected.")
 	}
 	return nil
+}
+
+// blocksOf are the person's blocks of a kind.
+func blocksOf(a *consent.Access, kind eventpb.Control_Block_Kind) map[string]struct{} {
+	if kind == eventpb.Control_Block_CATEGORY {
+		return a.Blocks().Categories
+	}
+	return a.Blocks().Items
+}
+
+// blocked tells whether the person blocks the very thing.
+func blocked(a *consent.Access, block *eventpb.Control_Block) bool {
+	_, is := blocksOf(a, block.Kind)[block.Id]
+	return is
 }

@@ -3,6 +3,7 @@ package settings
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -88,7 +89,8 @@ func revisionText(a *consent.Access) string {
 
 // Origin is what every write says about itself.
 type Origin struct {
-	Surface string `header:"Sluice-Surface" doc:"Where the control was used: settings or storefront. Anything else counts as api."`
+	Surface  string `header:"Sluice-Surface" doc:"Where the control was used: settings or storefront. Anything else counts as api."`
+	Revision string `header:"Sluice-Revision" maxLength:"64" doc:"Of a permission: the revision that the person's consent or blocks were shown with. It then yields to every newer restriction of the same thing, wherever the request was held up."`
 }
 
 type policyInput struct {
@@ -108,7 +110,13 @@ func (s *service) putPolicy(ctx context.Context, in *policyInput) (*answer[Writt
 		Version: in.Body.Version, Accepted: in.Body.Accepted, Jurisdiction: in.Body.Jurisdiction,
 	}}}}
 	if in.Body.Accepted {
-		c.holds = func(a *consent.Access) bool { return a.Record().PolicyVersion != "" }
+		c.permit = &permission{
+			told: in.Revision, opposite: (*restriction).GetDenyAll,
+			holds: func(a *consent.Access) bool {
+				record := a.Record()
+				return record.PolicyVersion == in.Body.Version && (in.Body.Jurisdiction == "" || record.Jurisdiction == in.Body.Jurisdiction)
+			},
+		}
 	} else {
 		c.restrict = &restriction{DenyAll: true}
 	}
@@ -148,9 +156,12 @@ func (s *service) putConsent(ctx context.Context, in *choiceInput) (*answer[Writ
 		Surface: surface(in.Surface), Act: &eventpb.Control_Choice_{Choice: &eventpb.Control_Choice{Purpose: p.Name, Allow: allow}},
 	}}
 	if allow {
-		c.holds = func(a *consent.Access) bool {
-			choice, _ := a.Record().Choice(p)
-			return choice == purposepb.Choice_CHOICE_ALLOW
+		c.permit = &permission{
+			told: in.Revision, opposite: func(r *restriction) bool { return slices.Contains(r.Deny, p.Name) },
+			holds: func(a *consent.Access) bool {
+				choice, _ := a.Record().Choice(p)
+				return choice == purposepb.Choice_CHOICE_ALLOW
+			},
 		}
 	} else {
 		c.restrict = &restriction{Deny: []string{p.Name}}

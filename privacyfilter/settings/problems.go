@@ -13,15 +13,19 @@ import (
 // restriction is the fast path's record.
 type restriction = purposepb.Restriction
 
-// Recorded is the problem of a write that is on the log and not yet obeyed everywhere.
+// Recorded is the problem of a write that is on the log: not yet obeyed everywhere, or without effect.
 type Recorded struct {
 	*httpx.Problem
-	Revision string `json:"revision" doc:"Place of the record that will take effect."`
+	Revision string `json:"revision" doc:"Place of the record."`
 }
 
 // notYet says that the choice is recorded and will take effect.
-func notYet(revision privacyfilter.Revision) error {
-	return later(recorded(revision.String(), "The choice is recorded at this revision and will take effect, but it is not yet obeyed everywhere. Repeating it does no harm."))
+func (c *change) notYet(revision privacyfilter.Revision) error {
+	detail := "The choice is recorded at this revision and will take effect, but it is not yet obeyed everywhere. Repeating it does no harm."
+	if c.permit != nil {
+		detail = "The choice is recorded at this revision and will take effect unless a newer one stands against it. Repeating it does no harm."
+	}
+	return later(recorded(revision.String(), detail))
 }
 
 func recorded(revision, detail string) *Recorded {
@@ -31,7 +35,7 @@ func recorded(revision, detail string) *Recorded {
 // overtaken says that the permission is recorded and does not hold.
 func overtaken(revision privacyfilter.Revision) error {
 	return &Recorded{
-		Problem:  httpx.NewProblem(http.StatusConflict, "overtaken", "A newer choice of this person stands against it. The permission is recorded at this revision and does not hold."),
+		Problem:  httpx.NewProblem(http.StatusConflict, "overtaken", "The permission is recorded at this revision and does not hold: a newer choice of this person stands against it."),
 		Revision: revision.String(),
 	}
 }

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/protobuf/proto"
 
 	"sluice/ingest"
 	"sluice/ingest/eventpb"
@@ -20,6 +19,7 @@ import (
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
 	"sluice/privacyfilter/pseudonym"
+	"sluice/privacyfilter/purposepb"
 )
 
 // Log is the way to sluice.events.
@@ -118,16 +118,22 @@ func jurisdictions(register *privacyfilter.Register) map[string]bool {
 	return known
 }
 
-// change is one write.
+// change is one write: it restricts, or it permits.
 type change struct {
 	act      string // for the metrics
 	control  *eventpb.Control
-	restrict *restriction                 // what runs ahead of the record; nil where it only permits
-	holds    func(a *consent.Access) bool // tells whether what it permits is permitted; nil where it restricts
+	restrict *restriction // what runs ahead of the record; nil where it permits
+	permit   *permission  // nil where it restricts
 }
 
-// change makes a write of the request's subject, unless too many of theirs wait for the filter already. The record tells the newest one of theirs that is
-// known here: a permission yields to a newer restriction, wherever that was asked for.
+// permission is how a change that permits stands to restrictions of the same thing.
+type permission struct {
+	told     string                              // the newest revision that the caller says it knew; empty = not told
+	opposite func(r *purposepb.Restriction) bool // tells whether the restriction is one of the same thing
+	holds    func(a *consent.Access) bool        // tells whether what is permitted is permitted
+}
+
+// change makes a write of the request's subject, unless too many of theirs wait for the filter already.
 func (s *service) change(ctx context.Context, c change) (*answer[Written], error) {
 	who := subjectOf(ctx)
 	a, err := s.View.Lookup(who.person())
@@ -137,22 +143,47 @@ func (s *service) change(ctx context.Context, c change) (*answer[Written], error
 	if a.Record().Pending >= maxPending {
 		return nil, later(s.refused(c.act, httpx.NewProblem(http.StatusTooManyRequests, "too_many_changes", "Too many changes of this person wait to be confirmed. Nothing was recorded.")))
 	}
-	c.control.Subject, c.control.Known = who.key(), proto.String(revisionText(a))
+	c.control.Subject = who.key()
+	if c.permit != nil {
+		known, problem := c.permit.known(a)
+		if problem != nil {
+			return nil, problem
+		}
+		c.control.Known = &known
+	}
 	revision, err := s.write(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	if c.holds != nil {
-		if a, err = s.View.Lookup(who.person()); err != nil {
-			return nil, notYet(revision)
-		}
-		if !c.holds(a) {
+	if c.permit != nil {
+		a := s.View.Applied(who.person())
+		if !c.permit.holds(a) {
 			s.metrics.writes.WithLabelValues(c.act, "overtaken").Inc()
 			return nil, overtaken(revision)
 		}
+		revision = a.Revision() // if two permitted the same, the other one's record may be the one that counts
 	}
 	s.metrics.writes.WithLabelValues(c.act, "obeyed").Inc()
 	return private(Written{Revision: revision.String(), EffectiveAt: time.Now().UTC()}), nil
+}
+
+// known is the revision that the permission rests on: what is known here, or less, if its caller says so. A permission yields to a newer restriction of the same
+// thing, wherever that was asked for.
+func (p *permission) known(a *consent.Access) (string, *httpx.Problem) {
+	here := a.KnownOf(p.opposite)
+	if p.told != "" {
+		told, err := privacyfilter.ParseRevision(p.told)
+		if err != nil || !here.IsZero() && told.Partition != here.Partition {
+			return "", invalid("invalid_revision", "/Sluice-Revision", "A revision that this person's consent or blocks were read with expected.")
+		}
+		if told.Compare(here) < 0 {
+			here = told
+		}
+	}
+	if here.IsZero() {
+		return "", nil
+	}
+	return here.String(), nil
 }
 
 // write appends the change to the log and returns when it is obeyed everywhere. It goes on when the caller has gone: what is recorded must take effect.
@@ -163,7 +194,7 @@ func (s *service) write(ctx context.Context, c change) (revision privacyfilter.R
 	default:
 		return revision, s.refused(c.act, problemBusy())
 	}
-	if c.restrict == nil && ctx.Err() != nil { // whoever wished it has gone, perhaps repeated it elsewhere, and taken it back since
+	if c.permit != nil && ctx.Err() != nil { // whoever wished it has gone, perhaps repeated it elsewhere, and taken it back since
 		return revision, s.refused(c.act, problemUnknown())
 	}
 	began := time.Now()
@@ -178,7 +209,7 @@ func (s *service) write(ctx context.Context, c change) (revision privacyfilter.R
 	if err := s.obeyed(ctx, c.control.Subject, revision, c.restrict); err != nil {
 		s.Logger.Warn("waiting until a choice is obeyed", "error", err)
 		s.metrics.writes.WithLabelValues(c.act, "late").Inc()
-		return revision, notYet(revision)
+		return revision, c.notYet(revision)
 	}
 	s.metrics.seconds.Observe(time.Since(began).Seconds())
 	return revision, nil

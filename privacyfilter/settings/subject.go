@@ -98,7 +98,7 @@ func (s *service) registerSubject(api *httpx.API, k kind) {
 	op := func(method, path, id, summary, description string) huma.Operation {
 		errors := []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusServiceUnavailable}
 		if method != http.MethodGet {
-			errors = append(errors, http.StatusConflict, http.StatusTooManyRequests)
+			errors = append(errors, http.StatusTooManyRequests)
 		}
 		return huma.Operation{
 			OperationID: id, Method: method, Path: k.path + path, Summary: summary, Description: description, Tags: []string{"settings"},
@@ -106,15 +106,20 @@ func (s *service) registerSubject(api *httpx.API, k kind) {
 			Parameters: []*huma.Param{httpx.UserToken(), {Name: k.param, In: "path", Required: true, Description: k.doc, Schema: &huma.Schema{Type: huma.TypeString}}},
 		}
 	}
-	const obeyed = "Answered when every node obeys it; 503 not_yet_effective says that it is recorded and will take effect. Repeating it changes nothing. " +
-		"A permission yields to a restriction that this node did not know when it was asked: 409 overtaken."
+	const obeyed = "Answered when every node obeys it; 503 not_yet_effective says that it is recorded and will take effect. Repeating it changes nothing."
+	const yields = " A permission yields to a newer restriction of the same thing that was not known where it was asked for: 409 overtaken."
+	permits := func(o huma.Operation) huma.Operation {
+		o.Description += yields
+		o.Errors = append(o.Errors, http.StatusConflict)
+		return o
+	}
 	huma.Register(api.Huma, op(http.MethodGet, "/consent", "get-"+k.word+"-consent", "What holds for each purpose, and why",
 		"With Sec-GPC: 1 the answer is what holds for such a request."), s.getConsent)
-	huma.Register(api.Huma, op(http.MethodPut, "/policy", "put-"+k.word+"-policy", "Accept the policy, or withdraw the acceptance", obeyed), s.putPolicy)
-	huma.Register(api.Huma, op(http.MethodPut, "/consent/{purpose}", "put-"+k.word+"-consent", "Allow or deny a purpose", obeyed), s.putConsent)
+	huma.Register(api.Huma, permits(op(http.MethodPut, "/policy", "put-"+k.word+"-policy", "Accept the policy, or withdraw the acceptance", obeyed)), s.putPolicy)
+	huma.Register(api.Huma, permits(op(http.MethodPut, "/consent/{purpose}", "put-"+k.word+"-consent", "Allow or deny a purpose", obeyed)), s.putConsent)
 	huma.Register(api.Huma, op(http.MethodGet, "/blocks", "get-"+k.word+"-blocks", "What the person does not want to see", ""), s.getBlocks)
 	huma.Register(api.Huma, op(http.MethodPut, "/blocks/{kind}/{id}", "put-"+k.word+"-block", "Block an item or a category", obeyed), s.putBlock)
-	huma.Register(api.Huma, op(http.MethodDelete, "/blocks/{kind}/{id}", "delete-"+k.word+"-block", "Unblock an item or a category", obeyed), s.deleteBlock)
+	huma.Register(api.Huma, permits(op(http.MethodDelete, "/blocks/{kind}/{id}", "delete-"+k.word+"-block", "Unblock an item or a category", obeyed)), s.deleteBlock)
 	huma.Register(api.Huma, op(http.MethodGet, "/history", "get-"+k.word+"-history", "Footprints, newest first", ""), s.getHistory)
 	huma.Register(api.Huma, op(http.MethodDelete, "/history", "delete-"+k.word+"-history", "Delete all footprints, and what was made from them", obeyed), s.deleteHistory)
 	huma.Register(api.Huma, op(http.MethodDelete, "/history/{event_id}", "delete-"+k.word+"-footprint", "Delete one footprint, and what was made from it", obeyed), s.deleteFootprint)

@@ -36,8 +36,8 @@ func ledgerSource(keep time.Duration, ring *seal.Keyring) *warehouse.Source {
 			{Name: "jurisdiction", Kind: warehouse.String, Doc: "The person's, where the record tells it."},
 			{Name: "effective_at", Kind: warehouse.Time, Doc: "From when it holds: of an import, what its file says; else `time`."},
 			{Name: "surface", Kind: warehouse.String, Doc: "Where the control was used: `settings`, `storefront`, `api`, `import`."},
-			{Name: "known", Kind: warehouse.String, Doc: "Revision of the person's newest record that was known where it was asked for; empty = none, or not told. " +
-				"A permission without effect is one that did not know a restriction of the same thing with a lower revision than its own."},
+			{Name: "known", Kind: warehouse.String, Doc: "Of a permission: up to which revision the person's restrictions were known where it was asked for; empty = none, or not told. " +
+				"It has no effect if a restriction of the same thing stands between that and its own revision."},
 		},
 		Time: "time", Keep: keep, Key: []string{"subject", "revision", "purpose"}, Subject: "subject",
 	}}}
