@@ -28,16 +28,19 @@ func TestEnginesAndViewsRun(t *testing.T) {
 	c := testConfig(t, "people: 5 ", "people: 1 ", "tick: 1m", "tick: 1s")
 	reg := prometheus.NewRegistry()
 	group, running := errgroup.WithContext(ctx)
-	for _, engine := range []stream.Engine{PersonalEngine(c, reg), HistoryEngine(c, reg), TrendingEngine(c, reg), EntityEngine(c, reg)} {
+	role := Role(c, reg)
+	var stores []*stream.Store
+	for _, engine := range role.Engines {
 		store, err := stream.OpenStore(filepath.Join(t.TempDir(), engine.Name), stream.StoreOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		group.Go(func() error {
-			return stream.NewRunner(cluster, engine, stream.RunnerOptions{Node: "0", Store: store}).Run(running)
-		})
+		stores = append(stores, store)
 	}
+	group.Go(func() error {
+		return stream.NewRunner(cluster, role, stream.RunnerOptions{Node: "0", Stores: stores}).Run(running)
+	})
 	now := time.Now().UnixMicro()
 	sendAll(t, cluster, now)
 	first := runViews(running, group, cluster, c, ViewOptions{Registerer: reg})

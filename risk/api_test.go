@@ -140,7 +140,7 @@ func startNode(t *testing.T, cluster stream.Cluster, withDecider bool) *node {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { state.Close() })
-		run(stream.NewRunner(cluster, DeciderEngine(d), stream.RunnerOptions{Node: "0", Store: state}).Run)
+		run(stream.NewRunner(cluster, DeciderEngine(d).Alone(), stream.RunnerOptions{Node: "0", Stores: []*stream.Store{state}}).Run)
 	}
 	n.stop = sync.OnceFunc(func() {
 		n.server.Close()

@@ -149,32 +149,35 @@ func (p *parts) shopReady() string {
 // maxReadyLag is how many records a runner may be behind and still be called ready.
 const maxReadyLag = 1000
 
-// engine adds a runner of the engine.
-func (p *parts) engine(engine stream.Engine) error {
+// work adds a runner of the role.
+func (p *parts) work(role stream.Role) error {
 	now := make(chan struct{})
 	close(now)
-	return p.engineAfter(engine, now)
+	return p.workAfter(role, now)
 }
 
-// engineAfter is engine for one that must not begin before a view has caught up: its first results would be made from an empty one.
-func (p *parts) engineAfter(engine stream.Engine, view <-chan struct{}) error {
+// workAfter is work for a role that must not begin before a view has caught up: its first results would be made from an empty one.
+func (p *parts) workAfter(role stream.Role, view <-chan struct{}) error {
 	s := p.server
-	store, err := stream.OpenStore(s.data.join("state", engine.Name), stream.StoreOptions{})
-	if err != nil {
-		return err
+	options := stream.RunnerOptions{Node: p.node, Logger: s.logger, Registerer: p.registry}
+	for _, engine := range role.Engines {
+		store, err := stream.OpenStore(s.data.join("state", engine.Name), stream.StoreOptions{})
+		if err != nil {
+			return err
+		}
+		p.add(store.Close)
+		options.Stores = append(options.Stores, store)
 	}
-	p.add(store.Close)
-	options := stream.RunnerOptions{Node: p.node, Store: store, Logger: s.logger, Registerer: p.registry}
 	if s.broker != nil {
-		journal, err := s.broker.Journal(engine.Name)
+		journal, err := s.broker.Journal(role.Name)
 		if err != nil {
 			return err
 		}
 		p.add(journal.Close)
 		options.Journal = journal
 	}
-	runner := stream.NewRunner(s.cluster, engine, options)
-	p.run("engine "+engine.Name, func(ctx context.Context) error {
+	runner := stream.NewRunner(s.cluster, role, options)
+	p.run("stream "+role.Name, func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -182,7 +185,7 @@ func (p *parts) engineAfter(engine stream.Engine, view <-chan struct{}) error {
 			return runner.Run(ctx)
 		}
 	})
-	p.ready.add("engine "+engine.Name, func() string {
+	p.ready.add("stream "+role.Name, func() string {
 		switch status := runner.Status(); {
 		case !status.Joined:
 			return "restoring"
@@ -197,23 +200,13 @@ func (p *parts) engineAfter(engine stream.Engine, view <-chan struct{}) error {
 
 func (p *parts) buildFilter() error {
 	window, kept := p.features.ContributorWindows(p.register)
-	return p.engine(filter.Engine(filter.Options{
+	return p.work(filter.Engine(filter.Options{
 		Register: p.register, Ring: p.ring, Keys: p.keys, Generation: p.server.deployment.Kafka.Generation, Registerer: p.registry,
 		TrendingWindow: window, TrendingKept: kept, Counts: p.features.Counts,
-	}))
+	}).Alone())
 }
 
-func (p *parts) buildFeatures() error {
-	for _, engine := range []stream.Engine{
-		features.PersonalEngine(p.features, p.registry), features.HistoryEngine(p.features, p.registry),
-		features.TrendingEngine(p.features, p.registry), features.EntityEngine(p.features, p.registry),
-	} {
-		if err := p.engine(engine); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (p *parts) buildFeatures() error { return p.work(features.Role(p.features, p.registry)) }
 
 // openLog opens the way to sluice.events, which the collector and the decisions API share.
 func (p *parts) openLog() (err error) {
@@ -356,7 +349,7 @@ func (p *parts) buildRisk() error {
 	risk.Register(p.api, risk.APIOptions{
 		Decider: decider, Store: store, Intake: &intake{collector: p.collector, projector: filter.NewProjector(p.register, p.keys), now: time.Now},
 	})
-	return p.engineAfter(risk.DeciderEngine(decider), p.entities.CaughtUp())
+	return p.workAfter(risk.DeciderEngine(decider).Alone(), p.entities.CaughtUp())
 }
 
 func (p *parts) buildWeb() error {

@@ -21,16 +21,9 @@ import (
 	"sluice/risk"
 )
 
-// engines are all engines of the stream, in its order, as the digest and the lag ask about them: their names and inputs.
-func engines() []stream.Engine {
-	return []stream.Engine{
-		filter.Engine(filter.Options{}),
-		features.PersonalEngine(nil, nil),
-		features.HistoryEngine(nil, nil),
-		features.TrendingEngine(nil, nil),
-		features.EntityEngine(nil, nil),
-		risk.DeciderEngine(nil),
-	}
+// streamRoles are all roles of the stream, in its order, as the digest and the lag ask about them: names and inputs.
+func streamRoles() []stream.Role {
+	return []stream.Role{filter.Engine(filter.Options{}).Alone(), features.Role(nil, nil), risk.DeciderEngine(nil).Alone()}
 }
 
 // projections say what the digest compares of each engine's changelog. Decisions depend on the arrival order across subjects and are left out.
@@ -52,7 +45,7 @@ func registerState(api *httpx.API, cluster stream.Cluster) {
 		OperationID: "get-lag", Method: http.MethodGet, Path: "/v1/state/lag", Tags: []string{"state"}, Summary: "Records still to be processed",
 		Middlewares: api.Secure(httpx.RoleServer, httpx.RoleOperator),
 	}, func(ctx context.Context, _ *struct{}) (*lagAnswer, error) {
-		lag, err := stream.Lag(ctx, cluster, engines())
+		lag, err := stream.Lag(ctx, cluster, streamRoles())
 		if err != nil {
 			return nil, httpx.NewProblem(http.StatusServiceUnavailable, "log_unavailable", "The log cannot be read now.")
 		}
@@ -65,7 +58,7 @@ func registerState(api *httpx.API, cluster stream.Cluster) {
 		Description: "Per store the sum modulo 2^256 of SHA-256(length of key, key, value). Equal logs give equal digests. It reads every changelog: ask /v1/state/lag while waiting.",
 		Middlewares: api.Secure(httpx.RoleOperator),
 	}, func(ctx context.Context, _ *struct{}) (*struct{ Body *stream.StateDigest }, error) {
-		digest, err := stream.Digest(ctx, cluster, engines(), projections())
+		digest, err := stream.Digest(ctx, cluster, streamRoles(), projections())
 		if err != nil {
 			return nil, httpx.NewProblem(http.StatusServiceUnavailable, "log_unavailable", "The log cannot be read now.")
 		}
@@ -143,5 +136,5 @@ func digestOfData(ctx context.Context, dir, prefix string) (*stream.StateDigest,
 		return nil, err
 	}
 	defer b.Close()
-	return stream.Digest(ctx, stream.Cluster{Brokers: b.Addrs(), Prefix: prefix}, engines(), projections())
+	return stream.Digest(ctx, stream.Cluster{Brokers: b.Addrs(), Prefix: prefix}, streamRoles(), projections())
 }

@@ -60,7 +60,7 @@ type Processor interface {
 
 // Engine is a kind of processor: what it reads, and how one is made for a partition.
 type Engine struct {
-	Name   string   // also of its group and its changelog topic, "state.<Name>"
+	Name   string   // also of its changelog topic, "state.<Name>"
 	Inputs []string // short topic names, co-partitioned
 	// Open declares the task's tables, which come restored, and returns its processor.
 	Open func(t *Task) (Processor, error)
@@ -68,3 +68,13 @@ type Engine struct {
 
 // Changelog is the short name of the engine's changelog topic.
 func (e Engine) Changelog() string { return "state." + e.Name }
+
+// Alone is the role of an engine that shares nothing.
+func (e Engine) Alone() Role { return Role{Name: e.Name, Engines: []Engine{e}} }
+
+// Role is what a runner does: one engine, or several whose tasks share a consumer group and each transaction. A transaction has a price of its own, markers in
+// every partition that it wrote, on every replica, so that few large ones are cheaper than many small ones. No two engines of a role read the same topic.
+type Role struct {
+	Name    string // also of its group and, with the node's, its transactional id
+	Engines []Engine
+}

@@ -33,20 +33,22 @@ type StateDigest struct {
 
 // Digest reads the changelogs of the engines up to their high watermarks. Per store it is the sum modulo 2²⁵⁶ of
 // SHA-256(length of the key, 8 bytes big endian ‖ key ‖ value): independent of order, partitions and timing.
-// Lag is the number of input records that the engines have not committed yet.
-func Digest(ctx context.Context, cluster Cluster, engines []Engine, projections map[string]Projection) (*StateDigest, error) {
-	lag, err := Lag(ctx, cluster, engines)
+// Lag is the number of input records that the roles have not committed yet.
+func Digest(ctx context.Context, cluster Cluster, roles []Role, projections map[string]Projection) (*StateDigest, error) {
+	lag, err := Lag(ctx, cluster, roles)
 	if err != nil {
 		return nil, err
 	}
 	totals := make(map[string]*total)
-	for _, engine := range engines {
-		project, ok := projections[engine.Name]
-		if !ok {
-			continue
-		}
-		if err := digestEngine(ctx, cluster, engine, project, totals); err != nil {
-			return nil, fmt.Errorf("digesting %s: %w", engine.Name, err)
+	for _, role := range roles {
+		for _, engine := range role.Engines {
+			project, ok := projections[engine.Name]
+			if !ok {
+				continue
+			}
+			if err := digestEngine(ctx, cluster, engine, project, totals); err != nil {
+				return nil, fmt.Errorf("digesting %s: %w", engine.Name, err)
+			}
 		}
 	}
 	out := &StateDigest{Lag: lag}
@@ -139,8 +141,8 @@ func ReadAll(ctx context.Context, cluster Cluster, topic string, apply func(recs
 	}
 }
 
-// Lag is the number of input records that the engines have not committed yet, transaction markers included.
-func Lag(ctx context.Context, cluster Cluster, engines []Engine) (int64, error) {
+// Lag is the number of input records that the roles have not committed yet, transaction markers included.
+func Lag(ctx context.Context, cluster Cluster, roles []Role) (int64, error) {
 	client, err := cluster.Client()
 	if err != nil {
 		return 0, err
@@ -148,18 +150,20 @@ func Lag(ctx context.Context, cluster Cluster, engines []Engine) (int64, error) 
 	defer client.Close()
 	admin := kadm.NewClient(client)
 	var lag int64
-	for _, engine := range engines {
-		names := make([]string, len(engine.Inputs))
-		for i, in := range engine.Inputs {
-			names[i] = cluster.Topic(in)
+	for _, role := range roles {
+		var names []string
+		for _, engine := range role.Engines {
+			for _, in := range engine.Inputs {
+				names = append(names, cluster.Topic(in))
+			}
 		}
 		ends, err := admin.ListEndOffsets(ctx, names...)
 		if err != nil {
-			return 0, fmt.Errorf("listing the end of the inputs of %s: %w", engine.Name, err)
+			return 0, fmt.Errorf("listing the end of the inputs of %s: %w", role.Name, err)
 		}
-		committed, err := admin.FetchOffsets(ctx, cluster.Topic(engine.Name))
+		committed, err := admin.FetchOffsets(ctx, cluster.Topic(role.Name))
 		if err != nil {
-			return 0, fmt.Errorf("fetching the offsets of %s: %w", engine.Name, err)
+			return 0, fmt.Errorf("fetching the offsets of %s: %w", role.Name, err)
 		}
 		ends.Each(func(o kadm.ListedOffset) {
 			at := int64(0)

@@ -24,7 +24,7 @@ const fenceTimeout = 5 * time.Second // then the brokers end what is left by the
 func (s *session) fenceDead(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, fenceTimeout)
 	defer cancel()
-	group := s.cluster.Topic(s.engine.Name)
+	group := s.cluster.Topic(s.role.Name)
 	client := s.kafka.Client()
 	admin := kadm.NewClient(client)
 	open, err := admin.ListTransactions(ctx, nil, []string{"Ongoing"})

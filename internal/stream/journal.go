@@ -53,7 +53,7 @@ func (s *session) journaled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := Transaction{Group: s.cluster.Topic(s.engine.Name), ProducerID: id, Outputs: Spans(s.outputs)}
+	t := Transaction{Group: s.cluster.Topic(s.role.Name), ProducerID: id, Outputs: Spans(s.outputs)}
 	for topic, partitions := range s.kafka.Client().UncommittedOffsets() {
 		for p, at := range partitions {
 			t.Offsets = append(t.Offsets, Place{Topic: topic, Partition: p, Epoch: at.Epoch, Offset: at.Offset})
@@ -72,17 +72,13 @@ func (s *session) forgotten() error {
 
 // Spans are where produced records are: one span a partition.
 func Spans(produced []kgo.Record) []Span {
-	type place struct {
-		topic     string
-		partition int32
-	}
-	at := make(map[place]int)
+	at := make(map[topicPartition]int)
 	var all []Span
 	for i := range produced {
 		r := &produced[i]
-		n, seen := at[place{r.Topic, r.Partition}]
+		n, seen := at[topicPartition{r.Topic, r.Partition}]
 		if !seen {
-			at[place{r.Topic, r.Partition}] = len(all)
+			at[topicPartition{r.Topic, r.Partition}] = len(all)
 			all = append(all, Span{Topic: r.Topic, Partition: r.Partition, First: r.Offset, Last: r.Offset})
 			continue
 		}

@@ -45,8 +45,8 @@ func runChild(cluster stream.Cluster, dir string) int {
 		return 1
 	}
 	defer store.Close()
-	runner := stream.NewRunner(cluster, counterEngine(), stream.RunnerOptions{
-		Node: "0", Store: store, CheckpointEvery: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
+	runner := stream.NewRunner(cluster, counterEngine().Alone(), stream.RunnerOptions{
+		Node: "0", Stores: []*stream.Store{store}, CheckpointEvery: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 	if err := runner.Run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,49 +1,72 @@
 package stream
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"maps"
 
-// runnerMetrics watch one engine. No label holds an id.
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// runnerMetrics watch one role, and each of its engines. No label holds an id.
 type runnerMetrics struct {
-	records, committed, aborted, restarts prometheus.Counter
-	lag, restore                          prometheus.Gauge
-	freshness, checkpoint                 prometheus.Histogram
-	entries                               *prometheus.GaugeVec
+	committed, aborted, restarts prometheus.Counter
+	freshness                    prometheus.Histogram
+	engines                      []engineMetrics // in the order of the role's
 }
 
-func newRunnerMetrics(reg prometheus.Registerer, engine string) *runnerMetrics {
-	labels := prometheus.Labels{"engine": engine}
-	counter := func(name, help string, more prometheus.Labels) prometheus.Counter {
-		all := prometheus.Labels{"engine": engine}
-		for k, v := range more {
-			all[k] = v
-		}
-		c := prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_stream_" + name, Help: help, ConstLabels: all})
-		reg.MustRegister(c)
-		return c
-	}
-	gauge := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_stream_" + name, Help: help, ConstLabels: labels})
-		reg.MustRegister(g)
-		return g
-	}
-	histogram := func(name, help string) prometheus.Histogram {
-		h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sluice_stream_" + name, Help: help, ConstLabels: labels, Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)})
-		reg.MustRegister(h)
-		return h
-	}
+type engineMetrics struct {
+	records      prometheus.Counter
+	lag, restore prometheus.Gauge
+	checkpoint   prometheus.Histogram
+	entries      *prometheus.GaugeVec
+}
+
+func newRunnerMetrics(reg prometheus.Registerer, role Role) *runnerMetrics {
+	of := instruments{reg, prometheus.Labels{"role": role.Name}}
 	m := &runnerMetrics{
-		records:    counter("records_total", "Input records processed and committed.", nil),
-		committed:  counter("transactions_total", "Transactions by result.", prometheus.Labels{"result": "committed"}),
-		aborted:    counter("transactions_total", "Transactions by result.", prometheus.Labels{"result": "aborted"}),
-		restarts:   counter("restarts_total", "Sessions that ended with an error and were started anew.", nil),
-		lag:        gauge("lag_records", "Records behind the high watermark at the last fetch."),
-		restore:    gauge("restore_seconds", "Duration of the last restore."),
-		freshness:  histogram("freshness_seconds", "From the oldest record's time to the commit of its transaction."),
-		checkpoint: histogram("checkpoint_seconds", "Duration of writing one task's checkpoint."),
-		entries: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sluice_stream_state_entries", Help: "Entries in memory by table.", ConstLabels: labels,
-		}, []string{"table"}),
+		committed: of.counter("transactions_total", "Transactions by result.", prometheus.Labels{"result": "committed"}),
+		aborted:   of.counter("transactions_total", "Transactions by result.", prometheus.Labels{"result": "aborted"}),
+		restarts:  of.counter("restarts_total", "Sessions that ended with an error and were started anew.", nil),
+		freshness: of.histogram("freshness_seconds", "From the oldest record's time to the commit of its transaction."),
 	}
-	reg.MustRegister(m.entries)
+	for _, engine := range role.Engines {
+		of := instruments{reg, prometheus.Labels{"engine": engine.Name}}
+		e := engineMetrics{
+			records:    of.counter("records_total", "Input records processed and committed.", nil),
+			lag:        of.gauge("lag_records", "Records behind the high watermark at the last fetch."),
+			restore:    of.gauge("restore_seconds", "Duration of the last restore."),
+			checkpoint: of.histogram("checkpoint_seconds", "Duration of writing one task's checkpoint."),
+			entries: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+				Name: "sluice_stream_state_entries", Help: "Entries in memory by table.", ConstLabels: of.labels,
+			}, []string{"table"}),
+		}
+		reg.MustRegister(e.entries)
+		m.engines = append(m.engines, e)
+	}
 	return m
+}
+
+// instruments makes and registers instruments with the same labels.
+type instruments struct {
+	reg    prometheus.Registerer
+	labels prometheus.Labels
+}
+
+func (i instruments) counter(name, help string, more prometheus.Labels) prometheus.Counter {
+	all := maps.Clone(i.labels)
+	maps.Copy(all, more)
+	c := prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_stream_" + name, Help: help, ConstLabels: all})
+	i.reg.MustRegister(c)
+	return c
+}
+
+func (i instruments) gauge(name, help string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: "sluice_stream_" + name, Help: help, ConstLabels: i.labels})
+	i.reg.MustRegister(g)
+	return g
+}
+
+func (i instruments) histogram(name, help string) prometheus.Histogram {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sluice_stream_" + name, Help: help, ConstLabels: i.labels, Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)})
+	i.reg.MustRegister(h)
+	return h
 }

@@ -5,19 +5,22 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 )
 
 // RunnerOptions says where a runner keeps its state and how it is watched.
 type RunnerOptions struct {
 	Node            string        // stable name of this process; part of the transactional id, so that a restart fences its predecessor
-	Store           *Store        // checkpoint of the engine
+	Stores          []*Store      // checkpoints, one an engine, in the order of the role's
 	CheckpointEvery time.Duration // how much of a changelog a crash may have to read again; 5 s if 0
-	DeleteRetention time.Duration // delete.retention.ms of the changelog: an older checkpoint starts from nothing; 24 h if 0
+	DeleteRetention time.Duration // delete.retention.ms of the changelogs: an older checkpoint starts from nothing; 24 h if 0
 	Journal         Journal       // of the embedded broker; nil on Apache Kafka
 	Logger          *slog.Logger
 	Registerer      prometheus.Registerer
@@ -40,13 +43,13 @@ const (
 	idlePoll       = 500 * time.Millisecond // so that checkpoints are written without input
 )
 
-// Runner runs an engine's tasks: it reads the assigned input partitions, and commits outputs, changelog and input offsets of all its tasks
+// Runner runs a role's tasks: it reads the assigned input partitions, and commits outputs, changelogs and input offsets of all its tasks
 // in one transaction at a time. It is crash-only: any error from ending a transaction closes the session, and the next one starts as a new process would.
 //
 //	poll ─▶ open what was assigned ─▶ process ─▶ flush ─▶ end ─▶ checkpoint one task ─▶ poll
 type Runner struct {
 	cluster Cluster
-	engine  Engine
+	role    Role
 	o       RunnerOptions
 	metrics *runnerMetrics
 
@@ -61,8 +64,11 @@ type Status struct {
 	Lag    int64 // records of the last fetch that are still to be processed
 }
 
-// NewRunner makes a runner; Run starts it.
-func NewRunner(cluster Cluster, engine Engine, o RunnerOptions) *Runner {
+// NewRunner makes a runner; Run starts it. It panics if the role's engines and stores are not of one number: that is a mistake in the calling program.
+func NewRunner(cluster Cluster, role Role, o RunnerOptions) *Runner {
+	if len(role.Engines) != len(o.Stores) {
+		panic(fmt.Sprintf("stream: role %s: %d engines with %d stores", role.Name, len(role.Engines), len(o.Stores)))
+	}
 	if o.CheckpointEvery == 0 {
 		o.CheckpointEvery = 5 * time.Second
 	}
@@ -75,7 +81,7 @@ func NewRunner(cluster Cluster, engine Engine, o RunnerOptions) *Runner {
 	if o.Registerer == nil {
 		o.Registerer = prometheus.NewRegistry()
 	}
-	return &Runner{cluster: cluster, engine: engine, o: o, metrics: newRunnerMetrics(o.Registerer, engine.Name)}
+	return &Runner{cluster: cluster, role: role, o: o, metrics: newRunnerMetrics(o.Registerer, role)}
 }
 
 // Status is the runner's present state.
@@ -95,10 +101,10 @@ func (r *Runner) Run(ctx context.Context) error {
 			return nil
 		}
 		if fatal := (*processError)(nil); errors.As(err, &fatal) {
-			return fmt.Errorf("running %s: %w", r.engine.Name, err)
+			return fmt.Errorf("running %s: %w", r.role.Name, err)
 		}
 		r.metrics.restarts.Inc()
-		r.o.Logger.Warn("stream session ended, starting anew", "engine", r.engine.Name, "error", err)
+		r.o.Logger.Warn("stream session ended, starting anew", "role", r.role.Name, "error", err)
 		if time.Since(began) > time.Minute {
 			wait = 50 * time.Millisecond
 		}
@@ -119,8 +125,8 @@ var errNotAssigned = errors.New("records of a partition that is not assigned")
 type session struct {
 	*Runner
 	kafka   *kgo.GroupTransactSession
-	tasks   map[int32]*liveTask
-	short   map[string]string // full input topic → short name
+	tasks   map[place]*liveTask
+	inputs  map[string]input  // by full topic
 	topics  map[string]string // short output topic → full name
 	outputs []kgo.Record
 	took    time.Duration // by the last transaction, with its checkpoint; 0 if none since the last poll
@@ -130,15 +136,28 @@ type session struct {
 	joined  bool // the group has assigned something, perhaps nothing: there may be more members than partitions
 }
 
+// input is a topic that an engine reads.
+type input struct {
+	engine int    // place in the role
+	short  string // the topic's short name
+}
+
+// place is that of a task: an engine of the role, and a partition of its inputs.
+type place struct {
+	engine    int
+	partition int32
+}
+
 // change is one step of the group's assignment.
 type change struct {
-	partition int32
-	assigned  bool
+	place
+	assigned bool
 }
 
 // liveTask is a task with its processor and its place in the changelog.
 type liveTask struct {
 	*Task
+	engine       int // place in the role
 	processor    Processor
 	store        *partitionStore
 	next         int64 // changelog offset after the last committed record
@@ -148,7 +167,7 @@ type liveTask struct {
 }
 
 func (r *Runner) session(ctx context.Context) (err error) {
-	s := &session{Runner: r, tasks: make(map[int32]*liveTask), short: make(map[string]string), topics: make(map[string]string)}
+	s := &session{Runner: r, tasks: make(map[place]*liveTask), inputs: make(map[string]input), topics: make(map[string]string)}
 	if s.kafka, err = s.join(); err != nil {
 		return err
 	}
@@ -166,20 +185,21 @@ func (r *Runner) session(ctx context.Context) (err error) {
 }
 
 func (s *session) join() (*kgo.GroupTransactSession, error) {
-	inputs := make([]string, 0, len(s.engine.Inputs))
-	for _, name := range s.engine.Inputs {
-		s.short[s.cluster.Topic(name)] = name
-		inputs = append(inputs, s.cluster.Topic(name))
+	for i, engine := range s.role.Engines {
+		for _, name := range engine.Inputs {
+			s.inputs[s.cluster.Topic(name)] = input{i, name}
+		}
 	}
 	return kgo.NewGroupTransactSession(s.cluster.with([]kgo.Opt{
-		kgo.ConsumerGroup(s.cluster.Topic(s.engine.Name)),
+		kgo.ConsumerGroup(s.cluster.Topic(s.role.Name)),
 		kgo.InstanceID(s.member()), // a restarted process takes its predecessor's place at once
 		kgo.TransactionalID(s.member()),
 		kgo.TransactionTimeout(transactionTimeout),
-		kgo.ConsumeTopics(inputs...),
+		kgo.ConsumeTopics(slices.Collect(maps.Keys(s.inputs))...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(),           // so that committed offsets reach the high watermark, and a lag of 0 means that nothing is left
+		kgo.KeepControlRecords(), // so that committed offsets reach the high watermark, and a lag of 0 means that nothing is left
+		kgo.AdjustFetchOffsetsFn(s.adopt),
 		kgo.Balancers(kgo.RangeBalancer()), // co-partitions several inputs; sticky does not
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(produceLinger),
@@ -196,16 +216,16 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 }
 
 // member is this process's name in the group, and its transactional id.
-func (s *session) member() string { return s.cluster.Topic(s.engine.Name) + "-" + s.o.Node }
+func (s *session) member() string { return s.cluster.Topic(s.role.Name) + "-" + s.o.Node }
 
 // note remembers a change of the assignment for the owner of the tasks, who acts on it before the next record.
 func (s *session) note(partitions map[string][]int32, assigned bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.joined = assigned // lost partitions and not yet assigned others: not a member
-	for _, ps := range partitions {
+	for topic, ps := range partitions {
 		for _, p := range ps {
-			s.changes = append(s.changes, change{p, assigned})
+			s.changes = append(s.changes, change{place{s.inputs[topic].engine, p}, assigned})
 		}
 	}
 }
@@ -286,45 +306,62 @@ func (s *session) reassign(ctx context.Context) error {
 		}
 		return nil
 	}
-	assigned := make(map[int32]bool)
+	assigned := make(map[place]bool)
 	for _, c := range changes {
-		delete(s.tasks, c.partition) // what its checkpoint lacks, the changelog has
-		assigned[c.partition] = c.assigned
+		delete(s.tasks, c.place) // what its checkpoint lacks, the changelog has
+		assigned[c.place] = c.assigned
 	}
-	var open []int32
-	for p, yes := range assigned {
+	open := make([][]int32, len(s.role.Engines))
+	for at, yes := range assigned {
 		if yes {
-			open = append(open, p)
+			open[at.engine] = append(open[at.engine], at.partition)
 		}
 	}
 	return s.openTasks(ctx, open)
 }
 
-func (s *session) openTasks(ctx context.Context, partitions []int32) error {
-	began := time.Now()
+// openTasks restores and opens the partitions of each engine.
+func (s *session) openTasks(ctx context.Context, partitions [][]int32) error {
 	if fenced, err := s.fenceDead(ctx); err != nil {
-		s.o.Logger.Warn("ending the transactions of dead members; the brokers will, after a while", "engine", s.engine.Name, "error", err)
+		s.o.Logger.Warn("ending the transactions of dead members; the brokers will, after a while", "role", s.role.Name, "error", err)
 	} else if len(fenced) > 0 {
-		s.o.Logger.Info("ended the transactions of dead members", "engine", s.engine.Name, "ids", fenced)
+		s.o.Logger.Info("ended the transactions of dead members", "role", s.role.Name, "ids", fenced)
 	}
-	restored, err := restore(ctx, s.cluster, s.engine.Changelog(), s.o.Store, partitions, s.o.DeleteRetention)
-	if err != nil {
-		return fmt.Errorf("restoring %s: %w", s.engine.Name, err)
+	restored := make([]map[int32]int64, len(partitions))
+	restoring, restoringCtx := errgroup.WithContext(ctx)
+	for i, engine := range s.role.Engines {
+		restoring.Go(func() (err error) {
+			began := time.Now()
+			if restored[i], err = restore(restoringCtx, s.cluster, engine.Changelog(), s.o.Stores[i], partitions[i], s.o.DeleteRetention); err != nil {
+				return fmt.Errorf("restoring %s: %w", engine.Name, err)
+			}
+			s.metrics.engines[i].restore.Set(time.Since(began).Seconds())
+			return nil
+		})
 	}
-	for _, p := range partitions {
-		task := &liveTask{Task: &Task{Partition: p, store: s.o.Store.forPartition(p)}, next: restored[p], checkpointed: time.Now()}
-		task.store = task.Task.store
-		if task.processor, err = s.engine.Open(task.Task); err != nil {
-			return &processError{fmt.Errorf("opening partition %d: %w", p, err)}
+	if err := restoring.Wait(); err != nil {
+		return err
+	}
+	for i, open := range partitions {
+		for _, p := range open {
+			if err := s.openTask(place{i, p}, restored[i][p]); err != nil {
+				return &processError{fmt.Errorf("opening partition %d of %s: %w", p, s.role.Engines[i].Name, err)}
+			}
 		}
-		if err := task.Err(); err != nil {
-			return &processError{err}
-		}
-		s.tasks[p] = task
 	}
-	s.metrics.restore.Set(time.Since(began).Seconds())
 	s.setStatus(Status{Joined: s.assigned(), Tasks: len(s.tasks)})
 	return nil
+}
+
+// openTask opens a task whose checkpoint has been brought up to an offset of its changelog.
+func (s *session) openTask(at place, next int64) (err error) {
+	store := s.o.Stores[at.engine].forPartition(at.partition)
+	task := &liveTask{Task: &Task{Partition: at.partition, store: store}, engine: at.engine, store: store, next: next, checkpointed: time.Now()}
+	if task.processor, err = s.role.Engines[at.engine].Open(task.Task); err != nil {
+		return err
+	}
+	s.tasks[at] = task
+	return task.Err()
 }
 
 // assigned tells whether the group's last word was an assignment.
@@ -340,8 +377,8 @@ func (s *session) saveTasks() error {
 		if !t.unsaved {
 			continue
 		}
-		if err := t.save(); err != nil {
-			return fmt.Errorf("writing the checkpoint of partition %d: %w", t.Partition, err)
+		if err := s.save(t); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -382,7 +419,9 @@ func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
 		return nil
 	}
 	s.metrics.committed.Inc()
-	s.metrics.records.Add(float64(fetches.NumRecords()))
+	fetches.EachPartition(func(part kgo.FetchTopicPartition) {
+		s.metrics.engines[s.inputs[part.Topic].engine].records.Add(float64(len(part.Records)))
+	})
 	s.metrics.freshness.Observe(time.Since(oldest).Seconds())
 	return nil
 }
@@ -416,7 +455,8 @@ func (s *session) process(fetches kgo.Fetches) (oldest time.Time, err error) {
 		if err != nil || len(part.Records) == 0 {
 			return
 		}
-		task := s.tasks[part.Partition]
+		in := s.inputs[part.Topic]
+		task := s.tasks[place{in.engine, part.Partition}]
 		if task == nil {
 			err = errNotAssigned
 			return
@@ -426,15 +466,24 @@ func (s *session) process(fetches kgo.Fetches) (oldest time.Time, err error) {
 		if first := part.Records[0].Timestamp; first.Before(oldest) {
 			oldest = first
 		}
-		err = s.processPartition(task, s.short[part.Topic], part.Records)
+		err = s.processPartition(task, in.short, part.Records)
 	})
-	var lag int64
-	for _, n := range behind {
-		lag += n
-	}
-	s.setStatus(Status{Joined: true, Tasks: len(s.tasks), Lag: lag})
-	s.metrics.lag.Set(float64(lag))
+	s.noteLag(behind)
 	return oldest, err
+}
+
+// noteLag tells how far the partitions that have given records are behind.
+func (s *session) noteLag(behind map[topicPartition]int64) {
+	var all int64
+	lag := make(map[int]int64)
+	for at, n := range behind {
+		lag[s.inputs[at.topic].engine] += n
+		all += n
+	}
+	s.setStatus(Status{Joined: true, Tasks: len(s.tasks), Lag: all})
+	for engine, n := range lag {
+		s.metrics.engines[engine].lag.Set(float64(n))
+	}
 }
 
 func (s *session) processPartition(task *liveTask, topic string, records []*kgo.Record) error {
@@ -456,10 +505,14 @@ func (s *session) processPartition(task *liveTask, topic string, records []*kgo.
 
 // produce sends what the tasks emitted and one changelog record per changed key.
 func (s *session) produce(ctx context.Context) error {
-	changelog := s.cluster.Topic(s.engine.Changelog())
 	s.outputs = s.outputs[:0]
+	changelogs := make(map[string]int, len(s.role.Engines))
+	for i, engine := range s.role.Engines {
+		changelogs[s.full(engine.Changelog())] = i
+	}
 	var failed firstError
 	for _, t := range s.tasks {
+		changelog := s.full(s.role.Engines[t.engine].Changelog())
 		for _, e := range t.emitted {
 			s.outputs = append(s.outputs, kgo.Record{Topic: s.full(e.Topic), Partition: e.Partition, Key: e.Key, Value: e.Value})
 		}
@@ -477,8 +530,8 @@ func (s *session) produce(ctx context.Context) error {
 		out := &s.outputs[i]
 		s.kafka.Produce(ctx, out, func(r *kgo.Record, err error) {
 			failed.set(err)
-			if err == nil && r.Topic == changelog {
-				failed.reached(s.tasks[r.Partition], r.Offset+1)
+			if engine, ok := changelogs[r.Topic]; ok && err == nil {
+				failed.reached(s.tasks[place{engine, r.Partition}], r.Offset+1)
 			}
 		})
 	}
@@ -540,20 +593,31 @@ func (s *session) checkpoint() error {
 	if due == nil || time.Since(due.checkpointed) < s.o.CheckpointEvery {
 		return nil
 	}
-	began := time.Now()
-	if err := due.save(); err != nil {
-		return &processError{fmt.Errorf("writing the checkpoint of partition %d: %w", due.Partition, err)}
+	if err := s.save(due); err != nil {
+		return &processError{err}
 	}
-	s.metrics.checkpoint.Observe(time.Since(began).Seconds())
 	entries := make(map[string]int)
 	for _, t := range s.tasks {
+		if t.engine != due.engine {
+			continue
+		}
 		for _, tb := range t.tables {
 			entries[tb.tableName()] += tb.size()
 		}
 	}
 	for name, n := range entries {
-		s.metrics.entries.WithLabelValues(name).Set(float64(n))
+		s.metrics.engines[due.engine].entries.WithLabelValues(name).Set(float64(n))
 	}
+	return nil
+}
+
+// save writes a task's checkpoint.
+func (s *session) save(t *liveTask) error {
+	began := time.Now()
+	if err := t.save(); err != nil {
+		return fmt.Errorf("writing the checkpoint of partition %d of %s: %w", t.Partition, s.role.Engines[t.engine].Name, err)
+	}
+	s.metrics.engines[t.engine].checkpoint.Observe(time.Since(began).Seconds())
 	return nil
 }
 

@@ -164,7 +164,7 @@ func run(t *testing.T, cluster stream.Cluster, w *watch, open func(*stream.Task)
 		t.Fatal(err)
 	}
 	engine := stream.Engine{Name: "counter", Inputs: []string{"in"}, Open: func(task *stream.Task) (stream.Processor, error) { return open(task), nil }}
-	runner := stream.NewRunner(cluster, engine, stream.RunnerOptions{Node: "0", Store: store})
+	runner := stream.NewRunner(cluster, engine.Alone(), stream.RunnerOptions{Node: "0", Stores: []*stream.Store{store}})
 	ended := make(chan error, 1)
 	go func() { ended <- runner.Run(t.Context()) }()
 	t.Cleanup(func() {

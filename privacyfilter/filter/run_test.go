@@ -46,7 +46,7 @@ func TestRunsOnKafka(t *testing.T) {
 	for round := range 2 {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
-		runner := stream.NewRunner(cluster, engine, stream.RunnerOptions{Node: "0", Store: store, CheckpointEvery: 10 * time.Millisecond})
+		runner := stream.NewRunner(cluster, engine.Alone(), stream.RunnerOptions{Node: "0", Stores: []*stream.Store{store}, CheckpointEvery: 10 * time.Millisecond})
 		go func() { ended <- runner.Run(ctx) }()
 		var batch []ingest.Accepted
 		for p := range people {
@@ -92,7 +92,7 @@ func settledLog(t *testing.T, cluster stream.Cluster, engine stream.Engine) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
-		lag, err := stream.Lag(t.Context(), cluster, []stream.Engine{engine})
+		lag, err := stream.Lag(t.Context(), cluster, []stream.Role{engine.Alone()})
 		if err != nil {
 			t.Fatal(err)
 		}

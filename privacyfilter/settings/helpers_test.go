@@ -103,7 +103,7 @@ func (w *world) filter(cluster stream.Cluster, ring *seal.Keyring) {
 		engine := filter.Engine(filter.Options{
 			Register: w.register, Ring: ring, Keys: w.keys, Generation: 1, TrendingWindow: 7 * 24 * time.Hour, TrendingKept: 5,
 		})
-		stop := background(w.t, stream.NewRunner(cluster, engine, stream.RunnerOptions{Node: "n1", Store: store}).Run)
+		stop := background(w.t, stream.NewRunner(cluster, engine.Alone(), stream.RunnerOptions{Node: "n1", Stores: []*stream.Store{store}}).Run)
 		w.stopFilter = sync.OnceFunc(func() {
 			stop()
 			if err := store.Close(); err != nil {
