@@ -39,6 +39,9 @@ func openDataDir(path string, reset bool) (*dataDir, error) {
 			return nil, errors.Join(err, d.Close())
 		}
 	}
+	if err := d.checkAge(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
 	return d, d.sign()
 }
 
@@ -57,6 +60,14 @@ func (d *dataDir) sign() error {
 	}
 	_, err := d.lock.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
 	return err
+}
+
+// checkAge refuses what was written before the engines of the features shared a group: the shared one begins anew, and would count all of it twice.
+func (d *dataDir) checkAge() error {
+	if _, err := os.Stat(d.join("broker", "journals", "personal")); err != nil {
+		return nil //nolint:nilerr // there is no such thing
+	}
+	return fmt.Errorf("data directory %s: of an earlier state, which cannot be gone on with; name another one with --data, or empty this one with --reset", d.path)
 }
 
 // clear removes everything but the lock.

@@ -39,15 +39,17 @@ func TestMain(m *testing.M) {
 func runChild(cluster stream.Cluster, dir string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	store, err := stream.OpenStore(dir, stream.StoreOptions{})
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	o := stream.RunnerOptions{Node: "0", CheckpointEvery: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+	for _, engine := range counters().Engines {
+		store, err := stream.OpenStore(filepath.Join(dir, engine.Name), stream.StoreOptions{})
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer store.Close()
+		o.Stores = append(o.Stores, store)
 	}
-	defer store.Close()
-	runner := stream.NewRunner(cluster, counterEngine().Alone(), stream.RunnerOptions{
-		Node: "0", Stores: []*stream.Store{store}, CheckpointEvery: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
-	})
+	runner := stream.NewRunner(cluster, counters(), o)
 	if err := runner.Run(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -55,11 +57,16 @@ func runChild(cluster stream.Cluster, dir string) int {
 	return 0
 }
 
-// counterEngine counts records by key and emits the count after every record: a record lost or processed twice shows in the outputs and in the state.
-func counterEngine() stream.Engine {
-	return stream.Engine{Name: "counter", Inputs: []string{"in"}, Open: func(t *stream.Task) (stream.Processor, error) {
+// counterOf counts records by key and emits the count after every record: a record lost or processed twice shows in the outputs and in the state.
+func counterOf(name, input string) stream.Engine {
+	return stream.Engine{Name: name, Inputs: []string{input}, Open: func(t *stream.Task) (stream.Processor, error) {
 		return &counter{task: t, counts: stream.OpenTable[uint64](t, 1, "counts", uint64Codec{})}, nil
 	}}
+}
+
+// counters is a role of two engines.
+func counters() stream.Role {
+	return stream.Role{Name: "both", Engines: []stream.Engine{counterOf("counter", "in"), counterOf("second", "in2")}}
 }
 
 type counter struct {
@@ -85,8 +92,8 @@ func (uint64Codec) Decode(data []byte) (*uint64, error) {
 	return &v, nil
 }
 
-// TestKillNine kills the process of an engine at random moments under load: every input must be counted and answered exactly once,
-// and the changelog must hold the same counts.
+// TestKillNine kills the process of a role at random moments under load: every input must be counted and answered exactly once,
+// and the changelogs must hold the same counts.
 func TestKillNine(t *testing.T) {
 	const records, keys, kills = 30_000, 500, 6
 	seed := uint64(time.Now().UnixNano())
@@ -108,7 +115,8 @@ func TestKillNine(t *testing.T) {
 			k := random.IntN(keys)
 			key := fmt.Sprintf("%04d", k)
 			want[key]++
-			client.Produce(t.Context(), &kgo.Record{Topic: cluster.Topic("in"), Partition: int32(k % stream.Partitions), Key: []byte(key)}, nil)
+			topic := cluster.Topic([]string{"in", "in2"}[k%2])
+			client.Produce(t.Context(), &kgo.Record{Topic: topic, Partition: int32(k / 2 % stream.Partitions), Key: []byte(key)}, nil)
 		}
 		waitForOutputs(t, cluster, int64(done*records/kills)+random.Int64N(records/kills))
 		kill(t, child)
@@ -135,7 +143,7 @@ func createTopics(t *testing.T, cluster stream.Cluster) {
 	}
 	defer client.Close()
 	answers, err := kadm.NewClient(client).CreateTopics(t.Context(), stream.Partitions, 1, nil,
-		cluster.Topic("in"), cluster.Topic("out"), cluster.Topic("state.counter"))
+		cluster.Topic("in"), cluster.Topic("in2"), cluster.Topic("out"), cluster.Topic("state.counter"), cluster.Topic("state.second"))
 	if err != nil || answers.Error() != nil {
 		t.Fatal(err, answers.Error())
 	}
@@ -201,27 +209,21 @@ func readOutputs(t *testing.T, cluster stream.Cluster, n int) map[string]uint64 
 	return counts
 }
 
-// readState reads the changelog as a restoring process would.
+// readState reads the changelogs as a restoring process would.
 func readState(t *testing.T, cluster stream.Cluster) map[string]uint64 {
 	t.Helper()
 	counts := make(map[string]uint64)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	follower := stream.NewFollower(cluster, "state.counter", stream.FollowerOptions{Apply: func(recs []stream.Record) {
-		for _, r := range recs {
-			counts[string(r.Key[1:])] = binary.BigEndian.Uint64(r.Value)
+	for _, engine := range counters().Engines {
+		err := stream.ReadAll(ctx, cluster, engine.Changelog(), func(recs []stream.Record) {
+			for _, r := range recs {
+				counts[string(r.Key[1:])] = binary.BigEndian.Uint64(r.Value)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-	}})
-	ended := make(chan error, 1)
-	go func() { ended <- follower.Run(ctx) }()
-	select {
-	case <-follower.CaughtUp():
-	case <-ctx.Done():
-		t.Fatal("the changelog was not read in a minute")
-	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Fatal(err)
 	}
 	return counts
 }

@@ -41,6 +41,7 @@ const (
 	produceLinger  = time.Second
 	sessionTimeout = 10 * time.Second       // after which the group takes a silent member's partitions
 	idlePoll       = 500 * time.Millisecond // so that checkpoints are written without input
+	checkpointTime = 20 * time.Millisecond  // after a transaction, but for the last task of it
 )
 
 // Runner runs a role's tasks: it reads the assigned input partitions, and commits outputs, changelogs and input offsets of all its tasks
@@ -198,8 +199,7 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 		kgo.ConsumeTopics(slices.Collect(maps.Keys(s.inputs))...),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.KeepControlRecords(), // so that committed offsets reach the high watermark, and a lag of 0 means that nothing is left
-		kgo.AdjustFetchOffsetsFn(s.adopt),
+		kgo.KeepControlRecords(),           // so that committed offsets reach the high watermark, and a lag of 0 means that nothing is left
 		kgo.Balancers(kgo.RangeBalancer()), // co-partitions several inputs; sticky does not
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.ProducerLinger(produceLinger),
@@ -327,41 +327,48 @@ func (s *session) openTasks(ctx context.Context, partitions [][]int32) error {
 	} else if len(fenced) > 0 {
 		s.o.Logger.Info("ended the transactions of dead members", "role", s.role.Name, "ids", fenced)
 	}
-	restored := make([]map[int32]int64, len(partitions))
-	restoring, restoringCtx := errgroup.WithContext(ctx)
-	for i, engine := range s.role.Engines {
-		restoring.Go(func() (err error) {
-			began := time.Now()
-			if restored[i], err = restore(restoringCtx, s.cluster, engine.Changelog(), s.o.Stores[i], partitions[i], s.o.DeleteRetention); err != nil {
-				return fmt.Errorf("restoring %s: %w", engine.Name, err)
-			}
-			s.metrics.engines[i].restore.Set(time.Since(began).Seconds())
-			return nil
+	opened := make([][]*liveTask, len(partitions))
+	opening, openingCtx := errgroup.WithContext(ctx)
+	for i := range partitions {
+		opening.Go(func() (err error) {
+			opened[i], err = s.openEngine(openingCtx, i, partitions[i])
+			return err
 		})
 	}
-	if err := restoring.Wait(); err != nil {
+	if err := opening.Wait(); err != nil {
 		return err
 	}
-	for i, open := range partitions {
-		for _, p := range open {
-			if err := s.openTask(place{i, p}, restored[i][p]); err != nil {
-				return &processError{fmt.Errorf("opening partition %d of %s: %w", p, s.role.Engines[i].Name, err)}
-			}
+	for i, tasks := range opened {
+		for _, t := range tasks {
+			s.tasks[place{i, t.Partition}] = t
 		}
 	}
 	s.setStatus(Status{Joined: s.assigned(), Tasks: len(s.tasks)})
 	return nil
 }
 
-// openTask opens a task whose checkpoint has been brought up to an offset of its changelog.
-func (s *session) openTask(at place, next int64) (err error) {
-	store := s.o.Stores[at.engine].forPartition(at.partition)
-	task := &liveTask{Task: &Task{Partition: at.partition, store: store}, engine: at.engine, store: store, next: next, checkpointed: time.Now()}
-	if task.processor, err = s.role.Engines[at.engine].Open(task.Task); err != nil {
-		return err
+// openEngine restores and opens partitions of the engine at a place of the role.
+func (s *session) openEngine(ctx context.Context, i int, partitions []int32) ([]*liveTask, error) {
+	began := time.Now()
+	engine, store := s.role.Engines[i], s.o.Stores[i]
+	restored, err := restore(ctx, s.cluster, engine.Changelog(), store, partitions, s.o.DeleteRetention)
+	if err != nil {
+		return nil, fmt.Errorf("restoring %s: %w", engine.Name, err)
 	}
-	s.tasks[at] = task
-	return task.Err()
+	tasks := make([]*liveTask, len(partitions))
+	for n, p := range partitions {
+		part := store.forPartition(p)
+		t := &liveTask{Task: &Task{Partition: p, store: part}, engine: i, store: part, next: restored[p], checkpointed: time.Now()}
+		if t.processor, err = engine.Open(t.Task); err == nil {
+			err = t.Err()
+		}
+		if err != nil {
+			return nil, &processError{fmt.Errorf("opening partition %d of %s: %w", p, engine.Name, err)}
+		}
+		tasks[n] = t
+	}
+	s.metrics.engines[i].restore.Set(time.Since(began).Seconds())
+	return tasks, nil
 }
 
 // assigned tells whether the group's last word was an assignment.
@@ -582,33 +589,29 @@ func (f *firstError) get() error {
 	return f.err
 }
 
-// checkpoint writes the task that has waited longest, if it is due: one task at a time keeps the pause short.
+// checkpoint writes the tasks that have waited longest, of those that are due, until it has taken checkpointTime: a transaction waits for it.
 func (s *session) checkpoint() error {
-	var due *liveTask
-	for _, t := range s.tasks {
-		if t.unsaved && (due == nil || t.checkpointed.Before(due.checkpointed)) {
-			due = t
+	for began := time.Now(); time.Since(began) < checkpointTime; {
+		due := s.due()
+		if due == nil || time.Since(due.checkpointed) < s.o.CheckpointEvery {
+			return nil
 		}
-	}
-	if due == nil || time.Since(due.checkpointed) < s.o.CheckpointEvery {
-		return nil
-	}
-	if err := s.save(due); err != nil {
-		return &processError{err}
-	}
-	entries := make(map[string]int)
-	for _, t := range s.tasks {
-		if t.engine != due.engine {
-			continue
+		if err := s.save(due); err != nil {
+			return &processError{err}
 		}
-		for _, tb := range t.tables {
-			entries[tb.tableName()] += tb.size()
-		}
-	}
-	for name, n := range entries {
-		s.metrics.engines[due.engine].entries.WithLabelValues(name).Set(float64(n))
 	}
 	return nil
+}
+
+// due is the task whose checkpoint is the oldest of those that lack something, nil if none does.
+func (s *session) due() *liveTask {
+	var oldest *liveTask
+	for _, t := range s.tasks {
+		if t.unsaved && (oldest == nil || t.checkpointed.Before(oldest.checkpointed)) {
+			oldest = t
+		}
+	}
+	return oldest
 }
 
 // save writes a task's checkpoint.
@@ -618,7 +621,24 @@ func (s *session) save(t *liveTask) error {
 		return fmt.Errorf("writing the checkpoint of partition %d of %s: %w", t.Partition, s.role.Engines[t.engine].Name, err)
 	}
 	s.metrics.engines[t.engine].checkpoint.Observe(time.Since(began).Seconds())
+	s.countEntries(t.engine)
 	return nil
+}
+
+// countEntries tells how much of an engine's tables is in memory.
+func (s *session) countEntries(engine int) {
+	entries := make(map[string]int)
+	for _, t := range s.tasks {
+		if t.engine != engine {
+			continue
+		}
+		for _, tb := range t.tables {
+			entries[tb.tableName()] += tb.size()
+		}
+	}
+	for name, n := range entries {
+		s.metrics.engines[engine].entries.WithLabelValues(name).Set(float64(n))
+	}
 }
 
 // save writes the task's dirty entries and its place in the changelog in one batch.
