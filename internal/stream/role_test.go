@@ -22,7 +22,11 @@ func work(t *testing.T, cluster stream.Cluster, role stream.Role) (stop func()) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { _ = store.Close() }) // after the runner
+		t.Cleanup(func() { // after the runner
+			if err := store.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 		o.Stores = append(o.Stores, store)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

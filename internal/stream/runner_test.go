@@ -2,7 +2,6 @@ package stream_test
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -159,19 +158,8 @@ func TestDeadMemberHoldsUpNobody(t *testing.T) {
 func run(t *testing.T, cluster stream.Cluster, w *watch, open func(*stream.Task) stream.Processor) {
 	t.Helper()
 	cluster.Options = append(slices.Clone(cluster.Options), kgo.WithHooks(w))
-	store, err := stream.OpenStore(t.TempDir(), stream.StoreOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
 	engine := stream.Engine{Name: "counter", Inputs: []string{"in"}, Open: func(task *stream.Task) (stream.Processor, error) { return open(task), nil }}
-	runner := stream.NewRunner(cluster, engine.Alone(), stream.RunnerOptions{Node: "0", Stores: []*stream.Store{store}})
-	ended := make(chan error, 1)
-	go func() { ended <- runner.Run(t.Context()) }()
-	t.Cleanup(func() {
-		if err := errors.Join(<-ended, store.Close()); err != nil {
-			t.Error(err)
-		}
-	})
+	work(t, cluster, engine.Alone())
 }
 
 // producer is a client for manual partitions.

@@ -123,13 +123,12 @@ func (a *act) overtaken(restricted *purposepb.Revision) bool {
 	return known.Compare(privacyfilter.RevisionFromPB(restricted)) < 0
 }
 
-// policy accepts or withdraws. An acceptance yields to any newer one, too: that of another jurisdiction may deny more. An older version than the accepted one changes nothing, and neither does one that the register does not know.
-// A jurisdiction that is not told stays as it was recorded, at first the deployment's.
+// policy accepts or withdraws. An acceptance yields to any newer one, too: that of another jurisdiction may deny more. An older version than the accepted one
+// changes nothing, and neither does one that the register does not know. A jurisdiction that is not told stays as it was recorded, at first the deployment's.
 func (a *act) policy(p *eventpb.Control_Policy) result {
 	if p.Accepted && a.overtaken(a.row.PolicyAt) {
 		return overtaken
 	}
-	a.row.PolicyAt = a.revision.PB()
 	place := p.Jurisdiction
 	if place == "" {
 		place = a.row.Jurisdiction
@@ -148,6 +147,7 @@ func (a *act) policy(p *eventpb.Control_Policy) result {
 			version = a.row.PolicyVersion
 		}
 	}
+	a.row.PolicyAt = a.revision.PB()
 	if version == a.row.PolicyVersion && place == a.row.Jurisdiction {
 		return unchanged
 	}

@@ -54,9 +54,10 @@ func (s *service) deleteBlock(ctx context.Context, in *blockInput) (*answer[Writ
 		return nil, problem
 	}
 	block.Remove = true
+	same := restrictionBy(block)
 	return s.change(ctx, change{act: "unblock", control: blockControl(in, block), permit: &permission{
-		told: in.Revision, opposite: func(r *restriction) bool {
-			same := restrictionBy(block)
+		told: in.Revision,
+		opposite: func(r *restriction) bool {
 			return r.BlockItem == same.BlockItem && r.BlockCategory == same.BlockCategory
 		},
 		holds: func(a *consent.Access) bool { return !blocked(a, block) },
