@@ -519,6 +519,9 @@ func (s *session) produce(ctx context.Context) error {
 	}
 	var failed firstError
 	for _, t := range s.tasks {
+		if err := t.flushBuffers(); err != nil {
+			return &processError{err}
+		}
 		changelog := s.full(s.role.Engines[t.engine].Changelog())
 		for _, e := range t.emitted {
 			s.outputs = append(s.outputs, kgo.Record{Topic: s.full(e.Topic), Partition: e.Partition, Key: e.Key, Value: e.Value})
