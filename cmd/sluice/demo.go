@@ -14,9 +14,9 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"sluice/demo/shop"
 	"sluice/internal/broker"
 	"sluice/internal/seal"
-	"sluice/internal/shop"
 	"sluice/internal/stream"
 )
 

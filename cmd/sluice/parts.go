@@ -9,6 +9,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/demo/shop"
+	"sluice/demo/web"
 	"sluice/features"
 	"sluice/ingest"
 	"sluice/ingest/collector"
@@ -17,10 +19,8 @@ import (
 	"sluice/internal/catalog"
 	"sluice/internal/httpx"
 	"sluice/internal/seal"
-	"sluice/internal/shop"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
-	"sluice/internal/web"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
 	"sluice/privacyfilter/filter"

@@ -16,9 +16,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"sluice/demo/shop"
 	"sluice/internal/broker"
 	"sluice/internal/seal"
-	"sluice/internal/shop"
 	"sluice/internal/stream"
 )
 

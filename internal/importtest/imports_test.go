@@ -20,6 +20,7 @@ var rooms = map[string][]string{
 	"recommend":     {"internal", "privacyfilter", "features"},
 	"risk":          {"internal", "privacyfilter", "features"},
 	"deploy":        {"internal"},
+	"demo":          {"internal"},
 }
 
 // rawEvent is the package of stored raw events: beside ingest, which makes them, only privacyfilter and the program's wiring may open them.

@@ -1,7 +1,7 @@
 // Command gen makes the demo shop's files from UCI Online Retail (CC BY 4.0; see ATTRIBUTION.md): a catalogue with categories, and the orders
 // of some of its customers under new numbers.
 //
-//	zstd -dc online_retail.csv.zst | go run ./internal/shop/gen internal/shop/data
+//	zstd -dc online_retail.csv.zst | go run ./demo/shop/gen demo/shop/data
 package main
 
 import (
