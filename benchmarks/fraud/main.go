@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"sluice/benchmarks/process"
-	"sluice/ingest/replay"
+	"sluice/replay"
 )
 
 type options struct {

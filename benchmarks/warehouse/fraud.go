@@ -12,9 +12,9 @@ import (
 
 	"sluice/benchmarks/fleet"
 	"sluice/benchmarks/process"
-	"sluice/ingest/replay"
 	"sluice/internal/warehouse"
 	"sluice/internal/warehouse/parquet"
+	"sluice/replay"
 )
 
 // fraudResult is what the fraud part found.

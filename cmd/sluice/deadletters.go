@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"sluice/ingest/deadletter"
-	"sluice/ingest/replay"
 	"sluice/internal/httpx"
+	"sluice/replay"
 )
 
 type deadLettersCmd struct {

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"io"
 
-	"sluice/ingest/replay"
+	"sluice/replay"
 )
 
 type replayCmd struct {

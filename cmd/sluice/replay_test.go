@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/ingest/replay"
+	"sluice/replay"
 
 	"sluice/internal/broker"
 	"sluice/internal/broker/brokertest"

@@ -48,7 +48,7 @@ tests() {
 }
 
 step "tests tagged integration"
-tests "real engines" -tags integration -p 1 ./deploy/... ./internal/warehouse/... ./privacyfilter/tables ./risk/tables ./ingest/replay/...
+tests "real engines" -tags integration -p 1 ./deploy/... ./internal/warehouse/... ./privacyfilter/tables ./risk/tables ./replay/...
 tests "processes on real engines" -tags integration -p 1 -run 'Kafka|ClickHouse|Apart' ./cmd/sluice
 
 step "tests that touch Kafka, on Apache Kafka"

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sluice/ingest/deadletter"
-	"sluice/ingest/replay"
+	"sluice/replay"
 )
 
 func TestRows(t *testing.T) {

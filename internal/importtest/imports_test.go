@@ -16,6 +16,7 @@ var rooms = map[string][]string{
 	"internal":      {},
 	"ingest":        {"internal"},
 	"privacyfilter": {"internal", "ingest"},
+	"replay":        {"internal", "ingest", "privacyfilter"},
 	"features":      {"internal", "privacyfilter"},
 	"recommend":     {"internal", "privacyfilter", "features"},
 	"risk":          {"internal", "privacyfilter", "features"},
@@ -31,8 +32,8 @@ const schema = "sluice/deploy/clickhouse"
 
 // heavy dependencies stay in adapter packages; benchmarks look at what stands there from outside.
 var heavy = map[string][]string{
-	"github.com/parquet-go/parquet-go":       {"sluice/ingest/replay/parquet", "sluice/internal/warehouse/parquet"},
-	"github.com/ClickHouse/clickhouse-go/v2": {"sluice/ingest/replay/clickhouse", "sluice/internal/warehouse/clickhouse"},
+	"github.com/parquet-go/parquet-go":       {"sluice/replay/parquet", "sluice/internal/warehouse/parquet"},
+	"github.com/ClickHouse/clickhouse-go/v2": {"sluice/replay/clickhouse", "sluice/internal/warehouse/clickhouse"},
 	"github.com/ClickHouse/ch-go/proto":      {"sluice/deploy/local/clickhouse/engine"},
 	"github.com/cockroachdb/pebble/v2":       {"sluice/internal/stream"},
 	"github.com/expr-lang/expr":              {"sluice/risk"},

@@ -8,9 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"sluice/deploy/local/clickhouse/engine"
-	"sluice/ingest/replay"
 	"sluice/internal/warehouse/clickhouse"
 	"sluice/privacyfilter/tables"
+	"sluice/replay"
 )
 
 // TestReplayOfClickHouse: what the warehouse's tables hold in a real engine is replayed.

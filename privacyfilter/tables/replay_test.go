@@ -17,7 +17,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"sluice/ingest"
-	"sluice/ingest/replay"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
 	"sluice/internal/vocab"
@@ -25,6 +24,7 @@ import (
 	"sluice/internal/warehouse/parquet"
 	"sluice/privacyfilter/purposepb"
 	"sluice/privacyfilter/tables"
+	"sluice/replay"
 )
 
 // sink is a server that takes a replay's rows, and holds each against what the collector accepts.

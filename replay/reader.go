@@ -15,8 +15,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
-	"sluice/ingest/replay/clickhouse"
-	"sluice/ingest/replay/parquet"
+	"sluice/replay/clickhouse"
+	"sluice/replay/parquet"
 )
 
 // Reader yields the rows of one file.

@@ -12,7 +12,7 @@ import (
 	pq "github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/deprecated"
 
-	"sluice/ingest/replay/parquet"
+	"sluice/replay/parquet"
 )
 
 var update = flag.Bool("update", false, "write testdata/clicks.parquet anew")

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"sluice/ingest/replay/clickhouse"
+	"sluice/replay/clickhouse"
 )
 
 // input is what is read as one: a table of ClickHouse, a file, or a day of the warehouse, whose files are not in the order of time.
