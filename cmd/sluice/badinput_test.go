@@ -113,10 +113,9 @@ func TestBadFiles(t *testing.T) {
 	defer taken.Close()
 	busy := startDemo(t, t.TempDir(), "--shop", "none", "--shoppers", "0")
 	earlier := filepath.Join(dir, "earlier")
-	if err := os.MkdirAll(filepath.Join(earlier, "broker", "journals"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(earlier, "broker"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	file(filepath.Join("earlier", "broker", "journals", "personal"), "")
 	events := file("events.csv", "time,user_id,type,item_id\n1,u,view,i\n")
 	demo := func(config string) []string {
 		return []string{"demo", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--shop", "none", "--config", config}
@@ -160,7 +159,7 @@ func TestBadFiles(t *testing.T) {
 		{"port in use", []string{"demo", "--listen", taken.Addr().String(), "--data", filepath.Join(dir, "data")}},
 		{"unwritable data directory", []string{"demo", "--listen", "127.0.0.1:0", "--data", "/proc/sluice"}},
 		{"locked data directory", []string{"demo", "--listen", "127.0.0.1:0", "--data", busy.dir}},
-		{"data directory of an earlier state", []string{"demo", "--listen", "127.0.0.1:0", "--data", earlier}},
+		{"data directory of another format", []string{"demo", "--listen", "127.0.0.1:0", "--data", earlier}},
 		{"demo keys on a public address", []string{"demo", "--listen", "0.0.0.0:0", "--data", filepath.Join(dir, "data")}},
 		{"no brokers", []string{"serve", "--config", file("serve.yaml", "server: {data: /tmp}\n")}},
 		{"no root key", serve("server: {data: /tmp}\n")},

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -39,7 +40,7 @@ func openDataDir(path string, reset bool) (*dataDir, error) {
 			return nil, errors.Join(err, d.Close())
 		}
 	}
-	if err := d.checkAge(); err != nil {
+	if err := d.checkFormat(); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, d.sign()
@@ -62,12 +63,27 @@ func (d *dataDir) sign() error {
 	return err
 }
 
-// checkAge refuses what was written before the engines of the features shared a group: the shared one begins anew, and would count all of it twice.
-func (d *dataDir) checkAge() error {
-	if _, err := os.Stat(d.join("broker", "journals", "personal")); err != nil {
-		return nil //nolint:nilerr // there is no such thing
+// dataFormat is the version of everything that a data directory holds. It counts up whenever an older directory cannot be read any more.
+const dataFormat = "2"
+
+// checkFormat refuses what another version has written, and notes the version in a directory that is new.
+func (d *dataDir) checkFormat() error {
+	found, err := os.ReadFile(d.join("format"))
+	if err == nil && strings.TrimSpace(string(found)) == dataFormat {
+		return nil
 	}
-	return fmt.Errorf("data directory %s: of an earlier state, which cannot be gone on with; name another one with --data, or empty this one with --reset", d.path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("data directory %s: reading its format: %w", d.path, bare(err))
+	}
+	for _, part := range []string{"broker", "state"} {
+		if _, err := os.Stat(d.join(part)); err == nil {
+			return fmt.Errorf("data directory %s: its format must be %s; name another directory with --data, or empty this one with --reset", d.path, dataFormat)
+		}
+	}
+	if err := os.WriteFile(d.join("format"), []byte(dataFormat+"\n"), 0o600); err != nil {
+		return fmt.Errorf("data directory %s: not writable: %w", d.path, bare(err))
+	}
+	return nil
 }
 
 // clear removes everything but the lock.
