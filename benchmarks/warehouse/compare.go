@@ -20,40 +20,37 @@ type digest [16]byte
 // digestOf digests a row of a batch. buf is scratch.
 func digestOf(b *warehouse.Batch, row int, buf []byte) (digest, []byte) {
 	buf = buf[:0]
-	for i, c := range b.Table.Columns {
+	for i := range b.Values {
 		v := &b.Values[i]
-		switch c.Kind {
-		case warehouse.String:
-			buf = appendText(buf, v.Strings[row])
-		case warehouse.Bytes:
-			buf = appendText(buf, v.Bytes[row])
-		case warehouse.Int64, warehouse.Time:
-			buf = binary.BigEndian.AppendUint64(buf, uint64(v.Ints[row]))
-		case warehouse.Uint64:
-			buf = binary.BigEndian.AppendUint64(buf, v.Uints[row])
+		switch v.Kind() {
+		case warehouse.String, warehouse.Bytes:
+			buf = appendText(buf, v.Text(row))
 		case warehouse.Bool:
-			if v.Bools[row] {
+			if v.Bool(row) {
 				buf = append(buf, 1)
 			} else {
 				buf = append(buf, 0)
 			}
 		case warehouse.Strings:
-			buf = binary.AppendUvarint(buf, uint64(len(v.StringLists[row])))
-			for _, text := range v.StringLists[row] {
-				buf = appendText(buf, text)
+			texts := v.Strings(row)
+			buf = binary.AppendUvarint(buf, uint64(len(texts)))
+			for _, text := range texts {
+				buf = appendText(buf, []byte(text))
 			}
 		case warehouse.Int64s:
-			buf = binary.AppendUvarint(buf, uint64(len(v.IntLists[row])))
-			for _, n := range v.IntLists[row] {
+			buf = binary.AppendUvarint(buf, uint64(len(v.Ints(row))))
+			for _, n := range v.Ints(row) {
 				buf = binary.BigEndian.AppendUint64(buf, uint64(n))
 			}
+		default:
+			buf = binary.BigEndian.AppendUint64(buf, v.Uint(row))
 		}
 	}
 	sum := sha256.Sum256(buf)
 	return digest(sum[:16]), buf
 }
 
-func appendText[T string | []byte](buf []byte, text T) []byte {
+func appendText(buf, text []byte) []byte {
 	return append(binary.AppendUvarint(buf, uint64(len(text))), text...)
 }
 
@@ -91,16 +88,15 @@ func readTopics(ctx context.Context, s *system, at promise) (*ledger, error) {
 }
 
 func (l *ledger) read(ctx context.Context, cluster stream.Cluster, source *warehouse.Source, at promise) error {
-	batches := make([]*warehouse.Batch, len(source.Tables))
-	for i, t := range source.Tables {
-		batches[i] = warehouse.NewBatch(t)
+	out := warehouse.NewRows(source)
+	for _, t := range source.Tables {
 		l.tables[t.Name] = &rows{kept: make(map[string][]kept), purged: make(map[digest]int)}
 	}
 	var broken error
 	err := stream.ReadAll(ctx, cluster, source.Topic, func(recs []stream.Record) {
 		for i := range recs {
 			if broken == nil {
-				broken = l.take(&recs[i], source, batches, at.of(cluster.Topic(source.Topic), recs[i].Partition))
+				broken = l.take(&recs[i], source, out, at.of(cluster.Topic(source.Topic), recs[i].Partition))
 			}
 		}
 	})
@@ -111,12 +107,11 @@ func (l *ledger) read(ctx context.Context, cluster stream.Cluster, source *wareh
 }
 
 // take folds one record.
-func (l *ledger) take(rec *stream.Record, source *warehouse.Source, batches []*warehouse.Batch, at reach) error {
-	purges, err := source.Decode(rec, batches)
-	if err != nil {
+func (l *ledger) take(rec *stream.Record, source *warehouse.Source, out *warehouse.Rows, at reach) error {
+	if err := source.Decode(rec, out); err != nil {
 		return fmt.Errorf("partition %d, offset %d: %w", rec.Partition, rec.Offset, err)
 	}
-	for _, b := range batches {
+	for _, b := range out.Batches {
 		l.tables[b.Table.Name].add(b)
 		switch n := int64(b.Rows()); {
 		case rec.Offset < at.stored:
@@ -124,13 +119,13 @@ func (l *ledger) take(rec *stream.Record, source *warehouse.Source, batches []*w
 		case rec.Offset < at.promised:
 			l.promised += n
 		}
-		b.Cut(0)
 	}
-	for i := range purges {
+	for i := range out.Purges {
 		for _, t := range source.Tables {
-			l.tables[t.Name].purge(t, &purges[i])
+			l.tables[t.Name].purge(t, &out.Purges[i])
 		}
 	}
+	out.Cut()
 	return nil
 }
 
@@ -152,7 +147,7 @@ func textOf(b *warehouse.Batch, column, row int) string {
 	if column < 0 {
 		return ""
 	}
-	return string(b.Values[column].Bytes[row])
+	return string(b.Values[column].Text(row))
 }
 
 func (r *rows) purge(t *warehouse.Table, p *warehouse.Purge) {

@@ -40,8 +40,8 @@ func (s *system) compareDays(ctx context.Context, file string, inParquet warehou
 	}
 	fromParquet := make(days)
 	err = s.scan(ctx, inParquet, "risk_events", []string{"time", "value"}, func(b *warehouse.Batch) error {
-		for i, at := range b.Values[0].Ints {
-			fromParquet.add(time.UnixMicro(at).UTC().Format(time.DateOnly), 1, b.Values[1].Ints[i])
+		for i := range b.Rows() {
+			fromParquet.add(time.UnixMicro(b.Values[0].Int(i)).UTC().Format(time.DateOnly), 1, b.Values[1].Int(i))
 		}
 		return nil
 	})
@@ -73,7 +73,8 @@ func (s *system) compareOutcomes(ctx context.Context, inParquet warehouse.Store,
 	}
 	fromParquet := make(map[string]int64)
 	err = s.scan(ctx, inParquet, "decisions", []string{"outcome"}, func(b *warehouse.Batch) error {
-		for _, outcome := range b.Values[0].Strings {
+		for i := range b.Rows() {
+			outcome := string(b.Values[0].Text(i))
 			fromParquet[outcome]++
 		}
 		return nil

@@ -83,19 +83,25 @@ func (c *cell) place(k warehouse.Kind) any {
 func (c *cell) put(v *warehouse.Values, k warehouse.Kind) {
 	switch k {
 	case warehouse.String:
-		v.Strings = append(v.Strings, c.text)
+		v.AppendString(c.text)
 	case warehouse.Bytes:
-		v.Bytes = append(v.Bytes, c.bytes)
+		v.AppendText(c.bytes)
 	case warehouse.Uint64:
-		v.Uints = append(v.Uints, c.hash)
+		v.AppendInt(int64(c.hash))
 	case warehouse.Bool:
-		v.Bools = append(v.Bools, c.truth)
+		v.AppendBool(c.truth)
 	case warehouse.Strings:
-		v.StringLists = append(v.StringLists, c.texts)
+		for _, text := range c.texts {
+			v.AppendString(text)
+		}
+		v.EndList()
 	case warehouse.Int64s:
-		v.IntLists = append(v.IntLists, c.list)
+		for _, n := range c.list {
+			v.AppendInt(n)
+		}
+		v.EndList()
 	default: // Int64, Time
-		v.Ints = append(v.Ints, c.number)
+		v.AppendInt(c.number)
 	}
 }
 

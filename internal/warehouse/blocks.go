@@ -34,6 +34,7 @@ const maxBlockBytes = 4 << 20
 type building struct {
 	Block
 	held
+	out      *Rows
 	since    time.Time // when its first record was read
 	promised bool      // its end was durable before this member got the partition
 	letters  []letter
@@ -133,10 +134,8 @@ func (p *part) block(offset int64, now time.Time) *building {
 	if first < 0 {
 		first, p.stored = offset, offset
 	}
-	p.open = &building{Block: Block{Source: p.source, Partition: p.partition, First: first, Next: first, Batches: make([]*Batch, len(p.source.Tables))}, since: now}
-	for i, t := range p.source.Tables {
-		p.open.Batches[i] = NewBatch(t)
-	}
+	out := NewRows(p.source)
+	p.open = &building{Block: Block{Source: p.source, Partition: p.partition, First: first, Next: first, Batches: out.Batches}, out: out, since: now}
 	return p.open
 }
 
@@ -156,34 +155,28 @@ var errHalfRow = errors.New("a decoder that finishes its rows expected")
 // decode appends the record's rows to the block. A record that cannot be decoded leaves no rows and becomes a letter.
 func (p *part) decode(b *building, r *kgo.Record, short string) error {
 	before := make([]int, 0, 8)
-	for _, batch := range b.Batches {
+	for _, batch := range b.out.Batches {
 		before = append(before, batch.Rows())
 	}
-	purges, err := p.source.Decode(&stream.Record{
+	rows, purges := b.out.rows(), len(b.out.Purges)
+	err := p.source.Decode(&stream.Record{
 		Topic: short, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers,
-	}, b.Batches)
-	rows := 0
-	for i, batch := range b.Batches {
-		if err == nil && !batch.whole() {
-			err = errHalfRow
-		}
-		rows += batch.Rows() - before[i]
+	}, b.out)
+	if err == nil && !b.out.whole() {
+		err = errHalfRow
 	}
 	if err != nil {
-		for i, batch := range b.Batches {
+		for i, batch := range b.out.Batches {
 			batch.Cut(before[i])
 		}
+		b.out.Purges = b.out.Purges[:purges]
 		b.letters = append(b.letters, letter{r.Offset, r.Key, r.Value, err})
-		rows = 0
 	}
-	took := held{rows, len(r.Key) + len(r.Value)}
+	took := held{b.out.rows() - rows, len(r.Key) + len(r.Value)}
 	b.add(took)
 	p.held.add(took)
-	if err != nil {
-		return err
-	}
-	b.Purges = append(b.Purges, purges...)
-	return nil
+	b.Purges = b.out.Purges
+	return err
 }
 
 // maxBlocks is how many blocks of one partition one flush holds: their bounds must fit the 4096 bytes of a commit's metadata.

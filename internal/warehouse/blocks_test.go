@@ -14,17 +14,18 @@ import (
 // testPart is a partition whose records are words: a row, a purge, nothing, or what cannot be decoded.
 func testPart(promised ...int64) *part {
 	table := &Table{Name: "words", Columns: []Column{{Name: "word", Kind: String}}}
-	source := &Source{Topic: "words", Tables: []*Table{table}, Decode: func(rec *stream.Record, out []*Batch) ([]Purge, error) {
+	source := &Source{Topic: "words", Tables: []*Table{table}, Decode: func(rec *stream.Record, out *Rows) error {
 		switch word := string(rec.Value); word {
 		case "purge":
-			return []Purge{{Subject: rec.Key}}, nil
+			out.Purge(Purge{Subject: rec.Key})
+			return nil
 		case "nothing":
-			return nil, nil
+			return nil
 		case "broken":
-			return nil, errors.New("a word expected")
+			return errors.New("a word expected")
 		default:
-			out[0].String(word)
-			return nil, out[0].End()
+			out.Batches[0].String(word)
+			return out.Batches[0].End()
 		}
 	}}
 	return newPart(source, 0, 100, 0, promised, nil)

@@ -17,7 +17,7 @@ func (b *Batch) Sort() {
 	}
 	slices.SortFunc(places, order)
 	for i := range b.Values {
-		b.Values[i].permute(b.Table.Columns[i].Kind, places)
+		b.Values[i].permute(places)
 	}
 }
 
@@ -34,13 +34,13 @@ func (b *Batch) places() []place {
 		places[i].row = int32(i)
 	}
 	if c := b.Table.Column(b.Table.Subject); c >= 0 {
-		for i, subject := range b.Values[c].Bytes {
-			places[i].prefix = prefixOf(subject)
+		for i := range places {
+			places[i].prefix = prefixOf(b.Values[c].Text(i))
 		}
 	}
 	if c := b.Table.Column(b.Table.Time); c >= 0 {
-		for i, at := range b.Values[c].Ints {
-			places[i].time = at
+		for i := range places {
+			places[i].time = b.Values[c].Int(i)
 		}
 	}
 	return places
@@ -58,14 +58,14 @@ func prefixOf(b []byte) uint64 {
 
 // comparer orders rows completely: the last word has the place where a row was appended.
 func (b *Batch) comparer() func(x, y place) int {
-	var subjects [][]byte
+	var subjects *Values
 	if c := b.Table.Column(b.Table.Subject); c >= 0 {
-		subjects = b.Values[c].Bytes
+		subjects = &b.Values[c]
 	}
-	var keys []func(x, y int32) int
+	var keys []*Values
 	for _, name := range b.Table.Key {
 		if c := b.Table.Column(name); c >= 0 {
-			keys = append(keys, b.Values[c].comparer(b.Table.Columns[c].Kind))
+			keys = append(keys, &b.Values[c])
 		}
 	}
 	return func(x, y place) int {
@@ -73,7 +73,7 @@ func (b *Batch) comparer() func(x, y place) int {
 			return c
 		}
 		if subjects != nil {
-			if c := bytes.Compare(subjects[x.row], subjects[y.row]); c != 0 {
+			if c := bytes.Compare(subjects.Text(int(x.row)), subjects.Text(int(y.row))); c != 0 {
 				return c
 			}
 		}
@@ -81,7 +81,7 @@ func (b *Batch) comparer() func(x, y place) int {
 			return c
 		}
 		for _, key := range keys {
-			if c := key(x.row, y.row); c != 0 {
+			if c := key.compare(int(x.row), int(y.row)); c != 0 {
 				return c
 			}
 		}
@@ -89,59 +89,12 @@ func (b *Batch) comparer() func(x, y place) int {
 	}
 }
 
-func (v *Values) comparer(kind Kind) func(x, y int32) int {
-	switch kind {
-	case String:
-		return func(x, y int32) int { return cmp.Compare(v.Strings[x], v.Strings[y]) }
-	case Bytes:
-		return func(x, y int32) int { return bytes.Compare(v.Bytes[x], v.Bytes[y]) }
-	case Int64, Time:
-		return func(x, y int32) int { return cmp.Compare(v.Ints[x], v.Ints[y]) }
-	case Uint64:
-		return func(x, y int32) int { return cmp.Compare(v.Uints[x], v.Uints[y]) }
-	case Bool:
-		return func(x, y int32) int { return compareBools(v.Bools[x], v.Bools[y]) }
-	case Strings:
-		return func(x, y int32) int { return slices.Compare(v.StringLists[x], v.StringLists[y]) }
-	default:
-		return func(x, y int32) int { return slices.Compare(v.IntLists[x], v.IntLists[y]) }
-	}
-}
-
-func compareBools(x, y bool) int {
-	switch {
-	case x == y:
-		return 0
-	case y:
-		return -1
-	default:
-		return 1
-	}
-}
-
-func (v *Values) permute(kind Kind, places []place) {
-	switch kind {
-	case String:
-		v.Strings = gather(v.Strings, places)
-	case Bytes:
-		v.Bytes = gather(v.Bytes, places)
-	case Int64, Time:
-		v.Ints = gather(v.Ints, places)
-	case Uint64:
-		v.Uints = gather(v.Uints, places)
-	case Bool:
-		v.Bools = gather(v.Bools, places)
-	case Strings:
-		v.StringLists = gather(v.StringLists, places)
-	case Int64s:
-		v.IntLists = gather(v.IntLists, places)
-	}
-}
-
-func gather[T any](from []T, places []place) []T {
-	to := make([]T, len(places))
+// permute puts the rows in the order of places.
+func (v *Values) permute(places []place) {
+	to := Values{kind: v.kind, data: make([]byte, 0, len(v.data)), ends: make([]uint32, 0, len(v.ends))}
+	to.grow(len(places))
 	for i := range places {
-		to[i] = from[places[i].row]
+		to.AppendRow(v, int(places[i].row))
 	}
-	return to
+	*v = to
 }

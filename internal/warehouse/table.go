@@ -77,9 +77,9 @@ func (t *Table) Select(columns []string) (*Table, error) {
 type Source struct {
 	Topic  string // short name
 	Tables []*Table
-	// Decode appends the record's rows to out, which is parallel to Tables. A record that deletes is a purge instead and has no rows.
-	// An error is about this record alone: it becomes a dead letter. rec must not be kept; values appended may alias it.
-	Decode func(rec *stream.Record, out []*Batch) (purges []Purge, err error)
+	// Decode appends what the record holds, which may be many events and purges, to out, in its order. An error is about this record alone: what it has
+	// appended is dropped, and it becomes a dead letter. rec must not be kept.
+	Decode func(rec *stream.Record, out *Rows) error
 }
 
 // Purge deletes rows of one subject from every table of its source: those of one event, or all under another floor than the one that holds now.

@@ -47,22 +47,23 @@ func visits() *warehouse.Table {
 	}
 }
 
-func decode(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Purge, error) {
+func decode(rec *stream.Record, out *warehouse.Rows) error {
 	var m message
-	b := out[0]
+	b := out.Batches[0]
 	if err := json.Unmarshal(rec.Value, &m); err != nil {
 		b.Bytes([]byte("half a row"))
-		return nil, errors.New("JSON expected")
+		return errors.New("JSON expected")
 	}
 	if m.Purge {
-		return []warehouse.Purge{{Subject: []byte(m.Subject), Event: []byte(m.Event), Floor: []byte(m.Floor)}}, nil
+		out.Purge(warehouse.Purge{Subject: []byte(m.Subject), Event: []byte(m.Event), Floor: []byte(m.Floor)})
+		return nil
 	}
 	b.Bytes([]byte(m.Subject))
 	b.Bytes([]byte(m.Event))
 	b.Int(m.Time)
 	b.Bytes([]byte(m.Floor))
 	b.StringList([]string{m.Subject, m.Event})
-	return nil, b.End()
+	return b.End()
 }
 
 // bench is a broker, a store and what was written.
@@ -221,7 +222,7 @@ func (b *bench) rows(s warehouse.Store) []message {
 	err := s.Scan(context.Background(), b.table, nil, time.Unix(0, 0), time.Unix(4e9, 0), func(batch *warehouse.Batch) error {
 		for i := range batch.Rows() {
 			v := batch.Values
-			if !slices.Equal(v[4].StringLists[i], []string{string(v[0].Bytes[i]), string(v[1].Bytes[i])}) {
+			if !slices.Equal(v[4].Strings(i), []string{v[0].String(i), v[1].String(i)}) {
 				return errors.New("a row is made of several")
 			}
 			rows = append(rows, rowAt(batch, i))
@@ -236,7 +237,7 @@ func (b *bench) rows(s warehouse.Store) []message {
 
 func rowAt(batch *warehouse.Batch, i int) message {
 	v := batch.Values
-	return message{Subject: string(v[0].Bytes[i]), Event: string(v[1].Bytes[i]), Time: v[2].Ints[i], Floor: string(v[3].Bytes[i])}
+	return message{Subject: string(v[0].Text(i)), Event: string(v[1].Text(i)), Time: v[2].Int(i), Floor: string(v[3].Text(i))}
 }
 
 // check compares what is stored with what was produced.
@@ -454,17 +455,17 @@ func (s *tokens) Append(_ context.Context, blocks []*warehouse.Block) error {
 func (s *tokens) Scan(_ context.Context, t *warehouse.Table, _ []string, _, _ time.Time, each func(*warehouse.Batch) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := warehouse.NewBatch(t)
+	out := &warehouse.Rows{Batches: []*warehouse.Batch{warehouse.NewBatch(t)}}
 	for _, m := range s.rows {
 		value, err := json.Marshal(m)
 		if err != nil {
 			return err
 		}
-		if _, err := decode(&stream.Record{Value: value}, []*warehouse.Batch{out}); err != nil {
+		if err := decode(&stream.Record{Value: value}, out); err != nil {
 			return err
 		}
 	}
-	return each(out)
+	return each(out.Batches[0])
 }
 
 func (s *tokens) Expire(context.Context, time.Time) error { return nil }

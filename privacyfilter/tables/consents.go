@@ -51,20 +51,20 @@ type consentRow struct {
 	effective                                             int64
 }
 
-func (l *ledger) decode(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Purge, error) {
+func (l *ledger) decode(rec *stream.Record, out *warehouse.Rows) error {
 	if len(rec.Key) != idSize+privacyfilter.RevisionBytes {
-		return nil, errors.New("a key of a pseudonym and a revision expected")
+		return errors.New("a key of a pseudonym and a revision expected")
 	}
-	subject := bytes.Clone(rec.Key[:idSize])
+	subject := rec.Key[:idSize]
 	lr := new(eventpb.LogRecord)
 	if err := lr.UnmarshalVT(rec.Value); err != nil || lr.Kind != eventpb.LogRecord_CONTROL {
-		return nil, errors.New("a LogRecord with a control expected")
+		return errors.New("a LogRecord with a control expected")
 	}
 	control, err := l.open(subject, lr)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	b, revision := out[0], revisionOf(rec.Key[idSize:]).String()
+	b, revision := out.Batches[0], revisionOf(rec.Key[idSize:]).String()
 	for _, row := range consentRows(control, lr.ReceivedAt) {
 		b.Bytes(subject)
 		b.String(revision)
@@ -79,10 +79,10 @@ func (l *ledger) decode(rec *stream.Record, out []*warehouse.Batch) ([]warehouse
 		b.String(control.Surface)
 		b.String(control.GetKnown())
 		if err := b.End(); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return nil, nil
+	return nil
 }
 
 // revisionOf reads what Revision.Append wrote.

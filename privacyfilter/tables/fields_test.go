@@ -42,18 +42,19 @@ func TestEveryFieldIsAColumn(t *testing.T) {
 		want := make(map[string]string) // column → text
 		fill(c.event.ProtoReflect(), want)
 		source := sourceOf(t, c.topic)
-		out := batchesOf(source)
-		if _, err := source.Decode(record(t, c.topic, c.wrap(c.event)), out); err != nil {
+		out := warehouse.NewRows(source)
+		if err := source.Decode(record(t, c.topic, c.wrap(c.event)), out); err != nil {
 			t.Fatal(err)
 		}
-		for i, column := range out[0].Table.Columns {
-			if got := cellText(out[0], i, 0); got != want[column.Name] {
-				t.Errorf("%s.%s is %s, expected %s", out[0].Table.Name, column.Name, got, want[column.Name])
+		first := out.Batches[0]
+		for i, column := range first.Table.Columns {
+			if got := cellText(first, i, 0); got != want[column.Name] {
+				t.Errorf("%s.%s is %s, expected %s", first.Table.Name, column.Name, got, want[column.Name])
 			}
 			delete(want, column.Name)
 		}
 		for name := range want {
-			t.Errorf("%s has no column for the field %s", out[0].Table.Name, name)
+			t.Errorf("%s has no column for the field %s", first.Table.Name, name)
 		}
 	}
 }
@@ -220,10 +221,10 @@ func FuzzDecode(f *testing.F) {
 	sources := tables.Sources(register(f), ring)
 	f.Fuzz(func(t *testing.T, value, key []byte) {
 		for _, source := range sources {
-			out := batchesOf(source)
-			_, err := source.Decode(&stream.Record{Topic: source.Topic, Key: key, Value: value}, out)
-			if err != nil && out[0].Rows() > 0 {
-				t.Errorf("%s: %d rows of a record that is refused: %v", source.Topic, out[0].Rows(), err)
+			out := warehouse.NewRows(source)
+			err := source.Decode(&stream.Record{Topic: source.Topic, Key: key, Value: value}, out)
+			if b := out.Batches[0]; err != nil && b.Rows() > 0 {
+				t.Errorf("%s: %d rows of a record that is refused: %v", source.Topic, b.Rows(), err)
 			}
 		}
 	})

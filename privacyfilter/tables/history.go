@@ -30,7 +30,6 @@ func historySource(keep time.Duration) *warehouse.Source {
 
 // historyDecoder is the memory of one record.
 type historyDecoder struct {
-	memory
 	record purposepb.HistoryRecord
 	of     purposepb.HistoryRecord_Event
 	event  purposepb.HistoryEvent
@@ -40,7 +39,7 @@ type historyDecoder struct {
 
 var historyDecoders = sync.Pool{New: func() any { return new(historyDecoder) }}
 
-func decodeHistory(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Purge, error) {
+func decodeHistory(rec *stream.Record, out *warehouse.Rows) error {
 	d := historyDecoders.Get().(*historyDecoder) //nolint:forcetypeassert // the pool's New makes nothing else
 	defer historyDecoders.Put(d)
 	e := &d.event
@@ -49,33 +48,34 @@ func decodeHistory(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Purg
 	e.Event = d.sealed[:0]
 	d.of.Event, d.record.Of = e, &d.of
 	if err := d.record.UnmarshalVT(rec.Value); err != nil {
-		return nil, fmt.Errorf("a HistoryRecord expected: %w", err)
+		return fmt.Errorf("a HistoryRecord expected: %w", err)
 	}
 	if p := d.record.GetPurge(); p != nil {
-		return purgeOf(p)
+		return putPurge(out, p)
 	}
 	if len(e.Subject) == 0 {
-		return nil, errNeither
+		return errNeither
 	}
-	b := out[0]
-	b.Bytes(d.keep(e.Subject))
-	b.Bytes(d.keep(e.Event))
+	b := out.Batches[0]
+	b.Bytes(e.Subject)
+	b.Bytes(e.Event)
 	b.String(e.Type.Name())
 	b.Int(e.Time)
-	putItems(b, &d.memory, e.Items)
+	putItems(b, e.Items)
 	b.String(e.SearchTerm)
-	b.Bytes(d.keep(e.Floor))
-	return nil, b.End()
+	b.Bytes(e.Floor)
+	return b.End()
 }
 
-// purgeOf is what a purge record deletes. The floor that comes with one event's purge says nothing about that event.
-func purgeOf(p *purposepb.Purge) ([]warehouse.Purge, error) {
+// putPurge appends what a purge record deletes. The floor that comes with one event's purge says nothing about that event.
+func putPurge(out *warehouse.Rows, p *purposepb.Purge) error {
 	switch {
 	case len(p.Subject) == 0:
-		return nil, errNeither
+		return errNeither
 	case len(p.Event) > 0:
-		return []warehouse.Purge{{Subject: p.Subject, Event: p.Event}}, nil
+		out.Purge(warehouse.Purge{Subject: p.Subject, Event: p.Event})
 	default:
-		return []warehouse.Purge{{Subject: p.Subject, Floor: p.Floor}}, nil
+		out.Purge(warehouse.Purge{Subject: p.Subject, Floor: p.Floor})
 	}
+	return nil
 }

@@ -67,7 +67,6 @@ func personalSource(keep time.Duration) *warehouse.Source {
 
 // personalDecoder is the memory of one record.
 type personalDecoder struct {
-	memory
 	record purposepb.PersonalRecord
 	of     purposepb.PersonalRecord_Event
 	event  purposepb.PersonalEvent
@@ -76,7 +75,7 @@ type personalDecoder struct {
 
 var personalDecoders = sync.Pool{New: func() any { return new(personalDecoder) }}
 
-func decodePersonal(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Purge, error) {
+func decodePersonal(rec *stream.Record, out *warehouse.Rows) error {
 	d := personalDecoders.Get().(*personalDecoder) //nolint:forcetypeassert // the pool's New makes nothing else
 	defer personalDecoders.Put(d)
 	e := &d.event
@@ -84,31 +83,31 @@ func decodePersonal(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Pur
 	lend(d.ids[:], &e.Subject, &e.Event, &e.Session, &e.Recommendation, &e.Floor)
 	d.of.Event, d.record.Of = e, &d.of
 	if err := d.record.UnmarshalVT(rec.Value); err != nil {
-		return nil, fmt.Errorf("a PersonalRecord expected: %w", err)
+		return fmt.Errorf("a PersonalRecord expected: %w", err)
 	}
 	if p := d.record.GetPurge(); p != nil {
-		return purgeOf(p)
+		return putPurge(out, p)
 	}
 	if len(e.Subject) == 0 {
-		return nil, errNeither
+		return errNeither
 	}
-	ids := personalIDs{d.keep(e.Subject), d.keep(e.Event), d.keep(e.Session), d.keep(e.Recommendation), d.keep(e.Floor)}
-	b := out[0]
+	ids := personalIDs{e.Subject, e.Event, e.Session, e.Recommendation, e.Floor}
+	b := out.Batches[0]
 	b.Bytes(ids.subject)
 	b.Bytes(ids.event)
 	b.Bytes(ids.session)
 	b.String(e.Type.Name())
 	b.Int(e.Time)
-	putItems(b, &d.memory, e.Items)
+	putItems(b, e.Items)
 	b.String(e.SearchTerm)
 	b.String(e.Surface)
 	b.Bytes(ids.recommendation)
 	b.String(e.Locale)
 	b.Bytes(ids.floor)
 	if err := b.End(); err != nil {
-		return nil, err
+		return err
 	}
-	return nil, putImpressions(out[1], e, &ids)
+	return putImpressions(out.Batches[1], e, &ids)
 }
 
 // personalIDs are an event's pseudonyms, kept.

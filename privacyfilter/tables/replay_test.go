@@ -105,16 +105,16 @@ func fillStore(t *testing.T, store warehouse.Store, sources []*warehouse.Source)
 		records := map[string][]proto.Message{
 			topics.Risk: {payment(1, 30), payment(2, 10), payment(3, 20)}, topics.Personalize: {viewed(1, 2), viewed(2, 1)}, topics.History: {bought},
 		}[source.Topic]
-		out := batchesOf(source)
+		out := warehouse.NewRows(source)
 		for _, m := range records {
-			if _, err := source.Decode(&stream.Record{Topic: source.Topic, Value: encoded(t, m)}, out); err != nil {
+			if err := source.Decode(&stream.Record{Topic: source.Topic, Value: encoded(t, m)}, out); err != nil {
 				t.Fatal(err)
 			}
 		}
-		for _, b := range out {
+		for _, b := range out.Batches {
 			b.Sort()
 		}
-		block := &warehouse.Block{Source: source, First: 0, Next: 10, Batches: out}
+		block := &warehouse.Block{Source: source, First: 0, Next: 10, Batches: out.Batches}
 		if err := store.Append(t.Context(), []*warehouse.Block{block}); err != nil {
 			t.Fatal(err)
 		}

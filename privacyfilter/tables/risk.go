@@ -57,7 +57,6 @@ func riskSource(keep time.Duration) *warehouse.Source {
 
 // riskDecoder is the memory of one record.
 type riskDecoder struct {
-	memory
 	record purposepb.RiskRecord
 	event  purposepb.RiskEvent
 	ids    [13 * idSize]byte
@@ -65,7 +64,7 @@ type riskDecoder struct {
 
 var riskDecoders = sync.Pool{New: func() any { return new(riskDecoder) }}
 
-func decodeRisk(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Purge, error) {
+func decodeRisk(rec *stream.Record, out *warehouse.Rows) error {
 	d := riskDecoders.Get().(*riskDecoder) //nolint:forcetypeassert // the pool's New makes nothing else
 	defer riskDecoders.Put(d)
 	e := &d.event
@@ -73,55 +72,55 @@ func decodeRisk(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Purge, 
 	lend(d.ids[:], &e.Subject, &e.Event, &e.Session, &e.Order, &e.Instrument, &e.ShippingAddress, &e.Counterparty, &e.Device, &e.Ip, &e.Email, &e.Phone, &e.Mac, &e.Imei)
 	d.record.Event = e
 	if err := d.record.UnmarshalVT(rec.Value); err != nil {
-		return nil, fmt.Errorf("a RiskRecord expected: %w", err)
+		return fmt.Errorf("a RiskRecord expected: %w", err)
 	}
 	if len(e.Subject) == 0 {
-		return nil, errors.New("an event expected")
+		return errors.New("an event expected")
 	}
-	b := out[0]
-	b.Bytes(d.keep(e.Subject))
-	b.Bytes(d.keep(e.Event))
-	b.Bytes(d.keep(e.Session))
+	b := out.Batches[0]
+	b.Bytes(e.Subject)
+	b.Bytes(e.Event)
+	b.Bytes(e.Session)
 	b.String(e.Type.Name())
 	b.Int(e.Time)
 	b.String(e.Channel.Name())
 	d.putOrder(b)
 	d.putDevice(b)
 	b.Uint(e.EventHash)
-	return nil, b.End()
+	return b.End()
 }
 
 // putOrder appends the columns from order to counterparty_kind.
 func (d *riskDecoder) putOrder(b *warehouse.Batch) {
 	e := &d.event
-	b.Bytes(d.keep(e.Order))
+	b.Bytes(e.Order)
 	b.Int(e.Value)
 	b.Bool(e.HasValue)
 	b.String(e.Currency)
-	b.Bytes(d.keep(e.Instrument))
+	b.Bytes(e.Instrument)
 	b.String(e.BillingCountry)
 	b.String(e.ShippingCountry)
-	b.Bytes(d.keep(e.ShippingAddress))
-	b.Bytes(d.keep(e.Counterparty))
+	b.Bytes(e.ShippingAddress)
+	b.Bytes(e.Counterparty)
 	b.String(e.CounterpartyKind.Name())
 }
 
 // putDevice appends the columns from device to imei.
 func (d *riskDecoder) putDevice(b *warehouse.Batch) {
 	e := &d.event
-	b.Bytes(d.keep(e.Device))
-	b.Bytes(d.keep(e.Ip))
+	b.Bytes(e.Device)
+	b.Bytes(e.Ip)
 	b.String(e.DeviceModel)
 	b.String(e.DeviceOs)
 	b.String(e.AppVersion)
 	b.String(e.EmailDomain)
-	b.Bytes(d.keep(e.Email))
-	b.Bytes(d.keep(e.Phone))
+	b.Bytes(e.Email)
+	b.Bytes(e.Phone)
 	b.Int(e.SignupTime)
 	b.String(e.AccountStatus)
 	b.String(e.FailureReason)
 	b.String(e.UserAgent)
 	b.String(e.Carrier)
-	b.Bytes(d.keep(e.Mac))
-	b.Bytes(d.keep(e.Imei))
+	b.Bytes(e.Mac)
+	b.Bytes(e.Imei)
 }

@@ -3,7 +3,6 @@
 package tables
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 	"time"
@@ -63,24 +62,23 @@ var itemColumns = []warehouse.Column{
 }
 
 // putItems appends the values of itemColumns.
-func putItems(b *warehouse.Batch, m *memory, items []*vocab.Item) {
-	n := len(items)
-	if n == 0 {
-		b.StringList(nil)
-		b.IntList(nil)
-		b.IntList(nil)
-		b.IntList(nil)
-		return
+func putItems(b *warehouse.Batch, items []*vocab.Item) {
+	for _, item := range items {
+		b.AddString(item.ItemId)
 	}
-	ids, numbers := make([]string, n), m.ints(3*n)
-	indexes, quantities, prices := numbers[:n:n], numbers[n:2*n:2*n], numbers[2*n:]
-	for i, item := range items {
-		ids[i], indexes[i], quantities[i], prices[i] = item.ItemId, int64(item.Index), int64(item.Quantity), item.Price
+	b.EndList()
+	for _, item := range items {
+		b.AddInt(int64(item.Index))
 	}
-	b.StringList(ids)
-	b.IntList(indexes)
-	b.IntList(quantities)
-	b.IntList(prices)
+	b.EndList()
+	for _, item := range items {
+		b.AddInt(int64(item.Quantity))
+	}
+	b.EndList()
+	for _, item := range items {
+		b.AddInt(item.Price)
+	}
+	b.EndList()
 }
 
 // idSize is what most pseudonyms and floors have room in.
@@ -91,46 +89,6 @@ func lend(buffer []byte, fields ...*[]byte) {
 	for i, field := range fields {
 		*field = buffer[i*idSize : i*idSize : (i+1)*idSize]
 	}
-}
-
-// memory is where rows' values live, many in one allocation. Nothing in it is ever written again: a batch may hold it for as long as it likes.
-type memory struct {
-	bytes   []byte
-	numbers []int64
-}
-
-const (
-	bytesAtOnce   = 4 << 10
-	numbersAtOnce = 512
-)
-
-// keep copies a value.
-func (m *memory) keep(b []byte) []byte {
-	if len(b) == 0 {
-		return nil
-	}
-	if cap(m.bytes)-len(m.bytes) < len(b) {
-		if len(b) > bytesAtOnce/4 {
-			return bytes.Clone(b)
-		}
-		m.bytes = make([]byte, 0, bytesAtOnce)
-	}
-	from := len(m.bytes)
-	m.bytes = append(m.bytes, b...)
-	return m.bytes[from:len(m.bytes):len(m.bytes)]
-}
-
-// ints is a list of n numbers, 0 each.
-func (m *memory) ints(n int) []int64 {
-	if len(m.numbers) < n {
-		if n > numbersAtOnce/4 {
-			return make([]int64, n)
-		}
-		m.numbers = make([]int64, numbersAtOnce)
-	}
-	list := m.numbers[:n:n]
-	m.numbers = m.numbers[n:]
-	return list
 }
 
 // errNeither is the error of a record that holds neither an event nor a purge.

@@ -61,14 +61,6 @@ func sourceOf(t testing.TB, topic string) *warehouse.Source {
 	return nil
 }
 
-func batchesOf(s *warehouse.Source) []*warehouse.Batch {
-	out := make([]*warehouse.Batch, len(s.Tables))
-	for i, table := range s.Tables {
-		out[i] = warehouse.NewBatch(table)
-	}
-	return out
-}
-
 func encoded(t testing.TB, m proto.Message) []byte {
 	t.Helper()
 	data, err := proto.Marshal(m)
@@ -159,19 +151,19 @@ func TestRows(t *testing.T) {
 	} {
 		fmt.Fprintf(&got, "%s\n", c.name)
 		source := sourceOf(t, c.rec.Topic)
-		out := batchesOf(source)
-		purges, err := source.Decode(c.rec, out)
+		out := warehouse.NewRows(source)
+		err := source.Decode(c.rec, out)
 		clear(c.rec.Key) // what was appended must not need the record, whose memory is its reader's
 		clear(c.rec.Value)
 		if err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
-		for _, b := range out {
+		for _, b := range out.Batches {
 			for row := range b.Rows() {
 				fmt.Fprintf(&got, "  %s%s\n", b.Table.Name, rowText(b, row))
 			}
 		}
-		for _, p := range purges {
+		for _, p := range out.Purges {
 			fmt.Fprintf(&got, "  purge subject=%x event=%x floor=%x\n", p.Subject, p.Event, p.Floor)
 		}
 	}
@@ -203,23 +195,23 @@ func rowText(b *warehouse.Batch, row int) string {
 
 func cellText(b *warehouse.Batch, column, row int) string {
 	v := &b.Values[column]
-	switch b.Table.Columns[column].Kind {
+	switch v.Kind() {
 	case warehouse.String:
-		return v.Strings[row]
+		return string(v.Text(row))
 	case warehouse.Bytes:
-		return hex.EncodeToString(v.Bytes[row])
+		return hex.EncodeToString(v.Text(row))
 	case warehouse.Time:
-		return time.UnixMicro(v.Ints[row]).UTC().Format(time.RFC3339Nano)
+		return time.UnixMicro(v.Int(row)).UTC().Format(time.RFC3339Nano)
 	case warehouse.Int64:
-		return strconv.FormatInt(v.Ints[row], 10)
+		return strconv.FormatInt(v.Int(row), 10)
 	case warehouse.Uint64:
-		return strconv.FormatUint(v.Uints[row], 10)
+		return strconv.FormatUint(v.Uint(row), 10)
 	case warehouse.Bool:
-		return strconv.FormatBool(v.Bools[row])
+		return strconv.FormatBool(v.Bool(row))
 	case warehouse.Strings:
-		return strings.Join(v.StringLists[row], ",")
+		return strings.Join(v.Strings(row), ",")
 	default:
-		return strings.Trim(strings.ReplaceAll(fmt.Sprint(v.IntLists[row]), " ", ","), "[]")
+		return strings.Trim(strings.ReplaceAll(fmt.Sprint(v.Ints(row)), " ", ","), "[]")
 	}
 }
 
@@ -250,11 +242,11 @@ func TestBrokenRecords(t *testing.T) {
 		{"ledger of somebody else", "not authentic", other},
 	} {
 		source := sourceOf(t, c.rec.Topic)
-		out := batchesOf(source)
-		if _, err := source.Decode(c.rec, out); err == nil || !strings.Contains(err.Error(), c.want) {
+		out := warehouse.NewRows(source)
+		if err := source.Decode(c.rec, out); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
-		for _, b := range out {
+		for _, b := range out.Batches {
 			if b.Rows() > 0 {
 				t.Errorf("%s: %d rows", c.name, b.Rows())
 			}
@@ -299,15 +291,13 @@ func BenchmarkDecode(b *testing.B) {
 	for _, rec := range records {
 		b.Run(rec.Topic, func(b *testing.B) {
 			source := sourceOf(b, rec.Topic)
-			out := batchesOf(source)
+			out := warehouse.NewRows(source)
 			b.ReportAllocs()
 			for b.Loop() {
-				if out[0].Rows() == 10_000 { // a block's size
-					for _, batch := range out {
-						batch.Cut(0)
-					}
+				if out.Batches[0].Rows() == 10_000 { // a block's size
+					out.Cut()
 				}
-				if _, err := source.Decode(rec, out); err != nil {
+				if err := source.Decode(rec, out); err != nil {
 					b.Fatal(err)
 				}
 			}

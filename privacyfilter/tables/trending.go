@@ -30,7 +30,6 @@ func trendingSource(keep time.Duration) *warehouse.Source {
 
 // trendingDecoder is the memory of one record.
 type trendingDecoder struct {
-	memory
 	record purposepb.TrendingRecord
 	of     purposepb.TrendingRecord_Event
 	event  purposepb.TrendingEvent
@@ -39,7 +38,7 @@ type trendingDecoder struct {
 
 var trendingDecoders = sync.Pool{New: func() any { return new(trendingDecoder) }}
 
-func decodeTrending(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Purge, error) {
+func decodeTrending(rec *stream.Record, out *warehouse.Rows) error {
 	d := trendingDecoders.Get().(*trendingDecoder) //nolint:forcetypeassert // the pool's New makes nothing else
 	defer trendingDecoders.Put(d)
 	e := &d.event
@@ -47,36 +46,35 @@ func decodeTrending(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Pur
 	lend(d.ids[:], &e.Contributor, &e.Event)
 	d.of.Event, d.record.Of = e, &d.of
 	if err := d.record.UnmarshalVT(rec.Value); err != nil {
-		return nil, fmt.Errorf("a TrendingRecord expected: %w", err)
+		return fmt.Errorf("a TrendingRecord expected: %w", err)
 	}
 	if p := d.record.GetPurge(); p != nil {
-		return trendingPurges(p)
+		return putTrendingPurges(out, p)
 	}
 	if len(e.Contributor) == 0 {
-		return nil, errNeither
+		return errNeither
 	}
-	b := out[0]
-	b.Bytes(d.keep(e.Contributor))
-	b.Bytes(d.keep(e.Event))
+	b := out.Batches[0]
+	b.Bytes(e.Contributor)
+	b.Bytes(e.Event)
 	b.Int(e.Window)
 	b.String(e.Type.Name())
 	b.Int(e.Time)
-	putItems(b, &d.memory, e.Items)
+	putItems(b, e.Items)
 	b.String(e.Locale)
-	return nil, b.End()
+	return b.End()
 }
 
-// trendingPurges deletes under each of the keys that the person had. An event lies in one window, but the record does not say in which.
-func trendingPurges(p *purposepb.TrendingPurge) ([]warehouse.Purge, error) {
-	purges := make([]warehouse.Purge, 0, len(p.Contributors))
+// putTrendingPurges deletes under each of the keys that the person had. An event lies in one window, but the record does not say in which.
+func putTrendingPurges(out *warehouse.Rows, p *purposepb.TrendingPurge) error {
+	if len(p.Contributors) == 0 {
+		return errNeither
+	}
 	for _, c := range p.Contributors {
 		if len(c.Key) == 0 {
-			return nil, errNeither
+			return errNeither
 		}
-		purges = append(purges, warehouse.Purge{Subject: c.Key, Event: p.Event})
+		out.Purge(warehouse.Purge{Subject: c.Key, Event: p.Event})
 	}
-	if len(purges) == 0 {
-		return nil, errNeither
-	}
-	return purges, nil
+	return nil
 }

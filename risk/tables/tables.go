@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unique"
 
 	"sluice/internal/stream"
 	"sluice/internal/topics"
@@ -54,34 +53,34 @@ func Sources(reg *privacyfilter.Register) []*warehouse.Source {
 
 // decode appends a decision's row. It leaves out what opens doors or points outside of fraud control: the appeal token, and the hash of the event as it
 // was sent, whose content could be guessed. The texts of reasons are the rules', which policy_version names.
-func decode(rec *stream.Record, out []*warehouse.Batch) ([]warehouse.Purge, error) {
+func decode(rec *stream.Record, out *warehouse.Rows) error {
 	d := new(riskpb.Decision)
 	if err := d.UnmarshalVT(rec.Value); err != nil {
-		return nil, fmt.Errorf("a Decision expected: %w", err)
+		return fmt.Errorf("a Decision expected: %w", err)
 	}
 	if len(d.Event) == 0 || d.DecisionId == "" {
-		return nil, errors.New("a decision with an id and an event expected")
+		return errors.New("a decision with an id and an event expected")
 	}
-	b := out[0]
+	b := out.Batches[0]
 	b.String(d.DecisionId)
 	b.Bytes(d.Event)
 	b.Bytes(d.Subject)
-	b.String(shared(d.EventType))
+	b.String(d.EventType)
 	b.Int(d.Time)
 	b.Int(d.DecidedAt)
 	b.Int(d.ExpiresAt)
-	b.String(shared(d.Source))
+	b.String(d.Source)
 	b.String(outcomeName(d.Outcome))
 	b.Int(int64(d.Score))
-	b.StringList(allShared(d.Rules))
-	b.StringList(allShared(d.ShadowRules))
+	b.StringList(d.Rules)
+	b.StringList(d.ShadowRules)
 	putReasons(b, d.Reasons)
 	putUndecided(b, d.Undecided)
 	putValues(b, d.Values)
-	b.String(shared(d.ModelVersion))
-	b.String(shared(d.PolicyVersion))
-	b.String(shared(d.FeaturesDigest))
-	return nil, b.End()
+	b.String(d.ModelVersion)
+	b.String(d.PolicyVersion)
+	b.String(d.FeaturesDigest)
+	return b.End()
 }
 
 // outcomeName is an outcome as the API writes it.
@@ -93,56 +92,59 @@ func outcomeName(o riskpb.Decision_Outcome) string {
 }
 
 func putReasons(b *warehouse.Batch, reasons []*riskpb.Reason) {
-	codes, values := make([]string, len(reasons)), make([]string, len(reasons))
-	for i, r := range reasons {
-		codes[i] = shared(r.Code)
+	for _, r := range reasons {
+		b.AddString(r.Code)
+	}
+	b.EndList()
+	for _, r := range reasons {
 		if r.HasValue {
-			values[i] = number(r.Value)
+			putNumber(b, r.Value)
+		} else {
+			b.AddString("")
 		}
 	}
-	b.StringList(codes)
-	b.StringList(values)
+	b.EndList()
 }
 
+// putUndecided appends a line for each value that a rule missed, and one for a rule that names none.
 func putUndecided(b *warehouse.Batch, undecided []*riskpb.Undecided) {
-	var rules, missing []string
 	for _, u := range undecided {
-		if len(u.Missing) == 0 {
-			rules, missing = append(rules, shared(u.Rule)), append(missing, "")
-		}
-		for _, name := range u.Missing {
-			rules, missing = append(rules, shared(u.Rule)), append(missing, shared(name))
+		for range max(len(u.Missing), 1) {
+			b.AddString(u.Rule)
 		}
 	}
-	b.StringList(rules)
-	b.StringList(missing)
+	b.EndList()
+	for _, u := range undecided {
+		if len(u.Missing) == 0 {
+			b.AddString("")
+		}
+		for _, name := range u.Missing {
+			b.AddString(name)
+		}
+	}
+	b.EndList()
 }
 
 func putValues(b *warehouse.Batch, used []*riskpb.Value) {
-	names, values := make([]string, len(used)), make([]string, len(used))
-	for i, v := range used {
-		names[i] = shared(v.Name)
+	for _, v := range used {
+		b.AddString(v.Name)
+	}
+	b.EndList()
+	for _, v := range used {
 		switch {
 		case v.Missing:
+			b.AddString("")
 		case v.Text != "":
-			values[i] = v.Text
+			b.AddString(v.Text)
 		default:
-			values[i] = number(v.Number)
+			putNumber(b, v.Number)
 		}
 	}
-	b.StringList(names)
-	b.StringList(values)
+	b.EndList()
 }
 
-// shared is one copy of a name for all rows: a block holds thousands of decisions, each with the names of dozens of features.
-func shared(name string) string { return unique.Make(name).Value() }
-
-func allShared(names []string) []string {
-	for i, name := range names {
-		names[i] = shared(name)
-	}
-	return names
+// putNumber appends the shortest decimal that reads back as the same value.
+func putNumber(b *warehouse.Batch, v float64) {
+	var text [32]byte
+	b.AddBytes(strconv.AppendFloat(text[:0], v, 'f', -1, 64))
 }
-
-// number is the shortest decimal that reads back as the same value.
-func number(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }

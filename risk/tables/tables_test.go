@@ -68,9 +68,9 @@ func decode(t testing.TB, d *riskpb.Decision) (*warehouse.Batch, error) {
 		t.Fatal(err)
 	}
 	source := tables.Sources(register(t))[0]
-	b := warehouse.NewBatch(source.Tables[0])
-	_, err = source.Decode(&stream.Record{Topic: source.Topic, Value: value}, []*warehouse.Batch{b})
-	return b, err
+	out := warehouse.NewRows(source)
+	err = source.Decode(&stream.Record{Topic: source.Topic, Value: value}, out)
+	return out.Batches[0], err
 }
 
 func TestDecisionRow(t *testing.T) {
@@ -83,13 +83,13 @@ func TestDecisionRow(t *testing.T) {
 		v := &b.Values[i]
 		switch column.Kind {
 		case warehouse.String:
-			got[column.Name] = v.Strings[0]
+			got[column.Name] = v.String(0)
 		case warehouse.Bytes:
-			got[column.Name] = hex.EncodeToString(v.Bytes[0])
+			got[column.Name] = hex.EncodeToString(v.Text(0))
 		case warehouse.Strings:
-			got[column.Name] = strings.Join(v.StringLists[0], "|")
+			got[column.Name] = strings.Join(v.Strings(0), "|")
 		default:
-			got[column.Name] = v.Ints[0]
+			got[column.Name] = v.Int(0)
 		}
 	}
 	want := map[string]any{
@@ -151,8 +151,7 @@ func TestBrokenDecision(t *testing.T) {
 		t.Error(b.Rows(), err)
 	}
 	source := tables.Sources(register(t))[0]
-	b := warehouse.NewBatch(source.Tables[0])
-	if _, err := source.Decode(&stream.Record{Value: []byte{0xff}}, []*warehouse.Batch{b}); err == nil || !strings.Contains(err.Error(), "a Decision expected") {
+	if err := source.Decode(&stream.Record{Value: []byte{0xff}}, warehouse.NewRows(source)); err == nil || !strings.Contains(err.Error(), "a Decision expected") {
 		t.Error(err)
 	}
 }
@@ -163,14 +162,14 @@ func BenchmarkDecode(b *testing.B) {
 		b.Fatal(err)
 	}
 	source := tables.Sources(register(b))[0]
-	out := []*warehouse.Batch{warehouse.NewBatch(source.Tables[0])}
+	out := warehouse.NewRows(source)
 	rec := &stream.Record{Topic: source.Topic, Value: value}
 	b.ReportAllocs()
 	for b.Loop() {
-		if out[0].Rows() == 10_000 {
-			out[0].Cut(0)
+		if out.Batches[0].Rows() == 10_000 {
+			out.Cut()
 		}
-		if _, err := source.Decode(rec, out); err != nil {
+		if err := source.Decode(rec, out); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -97,6 +97,9 @@ func insertSettings(token string) ch.Settings {
 
 // insert stores a batch as one block.
 func (s *Store) insert(ctx context.Context, b *warehouse.Batch, token string) error {
+	if err := b.Filled(b.Rows()); err != nil {
+		return err
+	}
 	types := s.types[b.Table.Name]
 	if len(types) != len(b.Table.Columns) {
 		return errors.New("the store was opened without this table")

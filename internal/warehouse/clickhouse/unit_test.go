@@ -188,11 +188,9 @@ func TestTTL(t *testing.T) {
 }
 
 func TestTimesAreClamped(t *testing.T) {
-	got := times([]int64{-1 << 62, -1, 0, 1, 1 << 62})
-	want := []int64{earliest, -1, 0, 1, latest}
-	for i := range got {
-		if got[i].UnixMicro() != want[i] {
-			t.Errorf("%d: %d, want %d", i, got[i].UnixMicro(), want[i])
+	for at, want := range map[int64]int64{-1 << 62: earliest, -1: -1, 0: 0, 1: 1, 1 << 62: latest} {
+		if got := clamped(at); got != want {
+			t.Errorf("%d: %d, want %d", at, got, want)
 		}
 	}
 }

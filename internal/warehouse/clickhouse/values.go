@@ -32,40 +32,50 @@ func insertColumns(t *warehouse.Table) []ch.ColumnNameAndType {
 // appendColumn gives a column's values to the driver. The driver would box every value of a list and of a dictionary; row by row, with equal values boxed
 // once, costs far less.
 func appendColumn(to driver.BatchColumn, b *warehouse.Batch, i int, typ string) error {
-	v := &b.Values[i]
-	switch b.Table.Columns[i].Kind {
+	v, n := &b.Values[i], b.Rows()
+	switch v.Kind() {
 	case warehouse.String:
 		if strings.HasPrefix(typ, "LowCardinality") {
-			return appendWords(to, v.Strings)
+			return appendWords(to, v, n)
 		}
-		return to.Append(v.Strings)
+		return to.Append(collect(n, v.String))
 	case warehouse.Bytes:
-		return to.Append(v.Bytes)
+		return to.Append(collect(n, v.Text))
 	case warehouse.Int64:
-		return to.Append(v.Ints)
+		return to.Append(collect(n, v.Int))
 	case warehouse.Uint64:
-		return to.Append(v.Uints)
+		return to.Append(collect(n, v.Uint))
 	case warehouse.Bool:
-		return to.Append(v.Bools)
+		return to.Append(collect(n, v.Bool))
 	case warehouse.Time:
-		return to.Append(times(v.Ints))
+		return to.Append(collect(n, func(row int) time.Time { return time.UnixMicro(clamped(v.Int(row))) }))
 	case warehouse.Strings:
-		return appendLists(to, v.StringLists)
+		return appendLists(to, n, v.Strings)
 	default: // Int64s
-		return appendLists(to, v.IntLists)
+		return appendLists(to, n, v.Ints)
 	}
 }
 
+// collect is a column as the driver takes it.
+func collect[T any](n int, value func(row int) T) []T {
+	all := make([]T, n)
+	for row := range all {
+		all[row] = value(row)
+	}
+	return all
+}
+
 // appendWords appends values of which few differ.
-func appendWords(to driver.BatchColumn, words []string) error {
+func appendWords(to driver.BatchColumn, v *warehouse.Values, n int) error {
 	boxed := map[string]any{}
-	for _, word := range words {
-		v, ok := boxed[word]
+	for row := range n {
+		word := v.String(row)
+		box, ok := boxed[word]
 		if !ok {
-			v = word
-			boxed[word] = v
+			box = word
+			boxed[word] = box
 		}
-		if err := to.AppendRow(v); err != nil {
+		if err := to.AppendRow(box); err != nil {
 			return err
 		}
 	}
@@ -73,12 +83,12 @@ func appendWords(to driver.BatchColumn, words []string) error {
 }
 
 // appendLists appends lists. Empty ones share a box.
-func appendLists[T any](to driver.BatchColumn, lists [][]T) error {
+func appendLists[T any](to driver.BatchColumn, n int, list func(row int) []T) error {
 	var none any = []T{}
-	for _, list := range lists {
+	for row := range n {
 		v := none
-		if len(list) > 0 {
-			v = list
+		if values := list(row); len(values) > 0 {
+			v = values
 		}
 		if err := to.AppendRow(v); err != nil {
 			return err
@@ -92,13 +102,5 @@ var (
 	earliest = time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 	latest   = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
 )
-
-func times(micros []int64) []time.Time {
-	out := make([]time.Time, len(micros))
-	for i, v := range micros {
-		out[i] = time.UnixMicro(clamped(v))
-	}
-	return out
-}
 
 func clamped(micros int64) int64 { return min(max(micros, earliest), latest) }

@@ -1,7 +1,6 @@
 package parquet
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -79,7 +78,7 @@ func (f *opened) decode(t *warehouse.Table, g parquet.RowGroup, from, to int64) 
 	if err != nil {
 		return nil, err
 	}
-	d = &decoder{table: t, columns: make([]columnReader, len(places)), batch: newBatch(t, int(min(to-from, chunkRows))), left: to - from, name: f.os.Name()}
+	d = &decoder{table: t, columns: make([]columnReader, len(places)), batch: warehouse.NewBatch(t).Grow(int(min(to-from, chunkRows))), left: to - from, name: f.os.Name()}
 	chunks := g.ColumnChunks()
 	for i, leaf := range places {
 		c := &d.columns[i]
@@ -104,7 +103,7 @@ func (d *decoder) close() {
 	}
 }
 
-// next reads the next rows, or returns io.EOF. The batch is good until the next call; what its values point to is for good.
+// next reads the next rows, or returns io.EOF. The batch is good until the next call.
 func (d *decoder) next() (b *warehouse.Batch, err error) {
 	defer recovered(&err)
 	if d.left <= 0 {
@@ -130,7 +129,6 @@ type columnReader struct {
 	values parquet.ValueReader
 	buffer []parquet.Value
 	ready  []parquet.Value // part of buffer
-	arena  arena
 }
 
 func (c *columnReader) close() {
@@ -177,101 +175,72 @@ func (c *columnReader) fill() error {
 // read appends n rows.
 func (c *columnReader) read(n int, to *warehouse.Values) error {
 	if c.pages == nil {
-		zero(c.kind, n, to)
+		to.AppendZeros(n)
 		return nil
 	}
 	if c.kind == warehouse.Strings || c.kind == warehouse.Int64s {
 		return c.readLists(n, to)
 	}
-	a := &c.arena
 	for n > 0 {
 		if err := c.fill(); err != nil {
 			return unexpected(err)
 		}
 		k := min(n, len(c.ready))
-		c.flat(c.ready[:k], to)
+		for i := range c.ready[:k] {
+			c.put(&c.ready[i], to)
+		}
 		c.ready = c.ready[k:]
 		n -= k
-	}
-	switch c.kind {
-	case warehouse.String:
-		to.Strings = a.strings(to.Strings)
-	case warehouse.Bytes:
-		to.Bytes = a.slices(to.Bytes)
 	}
 	return nil
 }
 
-func (c *columnReader) flat(values []parquet.Value, to *warehouse.Values) {
+// put appends a value, or an element of a list.
+func (c *columnReader) put(v *parquet.Value, to *warehouse.Values) {
 	switch c.kind {
-	case warehouse.Int64, warehouse.Time:
-		for i := range values {
-			to.Ints = append(to.Ints, values[i].Int64())
-		}
-	case warehouse.Uint64:
-		for i := range values {
-			to.Uints = append(to.Uints, values[i].Uint64())
-		}
+	case warehouse.String, warehouse.Bytes, warehouse.Strings:
+		to.AppendText(v.ByteArray())
 	case warehouse.Bool:
-		for i := range values {
-			to.Bools = append(to.Bools, values[i].Boolean())
-		}
+		to.AppendBool(v.Boolean())
 	default:
-		for i := range values {
-			c.arena.add(values[i].ByteArray())
-		}
+		to.AppendInt(v.Int64())
 	}
 }
 
 // readLists appends n rows of a list: a value at repetition level 0 begins one.
 func (c *columnReader) readLists(n int, to *warehouse.Values) error {
-	var (
-		a      = &c.arena
-		counts = make([]int, 0, n)
-		ints   []int64
-	)
-	for {
+	for begun := 0; ; {
 		err := c.fill()
-		if errors.Is(err, io.EOF) && len(counts) == n {
+		if errors.Is(err, io.EOF) && begun == n {
 			break
 		}
 		if err != nil {
 			return unexpected(err)
 		}
 		v := &c.ready[0]
-		if v.RepetitionLevel() == 0 {
-			if len(counts) == n {
-				break
+		switch {
+		case v.RepetitionLevel() > 0:
+			if begun == 0 {
+				return errors.New("a list must begin with its first element")
 			}
-			counts = append(counts, 0)
-		} else if len(counts) == 0 {
-			return errors.New("a list that begins with its first element expected")
+		case begun == n:
+			to.EndList()
+			return nil
+		default:
+			if begun > 0 {
+				to.EndList()
+			}
+			begun++
 		}
 		if v.DefinitionLevel() > 0 {
-			counts[len(counts)-1]++
-			if c.kind == warehouse.Strings {
-				a.add(v.ByteArray())
-			} else {
-				ints = append(ints, v.Int64())
-			}
+			c.put(v, to)
 		}
 		c.ready = c.ready[1:]
 	}
-	if c.kind == warehouse.Strings {
-		to.StringLists = cut(to.StringLists, a.strings(nil), counts)
-	} else {
-		to.IntLists = cut(to.IntLists, ints, counts)
+	if n > 0 {
+		to.EndList()
 	}
 	return nil
-}
-
-// cut appends the lists of so many elements each.
-func cut[T any](to [][]T, elements []T, counts []int) [][]T {
-	for _, n := range counts {
-		to = append(to, elements[:n:n])
-		elements = elements[n:]
-	}
-	return to
 }
 
 // unexpected is the error of a column that ends before its rows do.
@@ -280,82 +249,4 @@ func unexpected(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
-}
-
-// zero appends n rows of a column that the file does not have.
-func zero(k warehouse.Kind, n int, to *warehouse.Values) {
-	switch k {
-	case warehouse.String:
-		to.Strings = append(to.Strings, make([]string, n)...)
-	case warehouse.Bytes:
-		to.Bytes = append(to.Bytes, make([][]byte, n)...)
-	case warehouse.Int64, warehouse.Time:
-		to.Ints = append(to.Ints, make([]int64, n)...)
-	case warehouse.Uint64:
-		to.Uints = append(to.Uints, make([]uint64, n)...)
-	case warehouse.Bool:
-		to.Bools = append(to.Bools, make([]bool, n)...)
-	case warehouse.Strings:
-		to.StringLists = append(to.StringLists, make([][]string, n)...)
-	case warehouse.Int64s:
-		to.IntLists = append(to.IntLists, make([][]int64, n)...)
-	}
-}
-
-// arena copies many short values out of pages with one allocation.
-type arena struct {
-	data []byte
-	ends []int
-}
-
-func (a *arena) add(b []byte) {
-	a.data = append(a.data, b...)
-	a.ends = append(a.ends, len(a.data))
-}
-
-func (a *arena) reset() { a.data, a.ends = a.data[:0], a.ends[:0] }
-
-func (a *arena) strings(to []string) []string {
-	all, from := string(a.data), 0
-	for _, end := range a.ends {
-		to = append(to, all[from:end])
-		from = end
-	}
-	a.reset()
-	return to
-}
-
-func (a *arena) slices(to [][]byte) [][]byte {
-	all, from := bytes.Clone(a.data), 0
-	for _, end := range a.ends {
-		to = append(to, all[from:end:end])
-		from = end
-	}
-	a.reset()
-	return to
-}
-
-// newBatch is an empty batch with room for n rows.
-func newBatch(t *warehouse.Table, n int) *warehouse.Batch {
-	b := warehouse.NewBatch(t)
-	for i := range b.Values {
-		v := &b.Values[i]
-		switch t.Columns[i].Kind {
-		case warehouse.String:
-			v.Strings = make([]string, 0, n)
-		case warehouse.Bytes:
-			v.Bytes = make([][]byte, 0, n)
-		case warehouse.Int64, warehouse.Time:
-			v.Ints = make([]int64, 0, n)
-		case warehouse.Uint64:
-			v.Uints = make([]uint64, 0, n)
-		case warehouse.Bool:
-			v.Bools = make([]bool, 0, n)
-		case warehouse.Strings:
-			v.StringLists = make([][]string, 0, n)
-		case warehouse.Int64s:
-			v.IntLists = make([][]int64, 0, n)
-		}
-	}
-	return b
 }

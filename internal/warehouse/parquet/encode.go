@@ -17,7 +17,6 @@ type encoder struct {
 	leaves []*parquet.ColumnWriter
 	out    *bufio.Writer
 	values []parquet.Value
-	text   []byte
 
 	file *os.File // nil between files
 	rows int64
@@ -107,39 +106,25 @@ func (e *encoder) abandon() {
 	}
 }
 
-// column writes the values of rows i to j of column c, which has one leaf.
+// column writes the values of rows i to j of column c, which has one leaf. The column writer copies them.
 func (e *encoder) column(c int, v *warehouse.Values, i, j int) error {
 	values := e.values[:0]
-	switch kind := e.table.Columns[c].Kind; kind {
-	case warehouse.String:
-		e.text = e.text[:0]
-		for _, s := range v.Strings[i:j] {
-			values = append(values, e.string(s))
-		}
-	case warehouse.Bytes:
-		for _, b := range v.Bytes[i:j] {
-			values = append(values, parquet.ByteArrayValue(b))
-		}
-	case warehouse.Int64, warehouse.Time:
-		for _, n := range v.Ints[i:j] {
-			values = append(values, parquet.Int64Value(n))
-		}
-	case warehouse.Uint64:
-		for _, n := range v.Uints[i:j] {
-			values = append(values, parquet.Int64Value(int64(n)))
+	switch v.Kind() {
+	case warehouse.String, warehouse.Bytes:
+		for row := i; row < j; row++ {
+			values = append(values, parquet.ByteArrayValue(v.Text(row)))
 		}
 	case warehouse.Bool:
-		for _, b := range v.Bools[i:j] {
-			values = append(values, parquet.BooleanValue(b))
+		for row := i; row < j; row++ {
+			values = append(values, parquet.BooleanValue(v.Bool(row)))
 		}
-	case warehouse.Strings:
-		e.text = e.text[:0]
-		for _, list := range v.StringLists[i:j] {
-			values = appendList(values, list, c, e.string)
+	case warehouse.Strings, warehouse.Int64s:
+		for row := i; row < j; row++ {
+			values = appendList(values, v, row, c)
 		}
-	case warehouse.Int64s:
-		for _, list := range v.IntLists[i:j] {
-			values = appendList(values, list, c, parquet.Int64Value)
+	default:
+		for row := i; row < j; row++ {
+			values = append(values, parquet.Int64Value(v.Int(row)))
 		}
 	}
 	e.values = values
@@ -147,20 +132,21 @@ func (e *encoder) column(c int, v *warehouse.Values, i, j int) error {
 	return err
 }
 
-// string is a value that lives until the next call of column: the column writer copies it.
-func (e *encoder) string(s string) parquet.Value {
-	at := len(e.text)
-	e.text = append(e.text, s...)
-	return parquet.ByteArrayValue(e.text[at:len(e.text):len(e.text)])
-}
-
 // appendList writes a list's elements; an empty one is a null at the level of the list.
-func appendList[T any](values []parquet.Value, list []T, c int, value func(T) parquet.Value) []parquet.Value {
-	if len(list) == 0 {
+func appendList(values []parquet.Value, v *warehouse.Values, row, c int) []parquet.Value {
+	from, to := v.List(row)
+	if from == to {
 		return append(values, parquet.NullValue().Level(0, 0, c))
 	}
-	for i, v := range list {
-		values = append(values, value(v).Level(min(i, 1), 1, c))
+	for i := from; i < to; i++ {
+		values = append(values, element(v, i).Level(min(i-from, 1), 1, c))
 	}
 	return values
+}
+
+func element(v *warehouse.Values, i int) parquet.Value {
+	if v.Kind() == warehouse.Strings {
+		return parquet.ByteArrayValue(v.Text(i))
+	}
+	return parquet.Int64Value(v.Int(i))
 }

@@ -115,7 +115,7 @@ func between(tb testing.TB, s *Store, t *warehouse.Table, from, to time.Time) []
 	last := make(map[string]int64)
 	err := s.Scan(context.Background(), t, nil, from, to, func(b *warehouse.Batch) error {
 		for i := range b.Rows() {
-			v := visit{string(b.Values[0].Bytes[i]), string(b.Values[1].Bytes[i]), b.Values[2].Ints[i], string(b.Values[3].Bytes[i])}
+			v := visit{string(b.Values[0].Text(i)), string(b.Values[1].Text(i)), b.Values[2].Int(i), string(b.Values[3].Text(i))}
 			if v.Time < last[v.Subject] {
 				return fmt.Errorf("a subject's rows are not in the order of time")
 			}
@@ -123,21 +123,21 @@ func between(tb testing.TB, s *Store, t *warehouse.Table, from, to time.Time) []
 			want := warehouse.NewBatch(b.Table)
 			must(tb, v.append(want))
 			for c := range want.Values {
-				x, y := want.Values[c], b.Values[c]
+				x, y := &want.Values[c], &b.Values[c]
 				same := true
 				switch b.Table.Columns[c].Kind {
 				case warehouse.String:
-					same = x.Strings[0] == y.Strings[i]
+					same = x.String(0) == y.String(i)
 				case warehouse.Int64:
-					same = x.Ints[0] == y.Ints[i]
+					same = x.Int(0) == y.Int(i)
 				case warehouse.Uint64:
-					same = x.Uints[0] == y.Uints[i]
+					same = x.Uint(0) == y.Uint(i)
 				case warehouse.Bool:
-					same = x.Bools[0] == y.Bools[i]
+					same = x.Bool(0) == y.Bool(i)
 				case warehouse.Strings:
-					same = slices.Equal(x.StringLists[0], y.StringLists[i])
+					same = slices.Equal(x.Strings(0), y.Strings(i))
 				case warehouse.Int64s:
-					same = slices.Equal(x.IntLists[0], y.IntLists[i])
+					same = slices.Equal(x.Ints(0), y.Ints(i))
 				}
 				if !same {
 					return fmt.Errorf("column %s came back changed", b.Table.Columns[c].Name)

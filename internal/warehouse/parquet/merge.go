@@ -192,7 +192,7 @@ func (m *merger) next(ctx context.Context) (*warehouse.Batch, error) {
 		return c.batch, nil
 	}
 	if m.out == nil {
-		m.out = newBatch(m.table, chunkRows)
+		m.out = warehouse.NewBatch(m.table).Grow(chunkRows)
 	}
 	m.out.Cut(0)
 	for m.out.Rows() < chunkRows && len(m.heap) > 0 {
@@ -266,11 +266,11 @@ func (c *cursor) fill() (err error) {
 // compare orders the cursors' rows i and j.
 func (c *cursor) compare(i int, d *cursor, j int) int {
 	if c.subject >= 0 {
-		if r := bytes.Compare(c.batch.Values[c.subject].Bytes[i], d.batch.Values[d.subject].Bytes[j]); r != 0 {
+		if r := bytes.Compare(c.batch.Values[c.subject].Text(i), d.batch.Values[d.subject].Text(j)); r != 0 {
 			return r
 		}
 	}
-	return cmp.Or(cmp.Compare(c.batch.Values[c.time].Ints[i], d.batch.Values[d.time].Ints[j]), cmp.Compare(c.age, d.age))
+	return cmp.Or(cmp.Compare(c.batch.Values[c.time].Int(i), d.batch.Values[d.time].Int(j)), cmp.Compare(c.age, d.age))
 }
 
 // run counts the rows, at least one and at most limit, that come before the other cursor's row.

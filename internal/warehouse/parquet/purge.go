@@ -50,7 +50,7 @@ func newPurger(t *warehouse.Table, purges []warehouse.Purge) (*purger, error) {
 
 // deletes tells whether a row of a batch with the purger's columns must go.
 func (p *purger) deletes(b *warehouse.Batch, row int) bool {
-	for _, purge := range p.bySubject[string(b.Values[0].Bytes[row])] {
+	for _, purge := range p.bySubject[string(b.Values[0].Text(row))] {
 		if purge.Deletes(p.table, cell(b, p.event, row), cell(b, p.floor, row)) {
 			return true
 		}

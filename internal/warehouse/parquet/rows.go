@@ -58,8 +58,8 @@ func (p *pile) purge(purges []warehouse.Purge) {
 	}
 	event, floor := t.Column(t.Event), t.Column(t.Floor)
 	for i, b := range p.batches {
-		for row, s := range b.Values[subject].Bytes {
-			for _, purge := range bySubject[string(s)] {
+		for row := range b.Rows() {
+			for _, purge := range bySubject[string(b.Values[subject].Text(row))] {
 				if purge.Deletes(t, cell(b, event, row), cell(b, floor, row)) {
 					p.dead[rowAt{int32(i), int32(row)}] = struct{}{}
 				}
@@ -73,7 +73,7 @@ func cell(b *warehouse.Batch, column, row int) []byte {
 	if column < 0 {
 		return nil
 	}
-	return b.Values[column].Bytes[row]
+	return b.Values[column].Text(row)
 }
 
 // ref is a row on its way into a file: almost every comparison ends at the first three.
@@ -86,7 +86,7 @@ type ref struct {
 
 func (p *pile) write(ctx context.Context, c *staged) error {
 	refs := p.refs()
-	chunk := newBatch(p.table.Table, chunkRows)
+	chunk := warehouse.NewBatch(p.table.Table).Grow(chunkRows)
 	for len(refs) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -124,10 +124,11 @@ func (p *pile) refs() []ref {
 	}
 	refs := make([]ref, 0, total)
 	for i, b := range p.batches {
-		for row, micros := range b.Values[at].Ints {
+		for row := range b.Rows() {
+			micros := b.Values[at].Int(row)
 			r := ref{day: dayNumber(micros), time: micros, rowAt: rowAt{int32(i), int32(row)}}
 			if subject >= 0 {
-				r.prefix = prefixOf(b.Values[subject].Bytes[row])
+				r.prefix = prefixOf(b.Values[subject].Text(row))
 			}
 			if _, dead := p.dead[r.rowAt]; !dead {
 				refs = append(refs, r)
@@ -142,7 +143,7 @@ func (p *pile) refs() []ref {
 			return c
 		}
 		if subject >= 0 {
-			if c := bytes.Compare(p.batches[x.batch].Values[subject].Bytes[x.row], p.batches[y.batch].Values[subject].Bytes[y.row]); c != 0 {
+			if c := bytes.Compare(p.batches[x.batch].Values[subject].Text(int(x.row)), p.batches[y.batch].Values[subject].Text(int(y.row))); c != 0 {
 				return c
 			}
 		}
@@ -169,29 +170,9 @@ func (p *pile) gather(chunk *warehouse.Batch, refs []ref) error {
 	chunk.Cut(0)
 	for c := range chunk.Values {
 		to := &chunk.Values[c]
-		switch p.table.Columns[c].Kind {
-		case warehouse.String:
-			to.Strings = gather(to.Strings, refs, func(r ref) string { return p.batches[r.batch].Values[c].Strings[r.row] })
-		case warehouse.Bytes:
-			to.Bytes = gather(to.Bytes, refs, func(r ref) []byte { return p.batches[r.batch].Values[c].Bytes[r.row] })
-		case warehouse.Int64, warehouse.Time:
-			to.Ints = gather(to.Ints, refs, func(r ref) int64 { return p.batches[r.batch].Values[c].Ints[r.row] })
-		case warehouse.Uint64:
-			to.Uints = gather(to.Uints, refs, func(r ref) uint64 { return p.batches[r.batch].Values[c].Uints[r.row] })
-		case warehouse.Bool:
-			to.Bools = gather(to.Bools, refs, func(r ref) bool { return p.batches[r.batch].Values[c].Bools[r.row] })
-		case warehouse.Strings:
-			to.StringLists = gather(to.StringLists, refs, func(r ref) []string { return p.batches[r.batch].Values[c].StringLists[r.row] })
-		case warehouse.Int64s:
-			to.IntLists = gather(to.IntLists, refs, func(r ref) []int64 { return p.batches[r.batch].Values[c].IntLists[r.row] })
+		for _, r := range refs {
+			to.AppendRow(&p.batches[r.batch].Values[c], int(r.row))
 		}
 	}
 	return chunk.Filled(len(refs))
-}
-
-func gather[T any](to []T, refs []ref, value func(ref) T) []T {
-	for _, r := range refs {
-		to = append(to, value(r))
-	}
-	return to
 }

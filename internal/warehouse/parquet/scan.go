@@ -157,8 +157,8 @@ func (sc *scan) give(b *warehouse.Batch, asked *warehouse.Table, low, high int64
 	if sc.failed != nil {
 		return sc.failed
 	}
-	times, kept := b.Values[sc.read.Column(sc.table.Time)].Ints, 0
-	in := func(row int) bool { return times[row] >= low && times[row] < high && !sc.deletes(b, row) }
+	times, kept := &b.Values[sc.read.Column(sc.table.Time)], 0
+	in := func(row int) bool { return times.Int(row) >= low && times.Int(row) < high && !sc.deletes(b, row) }
 	out := warehouse.NewBatch(sc.read)
 	for from := 0; from < b.Rows(); {
 		if !in(from) {
@@ -191,7 +191,7 @@ func (sc *scan) deletes(b *warehouse.Batch, row int) bool {
 	if len(sc.purgers) == 0 {
 		return false
 	}
-	subject := b.Values[sc.read.Column(sc.table.Subject)].Bytes[row]
+	subject := b.Values[sc.read.Column(sc.table.Subject)].Text(row)
 	for _, p := range sc.purgers {
 		for _, purge := range p.bySubject[string(subject)] {
 			if purge.Deletes(p.table, cell(b, p.event, row), cell(b, p.floor, row)) {

@@ -40,7 +40,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	n := 0
 	must(t, s.Scan(t.Context(), table, []string{"items", "time"}, from, to, func(b *warehouse.Batch) error {
-		if len(b.Table.Columns) != 2 || b.Table.Columns[0].Name != "items" || len(b.Values) != 2 || len(b.Values[0].StringLists) != b.Rows() {
+		if len(b.Table.Columns) != 2 || b.Table.Columns[0].Name != "items" || len(b.Values) != 2 || b.Filled(b.Rows()) != nil {
 			t.Errorf("columns %v", b.Table.Columns)
 		}
 		n += b.Rows()
@@ -373,7 +373,7 @@ func TestNewColumn(t *testing.T) {
 	n := 0
 	must(t, s.Scan(t.Context(), table, nil, day0, day0.AddDate(0, 0, 1), func(b *warehouse.Batch) error {
 		n += b.Rows()
-		if b.Values[4].Strings[0] != "view" || len(b.Values[8].StringLists[0]) != 0 {
+		if b.Values[4].String(0) != "view" || len(b.Values[8].Strings(0)) != 0 {
 			t.Error("an old row came back changed")
 		}
 		return nil
@@ -559,10 +559,10 @@ func TestPurgeAfterNewColumn(t *testing.T) {
 	must(t, s.Scan(t.Context(), table, nil, day0, day0.AddDate(0, 0, 1), func(b *warehouse.Batch) error {
 		n += b.Rows()
 		for i := range b.Rows() {
-			if subject, event := string(b.Values[0].Bytes[i]), string(b.Values[1].Bytes[i]); subject[7:] != event[5:] || subject == string(purge.Subject) {
+			if subject, event := b.Values[0].String(i), b.Values[1].String(i); subject[7:] != event[5:] || subject == string(purge.Subject) {
 				t.Errorf("a row of %s with %s", subject, event)
 			}
-			if b.Values[4].Strings[i] != "view" || b.Values[5].Ints[i] != 0 || len(b.Values[8].StringLists[i]) != 0 {
+			if b.Values[4].String(i) != "view" || b.Values[5].Int(i) != 0 || len(b.Values[8].Strings(i)) != 0 {
 				t.Error("an old row came back changed")
 			}
 		}
