@@ -1,0 +1,167 @@
+// Package items is what many people's kept histories tell about items: which sessions are alike (Neighbours), what is looked at together (Together).
+//
+// A Model is a pure function of the histories that it holds now: it knows no log, no clock and no engine, and the order in which histories came does not
+// show. So whatever replaces, shortens or deletes a history takes away exactly what it had added, and a model that is restored equals one that lived.
+// Every answer looks at a bounded number of the newest sessions of an item, so that it costs the same whatever the item's popularity.
+package items
+
+import (
+	"math/bits"
+	"slices"
+	"sync"
+	"unsafe"
+
+	"sluice/internal/itemid"
+)
+
+// Touch is one thing that a person did with one item.
+type Touch struct {
+	Event   uint64 // hash of the event; an event with several items makes several touches
+	Session uint64 // hash of the session, 0 = none was named
+	Time    int64  // Unix microseconds
+	Item    uint32
+	Type    uint8
+}
+
+// Subject is a person's pseudonym.
+type Subject = [16]byte
+
+// Change is one person's history as it is now, ordered by (time, event); none: it is gone.
+type Change struct {
+	Subject Subject
+	Touches []Touch
+}
+
+// Options of a model.
+type Options struct {
+	// Gap ends a session that has no name: a pause longer than this, in microseconds.
+	Gap int64
+}
+
+// Model is the histories and what is known from them. It is safe for concurrent use.
+type Model struct {
+	o   Options
+	ids *itemid.Table
+
+	mu       sync.RWMutex // guards what follows
+	numbers  map[Subject]uint32
+	people   []person // by number; 0 is nobody
+	absent   []uint32 // numbers of people who are gone
+	sessions []session
+	heads    []head   // by session, apart: a search reads thousands of them
+	ended    []uint32 // numbers of sessions that are gone
+	postings postings
+
+	touches slab[touch]
+	runs    slab[uint32] // people's sessions
+	places  slab[uint32] // sessions' items
+	count   int          // touches
+	cutter  cutter
+
+	scratches scratches
+}
+
+// person is one subject. It keeps its number while it has a history.
+type person struct {
+	subject           Subject
+	touches, sessions uint32 // blocks
+	n, m              uint32 // touches, sessions
+}
+
+// touch is a Touch as it is kept; its session is the person's with the number run.
+type touch struct {
+	event uint64
+	time  int64
+	item  uint32
+	run   uint16
+	typ   uint8
+}
+
+// session is a part of one person's history.
+type session struct {
+	key   uint64 // hash of its name, or the event that it begins with
+	named bool
+	items uint32 // block: one entry a touch, the oldest first
+}
+
+type head struct {
+	second uint32 // of the newest touch
+	person uint32
+	n      uint32 // touches
+}
+
+// New makes an empty model over the numbers of a table. It holds one reference to each item that it has.
+func New(ids *itemid.Table, o Options) *Model {
+	m := &Model{o: o, ids: ids, numbers: make(map[Subject]uint32), people: make([]person, 1), sessions: make([]session, 1), heads: make([]head, 1)}
+	m.postings.order = m.order
+	return m
+}
+
+// order puts sessions that end in the same second into one order on every node.
+func (m *Model) order(number uint32) uint64 {
+	s := &m.people[m.heads[number].person].subject
+	var owner uint64
+	for _, b := range s[:8] {
+		owner = owner<<8 | uint64(b)
+	}
+	high, low := bits.Mul64(m.sessions[number].key^0x9e3779b97f4a7c15, owner|1)
+	return high ^ low
+}
+
+// applied is how many changes are made under one lock: enough that searches do not hold the writer up, few enough that it does not hold them up.
+const applied = 32
+
+// Apply takes people's new histories. The caller must hold references to their items until it returns.
+func (m *Model) Apply(changes []Change) {
+	for chunk := range slices.Chunk(changes, applied) {
+		m.mu.Lock()
+		for i := range chunk {
+			m.replace(chunk[i].Subject, chunk[i].Touches)
+		}
+		m.mu.Unlock()
+	}
+}
+
+// Touches appends the person's history to out, the oldest first.
+func (m *Model) Touches(out []Touch, subject Subject) []Touch {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	p := &m.people[m.numbers[subject]]
+	runs := m.runs.at(p.sessions, int(p.m))
+	for _, t := range m.touches.at(p.touches, int(p.n)) {
+		full := Touch{Event: t.event, Time: t.time, Item: t.item, Type: t.typ}
+		if s := &m.sessions[runs[t.run]]; s.named {
+			full.Session = s.key
+		}
+		out = append(out, full)
+	}
+	return out
+}
+
+// Sizes are how much a model holds.
+type Sizes struct {
+	People, Sessions, Touches, Items int
+	Bytes                            int // of memory, without the searches' scratch
+}
+
+// Sizes counts.
+func (m *Model) Sizes() Sizes {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return Sizes{
+		People: len(m.numbers), Sessions: m.open(), Touches: m.count, Items: m.cutter.items,
+		Bytes: m.touches.bytes() + m.runs.bytes() + m.places.bytes() + m.postings.entries.bytes() + m.postings.dirs.bytes() +
+			bytesOf(m.postings.lists) + bytesOf(m.people) + bytesOf(m.sessions) + bytesOf(m.heads) + len(m.numbers)*mapEntry,
+	}
+}
+
+// mapEntry is about what a person costs in Model.numbers.
+const mapEntry = 36
+
+func bytesOf[T any](list []T) int {
+	var one T
+	return cap(list) * int(unsafe.Sizeof(one))
+}
+
+// open is the number of sessions. The caller holds mu.
+func (m *Model) open() int { return len(m.sessions) - 1 - len(m.ended) }
