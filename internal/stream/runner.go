@@ -27,8 +27,7 @@ type RunnerOptions struct {
 }
 
 const (
-	pollRecords        = 5000                   // at most, in one transaction; a pack counts as one
-	fetchBytes         = 4 << 20                // at most, in one fetch: what packs hold is bounded by it
+	pollRecords        = 5000                   // at most, in one transaction
 	commitGap          = 5 * time.Millisecond   // at least, between the ends of two transactions
 	longestRest        = 250 * time.Millisecond // after a transaction
 	longTransaction    = 50 * time.Millisecond  // makes what was fetched before it stale
@@ -126,13 +125,12 @@ var errNotAssigned = errors.New("records of a partition that is not assigned")
 // session is one life as a member of the group.
 type session struct {
 	*Runner
-	kafka     *kgo.GroupTransactSession
-	tasks     map[place]*liveTask
-	inputs    map[string]input  // by full topic
-	topics    map[string]string // short output topic → full name
-	outputs   []kgo.Record
-	processed int           // entries in the last transaction: a pack counts as what it holds
-	took      time.Duration // by the last transaction, with its checkpoint; 0 if none since the last poll
+	kafka   *kgo.GroupTransactSession
+	tasks   map[place]*liveTask
+	inputs  map[string]input  // by full topic
+	topics  map[string]string // short output topic → full name
+	outputs []kgo.Record
+	took    time.Duration // by the last transaction, with its checkpoint; 0 if none since the last poll
 
 	mu      sync.Mutex // guards the fields below
 	changes []change
@@ -165,7 +163,6 @@ type liveTask struct {
 	store        *partitionStore
 	next         int64 // changelog offset after the last committed record
 	produced     int64 // the same, within the open transaction
-	processed    int   // entries in the open transaction
 	checkpointed time.Time
 	unsaved      bool
 }
@@ -209,7 +206,6 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 		kgo.MetadataMinAge(10 * time.Millisecond), // a produce that comes while the last transaction is being completed is tried again after a metadata update, not after 5 s
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.FetchMaxWait(fetchWait),
-		kgo.FetchMaxBytes(fetchBytes),
 		kgo.SessionTimeout(sessionTimeout),
 		kgo.RebalanceTimeout(sessionTimeout), // nobody waits longer for a dead member, nor does a client that closes meanwhile
 		kgo.HeartbeatInterval(time.Second),
@@ -254,7 +250,7 @@ func (s *session) step(ctx context.Context) error {
 			return err
 		}
 		s.took = time.Since(began)
-		if s.processed < pollRecords { // else there is a backlog
+		if fetches.NumRecords() < pollRecords { // else there is a backlog
 			pause(ctx, restAfter(s.took))
 		}
 		return nil
@@ -430,6 +426,9 @@ func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
 		return nil
 	}
 	s.metrics.committed.Inc()
+	fetches.EachPartition(func(part kgo.FetchTopicPartition) {
+		s.metrics.engines[s.inputs[part.Topic].engine].records.Add(float64(len(part.Records)))
+	})
 	s.metrics.freshness.Observe(time.Since(oldest).Seconds())
 	return nil
 }
@@ -441,14 +440,8 @@ func (s *session) abort(ctx context.Context) error {
 }
 
 func (s *session) finish(committed bool) {
-	s.processed = 0
 	for _, t := range s.tasks {
 		t.finish(committed)
-		if committed {
-			s.metrics.engines[t.engine].records.Add(float64(t.processed))
-			s.processed += t.processed
-		}
-		t.processed = 0
 		if committed && t.produced > t.next {
 			t.next, t.unsaved = t.produced, true
 		}
@@ -505,26 +498,16 @@ func (s *session) processPartition(task *liveTask, topic string, records []*kgo.
 		if r.Attrs.IsControl() {
 			continue
 		}
-		rec := recordOf(r, topic)
-		for entry := range rec.Entries() {
-			if err := task.process(entry); err != nil {
-				return &processError{fmt.Errorf("processing %s/%d at %d, entry %d: %w", topic, r.Partition, r.Offset, entry.Index, err)}
-			}
+		rec := Record{Topic: topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers}
+		err := task.processor.Process(&rec)
+		if err == nil {
+			err = task.Err()
+		}
+		if err != nil {
+			return &processError{fmt.Errorf("processing %s/%d at %d: %w", topic, r.Partition, r.Offset, err)}
 		}
 	}
 	return nil
-}
-
-// process gives one entry to the processor.
-func (t *liveTask) process(entry *Record) error {
-	if entry.KeyID != 0 {
-		return fmt.Errorf("sealed with key %d: a plain entry expected", entry.KeyID)
-	}
-	t.processed++
-	if err := t.processor.Process(entry); err != nil {
-		return err
-	}
-	return t.Err()
 }
 
 // produce sends what the tasks emitted and one changelog record per changed key.
@@ -536,7 +519,9 @@ func (s *session) produce(ctx context.Context) error {
 	}
 	var failed firstError
 	for _, t := range s.tasks {
-		t.closePacks()
+		if err := t.flushBuffers(); err != nil {
+			return &processError{err}
+		}
 		changelog := s.full(s.role.Engines[t.engine].Changelog())
 		for _, e := range t.emitted {
 			s.outputs = append(s.outputs, kgo.Record{Topic: s.full(e.Topic), Partition: e.Partition, Key: e.Key, Value: e.Value})
