@@ -119,12 +119,12 @@ func (c *deadLettersRedriveCmd) Run(env *environment) error {
 		}
 		o.Map = replay.NewRemapper(m)
 	} else if len(c.Set) > 0 {
-		return usageError{errors.New("--set: only beside --map")}
+		return usage(errors.New("--set: only beside --map"))
 	}
 	client := &deadletter.Client{To: c.To, OperatorKey: c.keyOr("demo_operator"), ServerKey: c.ServerKey}
 	report, err := client.Redrive(env, o)
 	if problem := (*httpx.Problem)(nil); errors.As(err, &problem) && problem.Code == "not_found" {
-		return usageError{err}
+		return usage(err)
 	}
 	if err != nil {
 		return err

@@ -19,6 +19,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 
+	"sluice/app"
 	"sluice/internal/topics"
 )
 
@@ -55,14 +56,14 @@ func TestDocsNameTheConfiguration(t *testing.T) {
 		all.WriteString(codeOf(text))
 	}
 	words := wordsOf(all.String())
-	for _, b := range builtins() {
+	for _, b := range app.Builtins() {
 		var sections yaml.MapSlice
-		if err := yaml.Unmarshal(b.data, &sections); err != nil {
+		if err := yaml.Unmarshal(b.Data, &sections); err != nil {
 			t.Fatal(err)
 		}
 		eachKey(sections, "", func(path, key string) {
 			if slices.ContainsFunc(strings.Split(key, "."), func(part string) bool { return !words[part] }) && !strings.Contains(path, ".given.") {
-				t.Errorf("%s: no guide names the key %s", b.name, path)
+				t.Errorf("%s: no guide names the key %s", b.Name, path)
 			}
 		})
 	}
@@ -398,9 +399,9 @@ func eachKey(node any, path string, yield func(path, key string)) {
 // checkDefaults compares the guides' tables of defaults (section, key, default, effect) with what is built in.
 func checkDefaults(t *testing.T, guides map[string]string) {
 	built := make(map[string]any)
-	for _, b := range builtins() {
+	for _, b := range app.Builtins() {
 		var sections map[string]any
-		if err := yaml.Unmarshal(b.data, &sections); err != nil {
+		if err := yaml.Unmarshal(b.Data, &sections); err != nil {
 			t.Fatal(err)
 		}
 		maps.Copy(built, sections)

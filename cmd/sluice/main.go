@@ -13,6 +13,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"sluice/app"
 	"sluice/internal/config"
 )
 
@@ -74,6 +75,11 @@ type environment struct {
 	stdout, stderr  io.Writer
 }
 
+// ready prints where a node is.
+func (e *environment) ready(s *app.Started) {
+	fmt.Fprintf(e.stdout, "ready %s data=%s\n", s.URL, s.Data)
+}
+
 // interruptible is a context that ends at the first Ctrl-C or SIGTERM; a second one exits at once.
 func interruptible(stderr io.Writer) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -96,10 +102,8 @@ func interruptible(stderr io.Writer) (context.Context, func()) {
 	}
 }
 
-// usageError is a fault of the command line or of a file that it names.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
+// usage is a fault of the command line or of a file that it names.
+func usage(err error) error { return &app.UsageError{Err: err} }
 
 func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
@@ -108,9 +112,9 @@ func exitCode(err error, stderr io.Writer) int {
 	if !errors.Is(err, errSilent) {
 		fmt.Fprintln(stderr, "sluice:", err)
 	}
-	var usage usageError
+	var line *app.UsageError
 	var file *config.Error
-	if errors.As(err, &usage) || errors.As(err, &file) {
+	if errors.As(err, &line) || errors.As(err, &file) {
 		return exitUsage
 	}
 	return exitFailed

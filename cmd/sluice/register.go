@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 
+	"sluice/app"
 	"sluice/privacyfilter"
 )
 
@@ -24,11 +25,11 @@ type registerFile struct {
 func (f registerFile) load() (*privacyfilter.Register, error) { return loadRegister(f.Config) }
 
 func loadRegister(path string) (*privacyfilter.Register, error) {
-	e, err := loadConfig(path)
+	config, err := app.Load(path)
 	if err != nil {
 		return nil, err
 	}
-	return privacyfilter.Load(e.section)
+	return privacyfilter.Load(config.Section)
 }
 
 type registerCheckCmd struct{ registerFile }
@@ -61,7 +62,7 @@ func (c *registerExplainCmd) Run(env *environment) error {
 	}
 	lines, err := register.Explain(c.Name)
 	if err != nil {
-		return usageError{err}
+		return usage(err)
 	}
 	printLines(env.stdout, lines)
 	return nil

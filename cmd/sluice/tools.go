@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/app"
 	"sluice/internal/httpx"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
@@ -79,7 +80,7 @@ func get(ctx context.Context, to, path, key string, into any) error {
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimRight(to, "/")+path, nil)
 	if err != nil {
-		return usageError{err}
+		return usage(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	answer, err := http.DefaultClient.Do(req)
@@ -140,17 +141,9 @@ func (c *topicsCreateCmd) Run(env *environment) error {
 }
 
 func configuredCluster(path string) (stream.Cluster, int, error) {
-	e, err := loadConfig(path)
+	config, err := app.Load(path)
 	if err != nil {
 		return stream.Cluster{}, 0, err
 	}
-	d, err := loadDeployment(e)
-	if err != nil {
-		return stream.Cluster{}, 0, err
-	}
-	if len(d.Kafka.Brokers) == 0 {
-		return stream.Cluster{}, 0, e.section("kafka").Errorf(".brokers", "at least one host:port expected")
-	}
-	cluster, err := d.Kafka.cluster(e.section("kafka"))
-	return cluster, d.Kafka.Replicas, err
+	return config.Cluster()
 }

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"context"
@@ -34,8 +34,8 @@ import (
 type parts struct {
 	*rooms
 	closer
-	server   *server
-	node     string
+	node     *Node
+	name     string // of the node, stable
 	ring     *seal.Keyring
 	keys     *pseudonym.Keys
 	registry *prometheus.Registry
@@ -78,14 +78,14 @@ func (p *parts) follow(what string, view follower) {
 	p.ready.add(what, closedCheck(view.CaughtUp(), "catching up"))
 }
 
-// build makes the parts of the process's roles.
-func (s *server) build() (*parts, error) {
-	r, err := loadRooms(s.settings)
+// build makes the parts of the node's roles.
+func (n *Node) build(ctx context.Context) (*parts, error) {
+	r, err := loadRooms(n.config)
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{rooms: r, server: s, registry: newRegistry(), api: httpx.NewAPI(version, s.deployment.Keys.keys()), ready: &readiness{roles: s.roles}}
-	if err := p.open(); err != nil {
+	p := &parts{rooms: r, node: n, registry: newRegistry(), api: httpx.NewAPI(n.Version, n.deployment.Keys.keys()), ready: &readiness{roles: n.roles}}
+	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	for _, room := range []struct {
@@ -100,7 +100,7 @@ func (s *server) build() (*parts, error) {
 		{roleWarehouse, p.buildWarehouse},
 		{roleWeb, p.buildWeb},
 	} {
-		if !s.has(room.role) {
+		if !n.has(room.role) {
 			continue
 		}
 		p.ready.role = room.role
@@ -110,29 +110,32 @@ func (s *server) build() (*parts, error) {
 	}
 	registerHealth(p.api, p.ready, p.registry)
 	registerProfiles(p.api)
-	registerState(p.api, s.cluster)
+	registerState(p.api, n.cluster)
 	return p, nil
 }
 
 // open makes what every role stands on: topics (the demo's own), keys, the view of consent.
-func (p *parts) open() (err error) {
-	s := p.server
-	if s.broker != nil {
-		if err := topics.Create(s.env, s.cluster, s.deployment.Kafka.Replicas); err != nil {
+func (p *parts) open(ctx context.Context) (err error) {
+	n := p.node
+	if n.broker != nil {
+		if err := topics.Create(ctx, n.cluster, n.deployment.Kafka.Replicas); err != nil {
 			return err
 		}
 		p.ready.add("shop", p.shopReady)
 	}
-	if p.node, err = s.nodeName(); err != nil {
+	if n.hasShop() {
+		p.run("shop", n.fillShop)
+	}
+	if p.name, err = n.name(); err != nil {
 		return err
 	}
-	if p.ring, err = s.openKeys(); err != nil {
+	if p.ring, err = n.openKeys(); err != nil {
 		return err
 	}
 	p.keys = pseudonym.New(p.ring)
 	p.tokens = collector.NewTokens(p.rooms.collector, time.Now)
-	p.consents = consent.NewView(s.cluster, p.register, p.ring, p.keys, consent.Options{
-		Node: p.node, Registerer: p.registry, Logger: s.logger,
+	p.consents = consent.NewView(n.cluster, p.register, p.ring, p.keys, consent.Options{
+		Node: p.name, Registerer: p.registry, Logger: n.logger,
 	})
 	p.follow("consent", p.consents)
 	return nil
@@ -140,10 +143,10 @@ func (p *parts) open() (err error) {
 
 // shopReady tells whether the demo's catalogue is loaded.
 func (p *parts) shopReady() string {
-	if len(p.server.background) == 0 {
-		return "" // no shop
+	if !p.node.hasShop() {
+		return ""
 	}
-	return closedCheck(p.server.shopLoaded, "loading the demo shop")()
+	return closedCheck(p.node.shopLoaded, "loading the demo shop")()
 }
 
 // maxReadyLag is how many records a runner may be behind and still be called ready.
@@ -158,25 +161,25 @@ func (p *parts) work(role stream.Role) error {
 
 // workAfter is work for a role that must not begin before a view has caught up: its first results would be made from an empty one.
 func (p *parts) workAfter(role stream.Role, view <-chan struct{}) error {
-	s := p.server
-	options := stream.RunnerOptions{Node: p.node, Logger: s.logger, Registerer: p.registry}
+	n := p.node
+	options := stream.RunnerOptions{Node: p.name, Logger: n.logger, Registerer: p.registry}
 	for _, engine := range role.Engines {
-		store, err := stream.OpenStore(s.data.join("state", engine.Name), stream.StoreOptions{})
+		store, err := stream.OpenStore(n.data.join("state", engine.Name), stream.StoreOptions{})
 		if err != nil {
 			return err
 		}
 		p.add(store.Close)
 		options.Stores = append(options.Stores, store)
 	}
-	if s.broker != nil {
-		journal, err := s.broker.Journal(role.Name)
+	if n.broker != nil {
+		journal, err := n.broker.Journal(role.Name)
 		if err != nil {
 			return err
 		}
 		p.add(journal.Close)
 		options.Journal = journal
 	}
-	runner := stream.NewRunner(s.cluster, role, options)
+	runner := stream.NewRunner(n.cluster, role, options)
 	p.run("stream "+role.Name, func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
@@ -201,7 +204,7 @@ func (p *parts) workAfter(role stream.Role, view <-chan struct{}) error {
 func (p *parts) buildFilter() error {
 	window, kept := p.features.ContributorWindows(p.register)
 	return p.work(filter.Engine(filter.Options{
-		Register: p.register, Ring: p.ring, Keys: p.keys, Generation: p.server.deployment.Kafka.Generation, Registerer: p.registry,
+		Register: p.register, Ring: p.ring, Keys: p.keys, Generation: p.node.deployment.Kafka.Generation, Registerer: p.registry,
 		TrendingWindow: window, TrendingKept: kept, Counts: p.features.Counts,
 	}).Alone())
 }
@@ -213,14 +216,14 @@ func (p *parts) openLog() (err error) {
 	if p.collector != nil {
 		return nil
 	}
-	s := p.server
-	if p.log, err = ingest.OpenLog(s.cluster, p.ring, ingest.LogOptions{Registerer: p.registry}); err != nil {
+	n := p.node
+	if p.log, err = ingest.OpenLog(n.cluster, p.ring, ingest.LogOptions{Registerer: p.registry}); err != nil {
 		return err
 	}
 	p.add(func() error { p.log.Close(); return nil })
-	p.runs = filter.NewRuns(s.cluster)
+	p.runs = filter.NewRuns(n.cluster)
 	p.collector, err = collector.New(collector.Options{
-		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Runs: p.runs, Cluster: s.cluster, Registerer: p.registry, Logger: s.logger,
+		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Runs: p.runs, Cluster: n.cluster, Registerer: p.registry, Logger: n.logger,
 	})
 	if err != nil {
 		return err
@@ -234,7 +237,7 @@ func (p *parts) openLetters() (err error) {
 	if p.letters != nil {
 		return nil
 	}
-	if p.letters, err = deadletter.Open(p.server.cluster, p.ring, deadletter.Options{Registerer: p.registry, Logger: p.server.logger}); err != nil {
+	if p.letters, err = deadletter.Open(p.node.cluster, p.ring, deadletter.Options{Registerer: p.registry, Logger: p.node.logger}); err != nil {
 		return err
 	}
 	p.add(func() error { p.letters.Close(); return nil })
@@ -260,7 +263,7 @@ func (p *parts) buildCollector() error {
 	if err := p.openLog(); err != nil {
 		return err
 	}
-	s := p.server
+	n := p.node
 	p.follow("replay runs", p.runs)
 	p.collector.Register(p.api)
 
@@ -271,14 +274,14 @@ func (p *parts) buildCollector() error {
 	gate := deadletter.Probe(p.consents.Gate().Admit)
 	deadletter.Register(p.api, p.letters, gate)
 	p.run("inbound", inbound.New(inbound.Options{
-		Cluster: s.cluster, Node: p.node, Intake: p.collector.Inbound(), Letters: p.letters, Gate: gate, Registerer: p.registry, Logger: s.logger,
+		Cluster: n.cluster, Node: p.name, Intake: p.collector.Inbound(), Letters: p.letters, Gate: gate, Registerer: p.registry, Logger: n.logger,
 	}).Run)
 
-	p.history = features.NewHistory(s.cluster, p.features, features.ViewOptions{Registerer: p.registry, Logger: s.logger})
+	p.history = features.NewHistory(n.cluster, p.features, features.ViewOptions{Registerer: p.registry, Logger: n.logger})
 	p.follow("footprints", p.history)
 	settings.Register(p.api, settings.Options{
 		Log: p.log, View: p.consents, Policy: p.register, Ring: p.ring, Keys: p.keys, History: footprints{p.history},
-		Generation: s.deployment.Kafka.Generation, UserToken: p.tokens.User, Registerer: p.registry, Logger: s.logger,
+		Generation: n.deployment.Kafka.Generation, UserToken: p.tokens.User, Registerer: p.registry, Logger: n.logger,
 	})
 	return nil
 }
@@ -288,7 +291,7 @@ func (p *parts) openCatalogue() {
 	if p.catalogue != nil {
 		return
 	}
-	p.catalogue = catalog.NewView(p.server.cluster, catalog.Options{Registerer: p.registry, Logger: p.server.logger})
+	p.catalogue = catalog.NewView(p.node.cluster, catalog.Options{Registerer: p.registry, Logger: p.node.logger})
 	p.follow("catalogue", p.catalogue)
 }
 
@@ -302,7 +305,7 @@ func (p *parts) sessionHash(id string) uint64 {
 // nothing to list, and the view, which is waited for by itself, has everything.
 func (p *parts) listsReady() (check func() string, err error) {
 	var clock string
-	if err := p.server.settings.section("clock").Decode(&clock); err != nil {
+	if err := p.node.config.Section("clock").Decode(&clock); err != nil {
 		return nil, err
 	}
 	return func() string {
@@ -315,12 +318,12 @@ func (p *parts) listsReady() (check func() string, err error) {
 
 func (p *parts) buildRanker() error {
 	p.needLease()
-	s := p.server
+	n := p.node
 	p.openCatalogue()
-	views := features.ViewOptions{Registerer: p.registry, Logger: s.logger, Now: time.Now}
-	p.personal = features.NewPersonal(s.cluster, p.features, views)
+	views := features.ViewOptions{Registerer: p.registry, Logger: n.logger, Now: time.Now}
+	p.personal = features.NewPersonal(n.cluster, p.features, views)
 	p.follow("profiles", p.personal)
-	p.trending = features.NewTrending(s.cluster, p.features, views)
+	p.trending = features.NewTrending(n.cluster, p.features, views)
 	p.follow("trending", p.trending)
 	lists, err := p.listsReady()
 	if err != nil {
@@ -329,22 +332,22 @@ func (p *parts) buildRanker() error {
 	p.ready.add("lists", lists)
 	recommend.Register(p.api, recommend.Options{
 		Config: p.recommend, Consents: recommend.FromView(p.consents), Personal: p.personal, Trending: p.trending, Catalogue: p.catalogue,
-		CursorKey: p.ring.Derive("recommend/cursor"), Session: p.sessionHash, UserToken: p.tokens.User, Registerer: p.registry, Logger: s.logger,
+		CursorKey: p.ring.Derive("recommend/cursor"), Session: p.sessionHash, UserToken: p.tokens.User, Registerer: p.registry, Logger: n.logger,
 	})
 	return nil
 }
 
 func (p *parts) buildRisk() error {
-	s := p.server
+	n := p.node
 	if err := p.openLog(); err != nil {
 		return err
 	}
-	p.entities = features.NewEntities(s.cluster, p.features, features.ViewOptions{Registerer: p.registry, Logger: s.logger})
+	p.entities = features.NewEntities(n.cluster, p.features, features.ViewOptions{Registerer: p.registry, Logger: n.logger})
 	p.follow("entities", p.entities)
 	decider := risk.New(risk.Options{
-		Config: p.risk, Entities: p.entities, AppealKey: p.ring.Derive("risk/appeal"), Registerer: p.registry, Logger: s.logger,
+		Config: p.risk, Entities: p.entities, AppealKey: p.ring.Derive("risk/appeal"), Registerer: p.registry, Logger: n.logger,
 	})
-	store := risk.NewStore(s.cluster, risk.StoreOptions{Registerer: p.registry, Logger: s.logger})
+	store := risk.NewStore(n.cluster, risk.StoreOptions{Registerer: p.registry, Logger: n.logger})
 	p.follow("decisions", store)
 	risk.Register(p.api, risk.APIOptions{
 		Decider: decider, Store: store, Intake: &intake{collector: p.collector, projector: filter.NewProjector(p.register, p.keys), now: time.Now},
@@ -354,9 +357,9 @@ func (p *parts) buildRisk() error {
 
 func (p *parts) buildWeb() error {
 	p.openCatalogue()
-	s := p.server
+	n := p.node
 	return web.Register(p.api, web.Options{
-		API: web.NewClient("http://"+s.deployment.Server.Listen, s.deployment.Keys.Server[0]), Catalogue: shelves{p.catalogue}, Shoppers: crowd{&s.shoppers},
-		Key: p.ring.Derive("web/cookies"), Attribution: shop.Attribution, Logger: s.logger,
+		API: web.NewClient(n.url(), n.deployment.Keys.Server[0]), Catalogue: shelves{p.catalogue}, Shoppers: crowd{&n.shoppers},
+		Key: p.ring.Derive("web/cookies"), Attribution: shop.Attribution, Logger: n.logger,
 	})
 }

@@ -1,8 +1,7 @@
-package main
+package app
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"strconv"
 	"strings"
@@ -112,26 +111,26 @@ func (d *deployment) name() string {
 
 // openWarehouse opens the store, when ClickHouse answers: rows wait in Kafka until then. An error is one that waiting does not mend.
 func (p *parts) openWarehouse(ctx context.Context, tables []*warehouse.Table) (warehouse.Store, error) {
-	s := p.server
-	w := &s.deployment.Warehouse
+	n := p.node
+	w := &n.deployment.Warehouse
 	if w.Store == storeParquet {
 		dir := w.Parquet.Dir
 		if dir == "" {
-			dir = s.data.join("warehouse")
+			dir = n.data.join("warehouse")
 		}
-		return parquet.Open(dir, tables, parquet.Options{Sync: w.Parquet.Fsync, Logger: s.logger, Deployment: s.deployment.name()})
+		return parquet.Open(dir, tables, parquet.Options{Sync: w.Parquet.Fsync, Logger: n.logger, Deployment: n.deployment.name()})
 	}
-	o, err := w.ClickHouse.options(s.settings.section("warehouse"), s.deployment.name())
+	o, err := w.ClickHouse.options(n.config.Section("warehouse"), n.deployment.name())
 	if err != nil {
 		return nil, err
 	}
-	o.Logger = s.logger
+	o.Logger = n.logger
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
 		store, err := clickhouse.Open(ctx, o, tables)
 		if err == nil || clickhouse.IsSchema(err) {
 			return store, err
 		}
-		s.logger.Warn("the warehouse waits for ClickHouse", "error", err)
+		n.logger.Warn("the warehouse waits for ClickHouse", "error", err)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -142,13 +141,13 @@ func (p *parts) openWarehouse(ctx context.Context, tables []*warehouse.Table) (w
 
 // buildWarehouse follows every purpose's stream, the decisions and the ledger into the store.
 func (p *parts) buildWarehouse() error {
-	s := p.server
+	n := p.node
 	if err := p.openLetters(); err != nil {
 		return err
 	}
 	sources := p.warehouseSources()
-	node := p.node
-	if s.deployment.Warehouse.Store == storeParquet {
+	node := p.name
+	if n.deployment.Warehouse.Store == storeParquet {
 		node = storeParquet // files of one process: a second one would take its predecessor's place in the group, not share its work
 	}
 	var writer atomic.Pointer[warehouse.Writer]
@@ -158,8 +157,8 @@ func (p *parts) buildWarehouse() error {
 			return err
 		}
 		p.add(store.Close)
-		writer.Store(warehouse.New(s.cluster, sources, store, warehouse.Options{
-			Node: node, Flush: s.deployment.Warehouse.flush, Letters: warehouseLetters{p.letters}, Logger: s.logger, Registerer: p.registry,
+		writer.Store(warehouse.New(n.cluster, sources, store, warehouse.Options{
+			Node: node, Flush: n.deployment.Warehouse.flush, Letters: warehouseLetters{p.letters}, Logger: n.logger, Registerer: p.registry,
 		}))
 		return writer.Load().Run(ctx)
 	})
@@ -191,58 +190,20 @@ func (w warehouseLetters) Put(ctx context.Context, topic string, partition int32
 	})
 }
 
-type migrateCmd struct {
-	Config string `help:"Configuration file." type:"path" required:""`
-	Check  bool   `help:"Only say what would be done. Exit code 1 if something would."`
-}
-
-// Run brings ClickHouse's tables to this version.
-func (c *migrateCmd) Run(env *environment) error {
-	settings, err := loadConfig(c.Config)
+// ClickHouse is the database that the configuration names as the warehouse's store, with the tables that it must have.
+func (c *Config) ClickHouse() (clickhouse.Options, []*warehouse.Table, error) {
+	d, err := loadDeployment(c)
 	if err != nil {
-		return err
+		return clickhouse.Options{}, nil, err
 	}
-	d, err := loadDeployment(settings)
+	r, err := loadRooms(c)
 	if err != nil {
-		return err
+		return clickhouse.Options{}, nil, err
 	}
-	rooms, err := loadRooms(settings)
-	if err != nil {
-		return err
-	}
-	section := settings.section("warehouse")
+	section := c.Section("warehouse")
 	if d.Warehouse.Store != storeClickHouse {
-		return section.Errorf(".store", "clickhouse expected: Parquet files need no migration")
+		return clickhouse.Options{}, nil, section.Errorf(".store", "clickhouse expected: Parquet files need no migration")
 	}
 	o, err := d.Warehouse.ClickHouse.options(section, d.name())
-	if err != nil {
-		return err
-	}
-	o.Logger = newLogger(env.stderr)
-	return c.migrate(env, o, tablesOf((&parts{rooms: rooms}).warehouseSources()))
-}
-
-func (c *migrateCmd) migrate(env *environment, o clickhouse.Options, tables []*warehouse.Table) error {
-	if c.Check {
-		pending, err := clickhouse.Pending(env, o, tables)
-		if err != nil {
-			return err
-		}
-		for _, name := range pending {
-			fmt.Fprintln(env.stdout, "to do:", name)
-		}
-		if len(pending) > 0 {
-			return errSilent
-		}
-		fmt.Fprintln(env.stdout, "all tables are as they should be")
-		return nil
-	}
-	applied, err := clickhouse.Migrate(env, o, tables)
-	for _, name := range applied {
-		fmt.Fprintln(env.stdout, "done:", name)
-	}
-	if err == nil && len(applied) == 0 {
-		fmt.Fprintln(env.stdout, "nothing to do")
-	}
-	return err
+	return o, tablesOf((&parts{rooms: r}).warehouseSources()), err
 }

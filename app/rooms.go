@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"sluice/features"
@@ -19,22 +19,22 @@ type rooms struct {
 
 // loadRooms reads every room's sections. A later room is checked against what the earlier ones declare:
 // features against the register's fields, rules against the features' names.
-func loadRooms(e *effectiveConfig) (*rooms, error) {
+func loadRooms(c *Config) (*rooms, error) {
 	var r rooms
 	var err error
-	if r.register, err = privacyfilter.Load(e.section); err != nil {
+	if r.register, err = privacyfilter.Load(c.Section); err != nil {
 		return nil, err
 	}
-	if r.features, err = features.Load(e.section, r.register); err != nil {
+	if r.features, err = features.Load(c.Section, r.register); err != nil {
 		return nil, err
 	}
-	if r.recommend, err = recommend.Load(e.section); err != nil {
+	if r.recommend, err = recommend.Load(c.Section); err != nil {
 		return nil, err
 	}
-	if r.risk, err = risk.Load(e.section, r.features.RiskNames()); err != nil {
+	if r.risk, err = risk.Load(c.Section, r.features.RiskNames()); err != nil {
 		return nil, err
 	}
-	if r.collector, err = collector.Load(e.section); err != nil {
+	if r.collector, err = collector.Load(c.Section); err != nil {
 		return nil, err
 	}
 	return &r, nil

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"crypto/tls"
@@ -97,7 +97,7 @@ func (k keysConfig) holdsDemoKey() bool {
 
 // loadDeployment reads the sections of the deployment. What the user's file leaves out of them stays as it is built in: each holds values
 // that have nothing to do with one another, unlike the lists of the rooms.
-func loadDeployment(file *effectiveConfig) (*deployment, error) {
+func loadDeployment(file *Config) (*deployment, error) {
 	d := new(deployment)
 	for _, s := range []struct {
 		name string
@@ -106,34 +106,34 @@ func loadDeployment(file *effectiveConfig) (*deployment, error) {
 		if err := file.builtin[s.name].Decode(s.into); err != nil {
 			return nil, err
 		}
-		if err := file.section(s.name).Decode(s.into); err != nil {
+		if err := file.Section(s.name).Decode(s.into); err != nil {
 			return nil, err
 		}
 	}
 	return d, d.validate(file)
 }
 
-func (d *deployment) validate(file *effectiveConfig) (err error) {
+func (d *deployment) validate(file *Config) (err error) {
 	if d.Server.linger, err = config.ParseDuration(d.Server.Linger); err != nil && d.Server.Linger != "0s" {
-		return file.section("server").Errorf(".linger", "%v", err)
+		return file.Section("server").Errorf(".linger", "%v", err)
 	}
 	if d.Kafka.Replicas < 1 {
-		return file.section("kafka").Errorf(".replicas", "a number from 1 expected")
+		return file.Section("kafka").Errorf(".replicas", "a number from 1 expected")
 	}
 	if d.Kafka.Generation < 1 {
-		return file.section("kafka").Errorf(".generation", "a number from 1 expected")
+		return file.Section("kafka").Errorf(".generation", "a number from 1 expected")
 	}
 	if m := d.Kafka.SASL.Mechanism; m != "" && m != "plain" && m != "scram-sha-256" && m != "scram-sha-512" {
-		return file.section("kafka").Errorf(".sasl.mechanism", "plain, scram-sha-256 or scram-sha-512 expected")
+		return file.Section("kafka").Errorf(".sasl.mechanism", "plain, scram-sha-256 or scram-sha-512 expected")
 	}
-	if err := d.Warehouse.validate(file.section("warehouse")); err != nil {
+	if err := d.Warehouse.validate(file.Section("warehouse")); err != nil {
 		return err
 	}
 	seen := make(map[string]bool)
 	for _, keys := range [][]string{d.Keys.Write, d.Keys.Server, d.Keys.Operator} {
 		for _, key := range keys {
 			if seen[key] {
-				return file.section("keys").Errorf("", "one key stands under two roles")
+				return file.Section("keys").Errorf("", "one key stands under two roles")
 			}
 			seen[key] = true
 		}
@@ -141,9 +141,12 @@ func (d *deployment) validate(file *effectiveConfig) (err error) {
 	return nil
 }
 
-// cluster makes the connection settings.
+// cluster makes the connection settings of a cluster, which the embedded broker does not need.
 func (k kafkaConfig) cluster(section config.Section) (stream.Cluster, error) {
 	c := stream.Cluster{Brokers: k.Brokers, Prefix: k.Prefix}
+	if len(k.Brokers) == 0 {
+		return c, section.Errorf(".brokers", "at least one host:port expected")
+	}
 	if k.TLS.Enabled {
 		settings, err := k.TLS.load()
 		if err != nil {
@@ -191,4 +194,14 @@ func (t tlsConfig) load() (*tls.Config, error) {
 	}
 	settings.Certificates = []tls.Certificate{pair}
 	return settings, nil
+}
+
+// Cluster is the Kafka cluster that the configuration names, and how many replicas each topic has on it.
+func (c *Config) Cluster() (stream.Cluster, int, error) {
+	d, err := loadDeployment(c)
+	if err != nil {
+		return stream.Cluster{}, 0, err
+	}
+	cluster, err := d.Kafka.cluster(c.Section("kafka"))
+	return cluster, d.Kafka.Replicas, err
 }

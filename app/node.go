@@ -1,0 +1,259 @@
+// Package app puts the rooms together: a Node is one process with some of the roles, and runs until its context ends.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"sluice/demo/shop"
+	"sluice/internal/broker"
+	"sluice/internal/seal"
+	"sluice/internal/stream"
+)
+
+// Roles that a process can have. Any subset makes a node.
+const (
+	roleCollector = "collector" // events, settings, catalogue and dead letters come in
+	roleFilter    = "filter"    // the consent filter
+	roleFeatures  = "features"  // the feature engines
+	roleRanker    = "ranker"    // recommendations, similar items, lists
+	roleRisk      = "risk"      // decisions
+	roleWarehouse = "warehouse" // rows for analysis
+	roleWeb       = "web"       // the demo's pages
+)
+
+func allRoles() []string {
+	return []string{roleCollector, roleFilter, roleFeatures, roleRanker, roleRisk, roleWarehouse, roleWeb}
+}
+
+// Options of a node, beside its configuration.
+type Options struct {
+	Version string         // as the API's description tells it
+	Stderr  io.Writer      // for the log
+	Ready   func(*Started) // called once the node is ready; nil = nobody waits for it
+}
+
+// Started tells where a node is.
+type Started struct {
+	URL    string
+	Data   string // directory
+	Policy string // version of the policy in force
+}
+
+// Node is one process with some of the roles. New and NewDemo make one; call Run once.
+type Node struct {
+	Options
+	config     *Config
+	deployment *deployment
+	roles      []string
+	demo       *DemoOptions // nil on a cluster
+	logger     *slog.Logger
+
+	// What open opens.
+	cluster  stream.Cluster
+	listener net.Listener
+	data     *dataDir
+	broker   *broker.Broker // the demo's own; nil on a cluster
+
+	shopLoaded chan struct{}                 // closed once the demo's catalogue has been sent
+	shoppers   atomic.Pointer[shop.Shoppers] // the demo's, once they are in
+}
+
+func newNode(c *Config, d *deployment, roles []string, o Options) *Node {
+	return &Node{Options: o, config: c, deployment: d, roles: roles, logger: NewLogger(o.Stderr), shopLoaded: make(chan struct{})}
+}
+
+// NewLogger makes a log that is quiet when all is well.
+func NewLogger(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
+func (n *Node) has(role string) bool { return slices.Contains(n.roles, role) }
+
+// openKeys reads the root key that the configuration names. It never makes one: a node with a key of its own would split the deployment.
+func (n *Node) openKeys() (*seal.Keyring, error) {
+	ring, err := seal.Open(n.deployment.Server.RootKey)
+	if err != nil {
+		return nil, n.config.Section("server").Errorf(".root_key", "%v; `sluice keys create FILE` makes the key of a new deployment, and every node needs the same one", err)
+	}
+	return ring, nil
+}
+
+// Run opens what the node stands on, builds its parts, serves until the context ends or a part fails, and stops in order: requests first, then the
+// parts, then what they stand on.
+func (n *Node) Run(ctx context.Context) (err error) {
+	var opened closer
+	defer func() { err = errors.Join(err, opened.close()) }()
+	if err := n.open(ctx, &opened); err != nil {
+		return err
+	}
+	p, err := n.build(ctx)
+	if err != nil {
+		return err
+	}
+	opened.add(p.close)
+	return n.serve(ctx, p)
+}
+
+// open takes the port and the data directory before anything else starts: one that is in use is told at once.
+func (n *Node) open(ctx context.Context, opened *closer) (err error) {
+	if n.demo == nil {
+		if err := n.checkTopics(ctx); err != nil {
+			return err
+		}
+	}
+	if n.listener, err = listen(ctx, n.deployment.Server.Listen); err != nil {
+		return err
+	}
+	opened.add(func() error { n.listener.Close(); return nil }) // the HTTP server has closed it, where there was one
+	n.deployment.Server.Listen = n.listener.Addr().String()
+	if n.data, err = openDataDir(n.deployment.Server.Data, n.demo != nil && n.demo.Reset); err != nil {
+		return err
+	}
+	opened.add(n.data.Close)
+	if n.demo == nil {
+		return nil
+	}
+	return n.openBroker(opened)
+}
+
+// drainTime is how long requests under way may take after a stop was asked for.
+const drainTime = 10 * time.Second
+
+// serve runs the parts and answers requests.
+func (n *Node) serve(ctx context.Context, p *parts) (err error) {
+	parts, stopParts := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopParts()
+	group, failed := errgroup.WithContext(parts)
+	for _, part := range p.running {
+		group.Go(func() error { return part(failed) })
+	}
+	web := n.httpServer(ctx, p)
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(n.listener) }()
+	group.Go(func() error { return n.announce(failed, p) })
+
+	select {
+	case <-ctx.Done():
+	case <-failed.Done():
+	case err = <-served:
+	}
+	n.leave(failed, p)
+	return errors.Join(err, drain(web), end(stopParts, group))
+}
+
+// leave says on /readyz that this process is going, and goes on answering until load balancers have noticed.
+func (n *Node) leave(failed context.Context, p *parts) {
+	p.ready.leaving.Store(true)
+	if failed.Err() != nil || n.demo != nil {
+		return
+	}
+	select {
+	case <-failed.Done():
+	case <-time.After(n.deployment.Server.linger):
+	}
+}
+
+// drain lets requests under way finish.
+func drain(web *http.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	err := web.Shutdown(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return web.Close() // they had their time
+	}
+	return err
+}
+
+// end stops the parts and waits for them; a part's own failure is the error.
+func end(stop context.CancelFunc, group *errgroup.Group) error {
+	stop()
+	if err := group.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// requestTime bounds every request: a settings write may wait 10 s to be obeyed everywhere, a bulk request takes as long as its body.
+const requestTime = time.Minute
+
+func (n *Node) httpServer(ctx context.Context, p *parts) *http.Server {
+	return &http.Server{
+		Handler:           measured(p.api, p.registry, n.logger),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       requestTime,
+		WriteTimeout:      requestTime + 10*time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(n.logger.Handler(), slog.LevelDebug),
+		BaseContext:       func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+	}
+}
+
+// announce tells where the node is, once it is ready.
+func (n *Node) announce(ctx context.Context, p *parts) error {
+	if n.Ready == nil {
+		return nil
+	}
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for p.ready.state().Status != ready {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+	n.Ready(&Started{URL: n.url(), Data: n.data.path, Policy: p.register.PolicyVersion()})
+	return nil
+}
+
+// url is where the node is reached from this machine.
+func (n *Node) url() string { return "http://" + n.deployment.Server.Listen }
+
+// closer undoes what was opened, last first.
+type closer struct {
+	mu     sync.Mutex // guards closes
+	closes []func() error
+}
+
+func (c *closer) add(close func() error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closes = append(c.closes, close)
+}
+
+func (c *closer) close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var err error
+	for _, closeOne := range slices.Backward(c.closes) {
+		err = errors.Join(err, closeOne())
+	}
+	c.closes = nil
+	return err
+}
+
+// name is the process's stable name.
+func (n *Node) name() (string, error) {
+	if n.deployment.Server.Node != "" {
+		return n.deployment.Server.Node, nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return "", fmt.Errorf("naming this node: %w; set server.node", err)
+	}
+	return name, nil
+}
