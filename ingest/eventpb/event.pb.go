@@ -12,6 +12,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
+	_ "sluice/internal/field"
 	vocab "sluice/internal/vocab"
 	sync "sync"
 	unsafe "unsafe"
@@ -123,12 +124,14 @@ func (Control_Block_Kind) EnumDescriptor() ([]byte, []int) {
 }
 
 // Event is one thing a person did, as the collector accepted it. Times are Unix microseconds, money is int64 micros.
+// This is the definition of an event's fields: decoding, limits, the API's description and the paths of a replay's map come from it; purpose.proto says
+// which purposes may ever hold which. A number is never used for another field: fields are written in the order of their numbers into what derived ids are made of.
 type Event struct {
 	state            protoimpl.MessageState `protogen:"open.v1"`
 	Id               string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Type             vocab.Type             `protobuf:"varint,2,opt,name=type,proto3,enum=sluice.vocab.v1.Type" json:"type,omitempty"`
-	Time             int64                  `protobuf:"zigzag64,3,opt,name=time,proto3" json:"time,omitempty"`                   // client's clock at capture
-	SentAt           int64                  `protobuf:"zigzag64,4,opt,name=sent_at,json=sentAt,proto3" json:"sent_at,omitempty"` // client's clock at sending; 0 = not told
+	Time             int64                  `protobuf:"zigzag64,3,opt,name=time,proto3" json:"time,omitempty"`
+	SentAt           int64                  `protobuf:"zigzag64,4,opt,name=sent_at,json=sentAt,proto3" json:"sent_at,omitempty"`
 	UserId           string                 `protobuf:"bytes,5,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	AnonymousId      string                 `protobuf:"bytes,6,opt,name=anonymous_id,json=anonymousId,proto3" json:"anonymous_id,omitempty"`
 	SessionId        string                 `protobuf:"bytes,7,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -137,8 +140,8 @@ type Event struct {
 	RecommendationId string                 `protobuf:"bytes,10,opt,name=recommendation_id,json=recommendationId,proto3" json:"recommendation_id,omitempty"`
 	Locale           string                 `protobuf:"bytes,11,opt,name=locale,proto3" json:"locale,omitempty"`
 	Jurisdiction     string                 `protobuf:"bytes,12,opt,name=jurisdiction,proto3" json:"jurisdiction,omitempty"`
-	Items            []*vocab.Item          `protobuf:"bytes,13,rep,name=items,proto3" json:"items,omitempty"`
-	SearchTerm       string                 `protobuf:"bytes,14,opt,name=search_term,json=searchTerm,proto3" json:"search_term,omitempty"`
+	SearchTerm       string                 `protobuf:"bytes,13,opt,name=search_term,json=searchTerm,proto3" json:"search_term,omitempty"`
+	Items            []*vocab.Item          `protobuf:"bytes,14,rep,name=items,proto3" json:"items,omitempty"`
 	Order            *Order                 `protobuf:"bytes,15,opt,name=order,proto3" json:"order,omitempty"`
 	Counterparty     *Counterparty          `protobuf:"bytes,16,opt,name=counterparty,proto3" json:"counterparty,omitempty"`
 	Device           *Device                `protobuf:"bytes,17,opt,name=device,proto3" json:"device,omitempty"`
@@ -263,18 +266,18 @@ func (x *Event) GetJurisdiction() string {
 	return ""
 }
 
-func (x *Event) GetItems() []*vocab.Item {
-	if x != nil {
-		return x.Items
-	}
-	return nil
-}
-
 func (x *Event) GetSearchTerm() string {
 	if x != nil {
 		return x.SearchTerm
 	}
 	return ""
+}
+
+func (x *Event) GetItems() []*vocab.Item {
+	if x != nil {
+		return x.Items
+	}
+	return nil
 }
 
 func (x *Event) GetOrder() *Order {
@@ -322,9 +325,9 @@ func (x *Event) GetConsent() *Consent {
 type Order struct {
 	state             protoimpl.MessageState `protogen:"open.v1"`
 	OrderId           string                 `protobuf:"bytes,1,opt,name=order_id,json=orderId,proto3" json:"order_id,omitempty"`
-	Value             int64                  `protobuf:"zigzag64,2,opt,name=value,proto3" json:"value,omitempty"` // micros
+	Value             int64                  `protobuf:"zigzag64,2,opt,name=value,proto3" json:"value,omitempty"`
 	HasValue          bool                   `protobuf:"varint,3,opt,name=has_value,json=hasValue,proto3" json:"has_value,omitempty"`
-	Currency          string                 `protobuf:"bytes,4,opt,name=currency,proto3" json:"currency,omitempty"` // ISO 4217
+	Currency          string                 `protobuf:"bytes,4,opt,name=currency,proto3" json:"currency,omitempty"`
 	PaymentInstrument string                 `protobuf:"bytes,5,opt,name=payment_instrument,json=paymentInstrument,proto3" json:"payment_instrument,omitempty"`
 	BillingCountry    string                 `protobuf:"bytes,6,opt,name=billing_country,json=billingCountry,proto3" json:"billing_country,omitempty"`
 	ShippingCountry   string                 `protobuf:"bytes,7,opt,name=shipping_country,json=shippingCountry,proto3" json:"shipping_country,omitempty"`
@@ -1496,76 +1499,98 @@ var File_ingest_eventpb_event_proto protoreflect.FileDescriptor
 
 const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1aingest/eventpb/event.proto\x12\x0fsluice.event.v1\x1a\x1ainternal/vocab/vocab.proto\"\x8d\x06\n" +
-	"\x05Event\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12)\n" +
-	"\x04type\x18\x02 \x01(\x0e2\x15.sluice.vocab.v1.TypeR\x04type\x12\x12\n" +
-	"\x04time\x18\x03 \x01(\x12R\x04time\x12\x17\n" +
-	"\asent_at\x18\x04 \x01(\x12R\x06sentAt\x12\x17\n" +
-	"\auser_id\x18\x05 \x01(\tR\x06userId\x12!\n" +
-	"\fanonymous_id\x18\x06 \x01(\tR\vanonymousId\x12\x1d\n" +
+	"\x1aingest/eventpb/event.proto\x12\x0fsluice.event.v1\x1a\x1ainternal/field/field.proto\x1a\x1ainternal/vocab/vocab.proto\"\xc3\f\n" +
+	"\x05Event\x12U\n" +
+	"\x02id\x18\x01 \x01(\tBE\xa2\xbb\x18A\n" +
+	";Made by the client. With the subject it tells a repetition.\x18\x02 \x01R\x02id\x121\n" +
+	"\x04type\x18\x02 \x01(\x0e2\x15.sluice.vocab.v1.TypeB\x06\xa2\xbb\x18\x02 \x01R\x04type\x12<\n" +
+	"\x04time\x18\x03 \x01(\x12B(\xa2\xbb\x18$\n" +
+	"\x1eThe client's clock at capture.\x10\x01 \x01R\x04time\x12\x9c\x01\n" +
+	"\asent_at\x18\x04 \x01(\x12B\x82\x01\xa2\xbb\x18~\n" +
+	"zThe client's clock at sending; on the event, or once on the batch. With a server key it is the time of receipt by default.\x10\x01R\x06sentAt\x12R\n" +
+	"\auser_id\x18\x05 \x01(\tB9\xa2\xbb\x185\n" +
+	"1The account. user_id or anonymous_id is required.\x18\x02R\x06userId\x12T\n" +
+	"\fanonymous_id\x18\x06 \x01(\tB1\xa2\xbb\x18-\n" +
+	")The device, before and beside an account.\x18\x02R\vanonymousId\x12.\n" +
 	"\n" +
-	"session_id\x18\a \x01(\tR\tsessionId\x122\n" +
-	"\achannel\x18\b \x01(\x0e2\x18.sluice.vocab.v1.ChannelR\achannel\x12\x18\n" +
-	"\asurface\x18\t \x01(\tR\asurface\x12+\n" +
+	"session_id\x18\a \x01(\tB\x0f\xa2\xbb\x18\v\x18\x012\asessionR\tsessionId\x128\n" +
+	"\achannel\x18\b \x01(\x0e2\x18.sluice.vocab.v1.ChannelB\x04\xa2\xbb\x18\x00R\achannel\x12 \n" +
+	"\asurface\x18\t \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\asurface\x12b\n" +
 	"\x11recommendation_id\x18\n" +
-	" \x01(\tR\x10recommendationId\x12\x16\n" +
-	"\x06locale\x18\v \x01(\tR\x06locale\x12\"\n" +
-	"\fjurisdiction\x18\f \x01(\tR\fjurisdiction\x12+\n" +
-	"\x05items\x18\r \x03(\v2\x15.sluice.vocab.v1.ItemR\x05items\x12\x1f\n" +
-	"\vsearch_term\x18\x0e \x01(\tR\n" +
-	"searchTerm\x12,\n" +
-	"\x05order\x18\x0f \x01(\v2\x16.sluice.event.v1.OrderR\x05order\x12A\n" +
-	"\fcounterparty\x18\x10 \x01(\v2\x1d.sluice.event.v1.CounterpartyR\fcounterparty\x12/\n" +
-	"\x06device\x18\x11 \x01(\v2\x17.sluice.event.v1.DeviceR\x06device\x122\n" +
-	"\anetwork\x18\x12 \x01(\v2\x18.sluice.event.v1.NetworkR\anetwork\x122\n" +
-	"\aaccount\x18\x13 \x01(\v2\x18.sluice.event.v1.AccountR\aaccount\x122\n" +
-	"\aconsent\x18\x14 \x01(\v2\x18.sluice.event.v1.ConsentR\aconsent\"\x9f\x02\n" +
-	"\x05Order\x12\x19\n" +
-	"\border_id\x18\x01 \x01(\tR\aorderId\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x12R\x05value\x12\x1b\n" +
-	"\thas_value\x18\x03 \x01(\bR\bhasValue\x12\x1a\n" +
-	"\bcurrency\x18\x04 \x01(\tR\bcurrency\x12-\n" +
-	"\x12payment_instrument\x18\x05 \x01(\tR\x11paymentInstrument\x12'\n" +
-	"\x0fbilling_country\x18\x06 \x01(\tR\x0ebillingCountry\x12)\n" +
-	"\x10shipping_country\x18\a \x01(\tR\x0fshippingCountry\x12)\n" +
-	"\x10shipping_address\x18\b \x01(\tR\x0fshippingAddress\"U\n" +
-	"\fCounterparty\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x125\n" +
-	"\x04kind\x18\x02 \x01(\x0e2!.sluice.vocab.v1.CounterpartyKindR\x04kind\"\x93\x02\n" +
-	"\x06Device\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
-	"\x03mac\x18\x02 \x01(\tR\x03mac\x12\x12\n" +
-	"\x04imei\x18\x03 \x01(\tR\x04imei\x12\x12\n" +
-	"\x04imsi\x18\x04 \x01(\tR\x04imsi\x12\x12\n" +
-	"\x04idfa\x18\x05 \x01(\tR\x04idfa\x12\x1d\n" +
+	" \x01(\tB5\xa2\xbb\x181\n" +
+	"\x1dOf the ranking that led here.\x18\x012\x0erecommendationR\x10recommendationId\x12\x1e\n" +
+	"\x06locale\x18\v \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x06locale\x12E\n" +
+	"\fjurisdiction\x18\f \x01(\tB!\xa2\xbb\x18\x1d\n" +
+	"\x19Only narrows. Server key.\x18\x01R\fjurisdiction\x12=\n" +
+	"\vsearch_term\x18\r \x01(\tB\x1c\xa2\xbb\x18\x18\n" +
+	"\x14Required for search.\x18\x03R\n" +
+	"searchTerm\x12\xb7\x01\n" +
+	"\x05items\x18\x0e \x03(\v2\x15.sluice.vocab.v1.ItemB\x89\x01\xa2\xbb\x18\x84\x01\n" +
+	"\x81\x01Required for view_item_list, view_item, select_item, add_to_cart, remove_from_cart, add_to_wishlist, begin_checkout and purchase.R\x05items\x12\x8f\x01\n" +
+	"\x05order\x18\x0f \x01(\v2\x16.sluice.event.v1.OrderBa\xa2\xbb\x18]\n" +
+	"[Taken by begin_checkout, purchase, refund, after_sales, payment and chargeback. Server key.R\x05order\x12U\n" +
+	"\fcounterparty\x18\x10 \x01(\v2\x1d.sluice.event.v1.CounterpartyB\x12\xa2\xbb\x18\x0e\n" +
+	"\fWho is paid.R\fcounterparty\x125\n" +
+	"\x06device\x18\x11 \x01(\v2\x17.sluice.event.v1.DeviceB\x04\xa2\xbb\x18\x00R\x06device\x128\n" +
+	"\anetwork\x18\x12 \x01(\v2\x18.sluice.event.v1.NetworkB\x04\xa2\xbb\x18\x00R\anetwork\x12E\n" +
+	"\aaccount\x18\x13 \x01(\v2\x18.sluice.event.v1.AccountB\x11\xa2\xbb\x18\r\n" +
+	"\vServer key.R\aaccount\x128\n" +
+	"\aconsent\x18\x14 \x01(\v2\x18.sluice.event.v1.ConsentB\x04\xa2\xbb\x18\x00R\aconsent\"\x96\x04\n" +
+	"\x05Order\x12`\n" +
+	"\border_id\x18\x01 \x01(\tBE\xa2\xbb\x18A\n" +
+	"6Required for purchase, refund, payment and chargeback.\x18\x012\x05orderR\aorderId\x12>\n" +
+	"\x05value\x18\x02 \x01(\x12B(\xa2\xbb\x18$\n" +
+	"\x15Required for payment.\x10\x02*\thas_valueR\x05value\x12\x1b\n" +
+	"\thas_value\x18\x03 \x01(\bR\bhasValue\x12C\n" +
+	"\bcurrency\x18\x04 \x01(\tB'\xa2\xbb\x18#\n" +
+	"\x1fISO 4217. Required for payment.\x18\x04R\bcurrency\x12o\n" +
+	"\x12payment_instrument\x18\x05 \x01(\tB@\xa2\xbb\x18<\n" +
+	",A token of the instrument, never its number.\x18\x012\n" +
+	"instrumentR\x11paymentInstrument\x12-\n" +
+	"\x0fbilling_country\x18\x06 \x01(\tB\x04\xa2\xbb\x18\x00R\x0ebillingCountry\x12/\n" +
+	"\x10shipping_country\x18\a \x01(\tB\x04\xa2\xbb\x18\x00R\x0fshippingCountry\x128\n" +
+	"\x10shipping_address\x18\b \x01(\tB\r\xa2\xbb\x18\t2\aaddressR\x0fshippingAddress\"q\n" +
+	"\fCounterparty\x12$\n" +
+	"\x02id\x18\x01 \x01(\tB\x14\xa2\xbb\x18\x10\x18\x012\fcounterpartyR\x02id\x12;\n" +
+	"\x04kind\x18\x02 \x01(\x0e2!.sluice.vocab.v1.CounterpartyKindB\x04\xa2\xbb\x18\x00R\x04kind\"\xfc\x02\n" +
+	"\x06Device\x12\x1e\n" +
+	"\x02id\x18\x01 \x01(\tB\x0e\xa2\xbb\x18\n" +
+	"\x18\x012\x06deviceR\x02id\x12\x1d\n" +
+	"\x03mac\x18\x02 \x01(\tB\v\xa2\xbb\x18\a\x18\x012\x03macR\x03mac\x12 \n" +
+	"\x04imei\x18\x03 \x01(\tB\f\xa2\xbb\x18\b\x18\x012\x04imeiR\x04imei\x12\x1a\n" +
+	"\x04imsi\x18\x04 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x04imsi\x12\x1a\n" +
+	"\x04idfa\x18\x05 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x04idfa\x12%\n" +
 	"\n" +
-	"android_id\x18\x06 \x01(\tR\tandroidId\x12\x12\n" +
-	"\x04oaid\x18\a \x01(\tR\x04oaid\x12\x14\n" +
-	"\x05model\x18\b \x01(\tR\x05model\x12\x0e\n" +
-	"\x02os\x18\t \x01(\tR\x02os\x12\x1f\n" +
+	"android_id\x18\x06 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\tandroidId\x12\x1a\n" +
+	"\x04oaid\x18\a \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x04oaid\x12\x1a\n" +
+	"\x05model\x18\b \x01(\tB\x04\xa2\xbb\x18\x00R\x05model\x12\x14\n" +
+	"\x02os\x18\t \x01(\tB\x04\xa2\xbb\x18\x00R\x02os\x12%\n" +
 	"\vapp_version\x18\n" +
-	" \x01(\tR\n" +
-	"appVersion\x12\x1d\n" +
+	" \x01(\tB\x04\xa2\xbb\x18\x00R\n" +
+	"appVersion\x12#\n" +
 	"\n" +
-	"user_agent\x18\v \x01(\tR\tuserAgent\x12\x12\n" +
-	"\x04apps\x18\f \x03(\tR\x04apps\"[\n" +
-	"\aNetwork\x12\x0e\n" +
-	"\x02ip\x18\x01 \x01(\tR\x02ip\x12\x18\n" +
-	"\acarrier\x18\x02 \x01(\tR\acarrier\x12\x12\n" +
-	"\x04wifi\x18\x03 \x01(\tR\x04wifi\x12\x12\n" +
-	"\x04cell\x18\x04 \x01(\tR\x04cell\"\x95\x01\n" +
-	"\aAccount\x12\x14\n" +
-	"\x05email\x18\x01 \x01(\tR\x05email\x12\x14\n" +
-	"\x05phone\x18\x02 \x01(\tR\x05phone\x12\x1f\n" +
-	"\vsignup_time\x18\x03 \x01(\x12R\n" +
-	"signupTime\x12\x16\n" +
-	"\x06status\x18\x04 \x01(\tR\x06status\x12%\n" +
-	"\x0efailure_reason\x18\x05 \x01(\tR\rfailureReason\"O\n" +
-	"\aConsent\x12\x1a\n" +
-	"\brevision\x18\x01 \x01(\tR\brevision\x12\x10\n" +
-	"\x03gpc\x18\x02 \x01(\bR\x03gpc\x12\x16\n" +
-	"\x06denied\x18\x03 \x03(\tR\x06denied\"\xd9\x02\n" +
+	"user_agent\x18\v \x01(\tB\x04\xa2\xbb\x18\x00R\tuserAgent\x12\x18\n" +
+	"\x04apps\x18\f \x03(\tB\x04\xa2\xbb\x18\x00R\x04apps\"y\n" +
+	"\aNetwork\x12\x1a\n" +
+	"\x02ip\x18\x01 \x01(\tB\n" +
+	"\xa2\xbb\x18\x06\x18\x012\x02ipR\x02ip\x12\x1e\n" +
+	"\acarrier\x18\x02 \x01(\tB\x04\xa2\xbb\x18\x00R\acarrier\x12\x18\n" +
+	"\x04wifi\x18\x03 \x01(\tB\x04\xa2\xbb\x18\x00R\x04wifi\x12\x18\n" +
+	"\x04cell\x18\x04 \x01(\tB\x04\xa2\xbb\x18\x00R\x04cell\"\xc3\x01\n" +
+	"\aAccount\x12!\n" +
+	"\x05email\x18\x01 \x01(\tB\v\xa2\xbb\x18\a2\x05emailR\x05email\x12!\n" +
+	"\x05phone\x18\x02 \x01(\tB\v\xa2\xbb\x18\a2\x05phoneR\x05phone\x12'\n" +
+	"\vsignup_time\x18\x03 \x01(\x12B\x06\xa2\xbb\x18\x02\x10\x01R\n" +
+	"signupTime\x12\x1c\n" +
+	"\x06status\x18\x04 \x01(\tB\x04\xa2\xbb\x18\x00R\x06status\x12+\n" +
+	"\x0efailure_reason\x18\x05 \x01(\tB\x04\xa2\xbb\x18\x00R\rfailureReason\"\xb6\x01\n" +
+	"\aConsent\x12M\n" +
+	"\brevision\x18\x01 \x01(\tB1\xa2\xbb\x18-\n" +
+	"+The newest that the client knew at capture.R\brevision\x12%\n" +
+	"\x03gpc\x18\x02 \x01(\bB\x13\xa2\xbb\x18\x0f\n" +
+	"\rOnly narrows.R\x03gpc\x125\n" +
+	"\x06denied\x18\x03 \x03(\tB\x1d\xa2\xbb\x18\x19\n" +
+	"\x17Purposes. Only narrows.R\x06denied\"\xd9\x02\n" +
 	"\tLogRecord\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x123\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.sluice.event.v1.LogRecord.KindR\x04kind\x12\x1f\n" +

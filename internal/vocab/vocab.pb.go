@@ -12,6 +12,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
+	_ "sluice/internal/field"
 	sync "sync"
 	unsafe "unsafe"
 )
@@ -249,9 +250,9 @@ func (CounterpartyKind) EnumDescriptor() ([]byte, []int) {
 type Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ItemId        string                 `protobuf:"bytes,1,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
-	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"` // position in the list, from 0
+	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
 	Quantity      uint32                 `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
-	Price         int64                  `protobuf:"zigzag64,4,opt,name=price,proto3" json:"price,omitempty"` // micros of the order's currency
+	Price         int64                  `protobuf:"zigzag64,4,opt,name=price,proto3" json:"price,omitempty"` // of the order's currency
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -318,12 +319,13 @@ var File_internal_vocab_vocab_proto protoreflect.FileDescriptor
 
 const file_internal_vocab_vocab_proto_rawDesc = "" +
 	"\n" +
-	"\x1ainternal/vocab/vocab.proto\x12\x0fsluice.vocab.v1\"g\n" +
-	"\x04Item\x12\x17\n" +
-	"\aitem_id\x18\x01 \x01(\tR\x06itemId\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\rR\x05index\x12\x1a\n" +
-	"\bquantity\x18\x03 \x01(\rR\bquantity\x12\x14\n" +
-	"\x05price\x18\x04 \x01(\x12R\x05price*\x84\x03\n" +
+	"\x1ainternal/vocab/vocab.proto\x12\x0fsluice.vocab.v1\x1a\x1ainternal/field/field.proto\"\xa4\x01\n" +
+	"\x04Item\x12!\n" +
+	"\aitem_id\x18\x01 \x01(\tB\b\xa2\xbb\x18\x04\x18\x02 \x01R\x06itemId\x129\n" +
+	"\x05index\x18\x02 \x01(\rB#\xa2\xbb\x18\x1f\n" +
+	"\x1dPosition in the list, from 0.R\x05index\x12 \n" +
+	"\bquantity\x18\x03 \x01(\rB\x04\xa2\xbb\x18\x00R\bquantity\x12\x1c\n" +
+	"\x05price\x18\x04 \x01(\x12B\x06\xa2\xbb\x18\x02\x10\x02R\x05price*\x84\x03\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\r\n" +
 	"\tPAGE_VIEW\x10\x01\x12\x12\n" +
