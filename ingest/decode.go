@@ -1,39 +1,74 @@
 package ingest
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"unsafe"
 
-	"sluice/ingest/eventpb"
-	"sluice/internal/catalog"
+	"sluice/internal/field"
 	"sluice/internal/vocab"
 )
 
-// Decode reads one JSON event (CONTRACTS §1): strict JSON, strict types; null is the same as absent. An unknown field, or an order that the type does not take,
-// is set aside with a warning, at most 32 an event. With a fault, the event holds what could be read, or is nil where data is no object. data is not kept.
+// Decode reads one JSON event: strict JSON, strict types; null is the same as absent. An unknown field, or an order that the type does not take, is set aside
+// with a warning, at most 32 an event. With a fault, the event holds what could be read, or is nil where data is no object. data is not kept.
 func Decode(data []byte) (ev *Event, warnings []Warning, fault *Fault) {
-	d := newDecoder(data)
+	d := newDecoder(string(data))
 	defer d.free()
+	return d.event()
+}
+
+// event reads the event that is all there is.
+func (d *decoder) event() (*Event, []Warning, *Fault) {
 	if d.next() != '{' {
 		return nil, nil, d.notObject(detailEvent)
 	}
-	ev = new(Event)
-	d.ev = ev
-	d.document(eventMembers)
-	switch {
-	case len(data) > MaxEvent:
-		d.fault = &Fault{Code: CodeTooLarge, Detail: detailEventSize}
-	case d.fault == nil && !d.hasTime:
-		d.fault = &Fault{Code: CodeMissingField, Pointer: "/time", Detail: detailTime}
-	case d.fault == nil:
-		d.fault = Validate(ev)
-	}
+	into := d.message(Fields)
+	ev := (*Event)(into)
+	told := d.document(eventMembers, into)
 	if ev.Order != nil && ev.Type != vocab.Type_TYPE_UNSPECIFIED && !TakesOrder(ev.Type) {
 		ev.Order = nil
 		d.warn(Warning{Code: WarnOrderNotTaken, Pointer: "/order", Detail: "this type takes no order; it was set aside"})
 	}
+	switch {
+	case len(d.src) > MaxEvent:
+		d.fault = &Fault{Code: CodeTooLarge, Detail: detailEventSize}
+	case d.fault == nil && told&timeBit == 0:
+		d.fault = &Fault{Code: CodeMissingField, Pointer: "/time", Detail: detailTime}
+	case d.fault == nil:
+		d.fault = Validate(ev)
+	}
 	return ev, d.warnings, d.fault
+}
+
+// timeBit is the event's time in what object tells: 0 is a time, too, so that the value does not say whether there was one.
+var timeBit = uint32(1) << slices.Index(Fields.Fields, Fields.Field("time"))
+
+// Decoder decodes the events of a request one after the other. They live in its memory, and their strings lie in what was decoded, until Reset.
+type Decoder struct{ decoder }
+
+// Decode is the function Decode for data that does not change before Reset.
+func (d *Decoder) Decode(data []byte) (ev *Event, warnings []Warning, fault *Fault) {
+	d.scanner = scanner{src: unsafe.String(unsafe.SliceData(data), len(data))}
+	d.depth, d.fault, d.warnings, d.broken, d.again = 0, nil, nil, false, true
+	return d.event()
+}
+
+// maxKept is how many messages of a kind a Decoder keeps for the next request.
+const maxKept = 1024
+
+// Reset ends the life of all events that the Decoder has given.
+func (d *Decoder) Reset() {
+	for i := range d.spare {
+		d.spare[i].Reset(maxKept)
+	}
+	clear(d.pointers)
+	d.pointers = d.pointers[:0]
+	if cap(d.pointers) > maxKept {
+		d.pointers = nil
+	}
+	d.decoder = decoder{spare: d.spare, pointers: d.pointers}
 }
 
 // decoder reads one document. What is at fault is noted and passed over, so that as much as possible is read; broken JSON ends it.
@@ -46,28 +81,29 @@ type decoder struct {
 	warnings []Warning
 	broken   bool
 
-	ev           *Event // the messages at hand, for the members' readers
-	line         *vocab.Item
-	order        *eventpb.Order
-	counterparty *eventpb.Counterparty
-	device       *eventpb.Device
-	network      *eventpb.Network
-	account      *eventpb.Account
-	consent      *eventpb.Consent
-	item         *catalog.Item
-	hasTime      bool
+	pointers []unsafe.Pointer // what slices of messages are made of
+	again    bool             // messages come from spare
+	spare    []*field.Pool
+}
+
+// message is an empty message.
+func (d *decoder) message(m *field.Message) unsafe.Pointer {
+	if !d.again {
+		return m.New()
+	}
+	for _, pool := range d.spare {
+		if pool.Of == m {
+			return pool.New()
+		}
+	}
+	d.spare = append(d.spare, &field.Pool{Of: m})
+	return d.spare[len(d.spare)-1].New()
 }
 
 // step is one reference token of a pointer: a name, or an index where the name is empty.
 type step struct {
 	name  string
 	index int
-}
-
-// member is a field of an object and how its value is read.
-type member struct {
-	name string
-	read func(d *decoder)
 }
 
 const maxWarnings = 32
@@ -77,9 +113,9 @@ var token = strings.NewReplacer("~", "~0", "/", "~1")
 
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
 
-func newDecoder(data []byte) *decoder {
+func newDecoder(src string) *decoder {
 	d := decoders.Get().(*decoder) //nolint:forcetypeassert // the pool's New makes nothing else
-	d.src = string(data)
+	d.src = src
 	return d
 }
 
@@ -98,44 +134,67 @@ func (d *decoder) notObject(expected string) *Fault {
 }
 
 // document reads an object that is all there is.
-func (d *decoder) document(members []member) {
-	d.object(members)
+func (d *decoder) document(members []member, into unsafe.Pointer) (told uint32) {
+	told = d.object(members, into)
 	if d.next(); !d.broken && d.at < len(d.src) {
 		d.breakOff()
 	}
+	return told
 }
 
-// object reads the members of the object at hand.
-func (d *decoder) object(members []member) {
+// object reads the members of the object at hand, and tells which of them had a value.
+func (d *decoder) object(members []member, into unsafe.Pointer) (told uint32) {
 	d.at++ // the brace
 	d.depth++
 	var seen uint32
 	var others unknown
-	field := 0
+	i := 0
 	for more := d.next() != '}'; more && !d.broken; more = d.more('}') {
-		name, ok := d.name()
-		if !ok {
-			return
+		at := d.known(members, i)
+		if at < 0 {
+			name, ok := d.name()
+			if !ok {
+				return told
+			}
+			if at = find(members, name, i); at < 0 {
+				i = 0
+				d.setAside(name, &others)
+				continue
+			}
 		}
-		field = find(members, name, field)
-		if field < 0 {
-			field = 0
-			d.setAside(name, &others)
-			continue
-		}
-		d.path[d.depth] = step{name: members[field].name}
-		if seen&(1<<field) != 0 {
+		d.path[d.depth] = step{name: members[at].name}
+		bit := uint32(1) << at
+		if seen&bit != 0 {
 			d.fail(CodeDuplicateName, detailDuplicate)
 		}
-		seen |= 1 << field
-		members[field].read(d)
-		field++
+		seen |= bit
+		if members[at].read(d, into) {
+			told |= bit
+		}
+		i = at + 1
 	}
 	d.depth--
 	d.shut('}')
+	return told
 }
 
-// find looks for a name from the place after the last one found: clients write their fields in one order.
+// known passes the name of a member that is written plainly, and its colon. It looks from the place after the last one on: clients write their fields in one order.
+func (d *decoder) known(members []member, from int) int {
+	rest := d.src[d.at:]
+	for range members {
+		if from >= len(members) {
+			from = 0
+		}
+		if key := members[from].key; len(rest) >= len(key) && rest[1] == key[1] && rest[:len(key)] == key {
+			d.at += len(key)
+			return from
+		}
+		from++
+	}
+	return -1
+}
+
+// find looks for a name that was not written plainly.
 func find(members []member, name string, from int) int {
 	for range members {
 		if from >= len(members) {
@@ -388,35 +447,39 @@ func (d *decoder) numeral(into *string, detail string) bool {
 }
 
 // count reads a whole number from 0.
-func (d *decoder) count(into *uint32) {
+func (d *decoder) count(into *uint32) bool {
 	var text string
 	if !d.numeral(&text, detailCount) {
-		return
+		return false
 	}
 	micros, exact, ok := parseDecimal(text)
 	if n := micros / 1_000_000; ok && exact && n*1_000_000 == micros && n >= 0 && n <= 1<<32-1 {
 		*into = uint32(n)
-		return
+		return true
 	}
 	d.fail(CodeInvalidValue, detailCount)
+	return false
 }
 
-func (d *decoder) boolean(into *bool) {
+func (d *decoder) boolean(into *bool) bool {
 	switch c := d.next(); {
 	case c == 't' && d.word("true"):
 		*into = true
 	case c == 'f' && d.word("false"):
 		*into = false
 	case c == 'n' && d.word("null"):
+		return false
 	default:
 		d.wrongType(detailBool)
+		return false
 	}
+	return true
 }
 
 // strings reads an array of strings.
-func (d *decoder) strings(into *[]string) {
+func (d *decoder) strings(into *[]string) bool {
 	if !d.opens('[', detailStrings) {
-		return
+		return false
 	}
 	*into = nil
 	d.array(func(d *decoder) {
@@ -429,4 +492,5 @@ func (d *decoder) strings(into *[]string) {
 			*into = append(*into, s)
 		}
 	})
+	return true
 }

@@ -327,23 +327,20 @@ func TestDecodeItem(t *testing.T) {
 	}
 }
 
-// details are all that a fault of an event may say.
-var details = []string{
-	detailJSON, detailEvent, detailEventSize, detailUTF8, detailDuplicate, detailString, detailStrings, detailObject, detailItems, detailBool, detailTime, detailMoney,
-	detailCount, detailChannel, detailKind, detailIdentifier, detailShort, detailControl, detailTerm, detailSubject, detailCurrency, detailValue, detailType,
-}
-
-// names are all that a fault's pointer may be made of, beside indexes.
-var names = func() map[string]bool {
-	all := make(map[string]bool)
-	for _, members := range [][]member{
-		eventMembers, lineMembers, orderMembers, counterpartyMembers, deviceMembers, networkMembers, accountMembers, consentMembers,
-	} {
-		for _, m := range members {
-			all[m.name] = true
+// details are all that a fault of an event may say, names all that its pointer may be made of, beside indexes.
+var details, names = func() (details []string, names map[string]bool) {
+	details = []string{
+		detailJSON, detailEvent, detailEventSize, detailUTF8, detailDuplicate, detailString, detailStrings, detailObject, detailItems, detailBool, detailTime,
+		detailMoney, detailCount, detailIdentifier, detailShort, detailControl, detailTerm, detailSubject, detailCurrency, detailValue,
+		"web, app, applet or server expected", "seller, terminal or payee expected", "one of " + strings.Join(vocab.Types(), ", ") + " expected",
+	}
+	names = make(map[string]bool)
+	for _, leaf := range Fields.Leaves() {
+		for name := range strings.SplitSeq(leaf.Path, ".") {
+			names[name] = true
 		}
 	}
-	return all
+	return details, names
 }()
 
 func FuzzDecode(f *testing.F) {
@@ -421,5 +418,18 @@ func BenchmarkDecode(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		Decode(typical)
+	}
+}
+
+// BenchmarkDecoder is what a request's events cost.
+func BenchmarkDecoder(b *testing.B) {
+	var d Decoder
+	b.SetBytes(int64(len(typical)))
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if i%200 == 0 {
+			d.Reset()
+		}
+		d.Decode(typical)
 	}
 }

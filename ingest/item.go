@@ -1,8 +1,10 @@
 package ingest
 
 import (
+	"cmp"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"sluice/internal/catalog"
 )
@@ -27,14 +29,13 @@ var availabilities = []string{"in_stock", "out_of_stock", "preorder", "discontin
 // DecodeItem reads one catalogue item as strictly as Decode reads an event. Price is micros, available_from Unix microseconds; updated_at is left to the caller.
 // Numbers and booleans among the attributes become text. With a fault, the item holds what could be read, or is nil where data is no object. data is not kept.
 func DecodeItem(data []byte) (item *catalog.Item, warnings []Warning, fault *Fault) {
-	d := newDecoder(data)
+	d := newDecoder(string(data))
 	defer d.free()
 	if d.next() != '{' {
 		return nil, nil, d.notObject(detailItem)
 	}
 	item = new(catalog.Item)
-	d.item = item
-	d.document(itemMembers)
+	d.document(itemMembers, unsafe.Pointer(item))
 	switch {
 	case len(data) > MaxItem:
 		d.fault = &Fault{Code: CodeTooLarge, Detail: detailItemSize}
@@ -44,26 +45,31 @@ func DecodeItem(data []byte) (item *catalog.Item, warnings []Warning, fault *Fau
 	return item, d.warnings, d.fault
 }
 
+// itemMembers are read by hand: an item is what a shop offers, no event of a person.
 var itemMembers = []member{
-	{"item_id", func(d *decoder) { d.text(&d.item.ItemId) }},
-	{"title", func(d *decoder) { d.text(&d.item.Title) }},
-	{"categories", func(d *decoder) { d.categories() }},
-	{"brand", func(d *decoder) { d.text(&d.item.Brand) }},
-	{"seller", func(d *decoder) { d.text(&d.item.Seller) }},
-	{"price", func(d *decoder) { d.money(&d.item.Price) }},
-	{"currency", func(d *decoder) { d.text(&d.item.Currency) }},
-	{"availability", func(d *decoder) { d.text(&d.item.Availability) }},
-	{"url", func(d *decoder) { d.text(&d.item.Url) }},
-	{"image_url", func(d *decoder) { d.text(&d.item.ImageUrl) }},
-	{"available_from", func(d *decoder) { d.time(&d.item.AvailableFrom) }},
-	{"attributes", func(d *decoder) { d.attributes() }},
+	itemMember("item_id", func(d *decoder, item *catalog.Item) bool { return d.text(&item.ItemId) }),
+	itemMember("title", func(d *decoder, item *catalog.Item) bool { return d.text(&item.Title) }),
+	itemMember("categories", func(d *decoder, item *catalog.Item) bool { return d.categories(item) }),
+	itemMember("brand", func(d *decoder, item *catalog.Item) bool { return d.text(&item.Brand) }),
+	itemMember("seller", func(d *decoder, item *catalog.Item) bool { return d.text(&item.Seller) }),
+	itemMember("price", func(d *decoder, item *catalog.Item) bool { return d.money(&item.Price) }),
+	itemMember("currency", func(d *decoder, item *catalog.Item) bool { return d.text(&item.Currency) }),
+	itemMember("availability", func(d *decoder, item *catalog.Item) bool { return d.text(&item.Availability) }),
+	itemMember("url", func(d *decoder, item *catalog.Item) bool { return d.text(&item.Url) }),
+	itemMember("image_url", func(d *decoder, item *catalog.Item) bool { return d.text(&item.ImageUrl) }),
+	itemMember("available_from", func(d *decoder, item *catalog.Item) bool { return d.time(&item.AvailableFrom) }),
+	itemMember("attributes", func(d *decoder, item *catalog.Item) bool { return d.attributes(item) }),
 }
 
-func (d *decoder) categories() {
+func itemMember(name string, read func(d *decoder, item *catalog.Item) bool) member {
+	return newMember(name, func(d *decoder, into unsafe.Pointer) bool { return read(d, (*catalog.Item)(into)) })
+}
+
+func (d *decoder) categories(item *catalog.Item) bool {
 	if !d.opens('[', detailCategories) {
-		return
+		return false
 	}
-	d.item.Categories = nil
+	item.Categories = nil
 	d.array(func(d *decoder) {
 		if d.next() != '[' {
 			d.wrongType(detailCategories)
@@ -71,28 +77,30 @@ func (d *decoder) categories() {
 		}
 		path := new(catalog.CategoryPath)
 		d.strings(&path.Names)
-		d.item.Categories = append(d.item.Categories, path)
+		item.Categories = append(item.Categories, path)
 	})
+	return true
 }
 
 // attributes reads an object whose names are the shop's own.
-func (d *decoder) attributes() {
+func (d *decoder) attributes(item *catalog.Item) bool {
 	if !d.opens('{', detailAttributes) {
-		return
+		return false
 	}
-	d.item.Attributes = make(map[string]string)
+	item.Attributes = make(map[string]string)
 	d.at++ // the brace
 	for more := d.next() != '}'; more && !d.broken; more = d.more('}') {
 		name, ok := d.name()
 		if !ok {
-			return
+			return false
 		}
-		if _, twice := d.item.Attributes[name]; twice {
+		if _, twice := item.Attributes[name]; twice {
 			d.fail(CodeDuplicateName, detailDuplicate)
 		}
-		d.item.Attributes[name] = d.scalar()
+		item.Attributes[name] = d.scalar()
 	}
 	d.shut('}')
+	return true
 }
 
 // scalar reads an attribute's value as text. A fault points to the attributes as a whole.
@@ -113,36 +121,33 @@ func (d *decoder) scalar() string {
 	return s
 }
 
+// validateItem returns the first fault, or nil.
 func validateItem(item *catalog.Item) *Fault {
-	var c check
-	c.identifier("/item_id", item.ItemId)
-	c.short("/brand", item.Brand)
-	c.short("/seller", item.Seller)
-	if len(item.Title) > maxTerm {
-		c.fail(CodeTooLong, "/title", "at most 1024 bytes expected")
+	return cmp.Or(
+		identifier("/item_id", item.ItemId), short("/brand", item.Brand), short("/seller", item.Seller),
+		demand(len(item.Title) <= maxTerm, CodeTooLong, "/title", "at most 1024 bytes expected"),
+		demand(!slices.ContainsFunc(item.Categories, badPath), CodeInvalidValue, "/categories", detailCategory),
+		demand(item.Price >= 0, CodeInvalidValue, "/price", detailPrice),
+		currency("/currency", item.Currency),
+		demand(item.Availability == "" || slices.Contains(availabilities, item.Availability), CodeInvalidValue, "/availability", detailAvailability),
+		link("/url", item.Url), link("/image_url", item.ImageUrl),
+	)
+}
+
+// demand is a fault unless what must hold does.
+func demand(holds bool, code, pointer, detail string) *Fault {
+	if holds {
+		return nil
 	}
-	for _, path := range item.Categories {
-		if len(path.Names) == 0 || slices.ContainsFunc(path.Names, func(n string) bool { return n == "" || len(n) > maxIdentifier }) {
-			c.fail(CodeInvalidValue, "/categories", detailCategory)
-		}
-	}
-	if item.Price < 0 {
-		c.fail(CodeInvalidValue, "/price", detailPrice)
-	}
-	if item.Currency != "" && !isCurrency(item.Currency) {
-		c.fail(CodeInvalidValue, "/currency", detailCurrency)
-	}
-	if item.Availability != "" && !slices.Contains(availabilities, item.Availability) {
-		c.fail(CodeInvalidValue, "/availability", detailAvailability)
-	}
-	c.link("/url", item.Url)
-	c.link("/image_url", item.ImageUrl)
-	return c.fault
+	return &Fault{code, pointer, detail}
+}
+
+func badPath(path *catalog.CategoryPath) bool {
+	return len(path.Names) == 0 || slices.ContainsFunc(path.Names, func(n string) bool { return n == "" || len(n) > maxIdentifier })
 }
 
 // link checks what pages will point to.
-func (c *check) link(pointer, s string) {
-	if s != "" && !strings.HasPrefix(s, "/") && !strings.HasPrefix(s, "https://") && !strings.HasPrefix(s, "http://") {
-		c.fail(CodeInvalidValue, pointer, detailURL)
-	}
+func link(pointer, s string) *Fault {
+	ours := s == "" || strings.HasPrefix(s, "/") || strings.HasPrefix(s, "https://") || strings.HasPrefix(s, "http://")
+	return demand(ours, CodeInvalidValue, pointer, detailURL)
 }

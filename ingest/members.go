@@ -1,147 +1,138 @@
 package ingest
 
 import (
-	"sluice/internal/vocab"
+	"strconv"
+	"strings"
+	"unsafe"
+
+	"sluice/internal/field"
 )
 
-// The fields of an event, in the order in which CONTRACTS §1 lists them and clients mostly write them.
-var eventMembers = []member{
-	{"id", func(d *decoder) { d.text(&d.ev.Id) }},
-	{"type", func(d *decoder) { d.eventType() }},
-	{"time", func(d *decoder) { d.hasTime = d.time(&d.ev.Time) }},
-	{"sent_at", func(d *decoder) { d.time(&d.ev.SentAt) }},
-	{"user_id", func(d *decoder) { d.text(&d.ev.UserId) }},
-	{"anonymous_id", func(d *decoder) { d.text(&d.ev.AnonymousId) }},
-	{"session_id", func(d *decoder) { d.text(&d.ev.SessionId) }},
-	{"channel", func(d *decoder) { d.channel() }},
-	{"surface", func(d *decoder) { d.text(&d.ev.Surface) }},
-	{"recommendation_id", func(d *decoder) { d.text(&d.ev.RecommendationId) }},
-	{"locale", func(d *decoder) { d.text(&d.ev.Locale) }},
-	{"jurisdiction", func(d *decoder) { d.text(&d.ev.Jurisdiction) }},
-	{"items", func(d *decoder) { d.lines() }},
-	{"search_term", func(d *decoder) { d.text(&d.ev.SearchTerm) }},
-	{"order", func(d *decoder) { nested(d, &d.ev.Order, &d.order, orderMembers) }},
-	{"counterparty", func(d *decoder) { nested(d, &d.ev.Counterparty, &d.counterparty, counterpartyMembers) }},
-	{"device", func(d *decoder) { nested(d, &d.ev.Device, &d.device, deviceMembers) }},
-	{"network", func(d *decoder) { nested(d, &d.ev.Network, &d.network, networkMembers) }},
-	{"account", func(d *decoder) { nested(d, &d.ev.Account, &d.account, accountMembers) }},
-	{"consent", func(d *decoder) { nested(d, &d.ev.Consent, &d.consent, consentMembers) }},
+// member is a field of an object and how its value is read into the message that the object becomes.
+type member struct {
+	name string
+	key  string // the name as it mostly stands in JSON: quoted, with its colon
+	read func(d *decoder, into unsafe.Pointer) (told bool)
 }
 
-var lineMembers = []member{
-	{"item_id", func(d *decoder) { d.text(&d.line.ItemId) }},
-	{"index", func(d *decoder) { d.count(&d.line.Index) }},
-	{"quantity", func(d *decoder) { d.count(&d.line.Quantity) }},
-	{"price", func(d *decoder) { d.money(&d.line.Price) }},
+func newMember(name string, read func(d *decoder, into unsafe.Pointer) bool) member {
+	return member{name: name, key: strconv.Quote(name) + ":", read: read}
 }
 
-var orderMembers = []member{
-	{"order_id", func(d *decoder) { d.text(&d.order.OrderId) }},
-	{"value", func(d *decoder) { d.order.HasValue = d.money(&d.order.Value) }},
-	{"currency", func(d *decoder) { d.text(&d.order.Currency) }},
-	{"payment_instrument", func(d *decoder) { d.text(&d.order.PaymentInstrument) }},
-	{"billing_country", func(d *decoder) { d.text(&d.order.BillingCountry) }},
-	{"shipping_country", func(d *decoder) { d.text(&d.order.ShippingCountry) }},
-	{"shipping_address", func(d *decoder) { d.text(&d.order.ShippingAddress) }},
-}
+// Fields is the definition of an event's fields.
+var Fields = field.Of(new(Event))
 
-var counterpartyMembers = []member{
-	{"id", func(d *decoder) { d.text(&d.counterparty.Id) }},
-	{"kind", func(d *decoder) { d.counterpartyKind() }},
-}
+var eventMembers = membersOf(Fields)
 
-var deviceMembers = []member{
-	{"id", func(d *decoder) { d.text(&d.device.Id) }},
-	{"mac", func(d *decoder) { d.text(&d.device.Mac) }},
-	{"imei", func(d *decoder) { d.text(&d.device.Imei) }},
-	{"imsi", func(d *decoder) { d.text(&d.device.Imsi) }},
-	{"idfa", func(d *decoder) { d.text(&d.device.Idfa) }},
-	{"android_id", func(d *decoder) { d.text(&d.device.AndroidId) }},
-	{"oaid", func(d *decoder) { d.text(&d.device.Oaid) }},
-	{"model", func(d *decoder) { d.text(&d.device.Model) }},
-	{"os", func(d *decoder) { d.text(&d.device.Os) }},
-	{"app_version", func(d *decoder) { d.text(&d.device.AppVersion) }},
-	{"user_agent", func(d *decoder) { d.text(&d.device.UserAgent) }},
-	{"apps", func(d *decoder) { d.strings(&d.device.Apps) }},
-}
-
-var networkMembers = []member{
-	{"ip", func(d *decoder) { d.text(&d.network.Ip) }},
-	{"carrier", func(d *decoder) { d.text(&d.network.Carrier) }},
-	{"wifi", func(d *decoder) { d.text(&d.network.Wifi) }},
-	{"cell", func(d *decoder) { d.text(&d.network.Cell) }},
-}
-
-var accountMembers = []member{
-	{"email", func(d *decoder) { d.text(&d.account.Email) }},
-	{"phone", func(d *decoder) { d.text(&d.account.Phone) }},
-	{"signup_time", func(d *decoder) { d.time(&d.account.SignupTime) }},
-	{"status", func(d *decoder) { d.text(&d.account.Status) }},
-	{"failure_reason", func(d *decoder) { d.text(&d.account.FailureReason) }},
-}
-
-var consentMembers = []member{
-	{"revision", func(d *decoder) { d.text(&d.consent.Revision) }},
-	{"gpc", func(d *decoder) { d.boolean(&d.consent.Gpc) }},
-	{"denied", func(d *decoder) { d.strings(&d.consent.Denied) }},
-}
-
-// nested reads an object into a new message, which is at hand meanwhile.
-func nested[M any](d *decoder, into, atHand **M, members []member) {
-	if !d.opens('{', detailObject) {
-		return
+// membersOf compiles the readers of a message's fields.
+func membersOf(m *field.Message) []member {
+	if len(m.Fields) > 32 {
+		panic("ingest: " + m.Name + " has more members than the decoder counts")
 	}
-	*into = new(M)
-	*atHand = *into
-	d.object(members)
+	members := make([]member, len(m.Fields))
+	for i, f := range m.Fields {
+		members[i] = newMember(f.Name, readerOf(f))
+	}
+	return members
 }
 
-// lines reads the items.
-func (d *decoder) lines() {
-	if !d.opens('[', detailItems) {
-		return
+func readerOf(f *field.Field) func(d *decoder, into unsafe.Pointer) bool {
+	switch f.Kind {
+	case field.Text:
+		return func(d *decoder, into unsafe.Pointer) bool { return d.text(field.At[string](f, into)) }
+	case field.Texts:
+		return func(d *decoder, into unsafe.Pointer) bool { return d.strings(field.At[[]string](f, into)) }
+	case field.Count:
+		return func(d *decoder, into unsafe.Pointer) bool { return d.count(field.At[uint32](f, into)) }
+	case field.Bool:
+		return func(d *decoder, into unsafe.Pointer) bool { return d.boolean(field.At[bool](f, into)) }
+	case field.Int:
+		return numberReader(f)
+	case field.Enum:
+		return enumReader(f)
+	case field.One:
+		members := membersOf(f.Message)
+		return func(d *decoder, into unsafe.Pointer) bool {
+			return d.opens('{', detailObject) && d.nested(f, members, field.At[unsafe.Pointer](f, into))
+		}
+	case field.Many:
+		members := membersOf(f.Message)
+		return func(d *decoder, into unsafe.Pointer) bool {
+			return d.opens('[', detailItems) && d.lines(f, members, field.At[[]unsafe.Pointer](f, into))
+		}
 	}
-	d.ev.Items = nil
+	panic("ingest: no reader for " + f.Name)
+}
+
+func numberReader(f *field.Field) func(d *decoder, into unsafe.Pointer) bool {
+	switch {
+	case f.Form == field.Form_TIME:
+		return func(d *decoder, into unsafe.Pointer) bool { return d.time(field.At[int64](f, into)) }
+	case f.Form == field.Form_MONEY && f.Told != nil:
+		return func(d *decoder, into unsafe.Pointer) bool {
+			told := d.money(field.At[int64](f, into))
+			*field.At[bool](f.Told, into) = told
+			return told
+		}
+	case f.Form == field.Form_MONEY:
+		return func(d *decoder, into unsafe.Pointer) bool { return d.money(field.At[int64](f, into)) }
+	}
+	panic("ingest: no form for " + f.Name)
+}
+
+// enumReader reads one of a few words.
+func enumReader(f *field.Field) func(d *decoder, into unsafe.Pointer) bool {
+	code, detail := "unknown_"+f.Name, detailOf(f)
+	numbers := make(map[string]int32, len(f.Values))
+	for number, word := range f.Values {
+		if word != "" {
+			numbers[word] = int32(number)
+		}
+	}
+	return func(d *decoder, into unsafe.Pointer) bool {
+		var word string
+		if !d.text(&word) {
+			return false
+		}
+		number, known := numbers[word]
+		if !known {
+			d.fail(code, detail)
+		}
+		*field.At[int32](f, into) = number
+		return known
+	}
+}
+
+// detailOf says which words are expected of an enum.
+func detailOf(f *field.Field) string {
+	words := f.Values[1:]
+	if last := len(words) - 1; last < 4 {
+		return strings.Join(words[:last], ", ") + " or " + words[last] + " expected"
+	}
+	return "one of " + strings.Join(words, ", ") + " expected"
+}
+
+// nested reads an object into a message of its own.
+func (d *decoder) nested(f *field.Field, members []member, into *unsafe.Pointer) bool {
+	*into = d.message(f.Message)
+	d.object(members, *into)
+	return true
+}
+
+// lines reads an array of objects into messages of their own.
+func (d *decoder) lines(f *field.Field, members []member, into *[]unsafe.Pointer) bool {
+	from := len(d.pointers)
 	d.array(func(d *decoder) {
 		if d.next() != '{' {
 			d.wrongType(detailObject)
 			return
 		}
-		d.line = new(vocab.Item)
-		d.ev.Items = append(d.ev.Items, d.line)
-		d.object(lineMembers)
+		line := d.message(f.Message)
+		d.pointers = append(d.pointers, line)
+		d.object(members, line)
 	})
-}
-
-func (d *decoder) eventType() {
-	var name string
-	if !d.text(&name) {
-		return
+	if *into = nil; len(d.pointers) > from {
+		*into = d.pointers[from:len(d.pointers):len(d.pointers)]
 	}
-	var known bool
-	if d.ev.Type, known = vocab.ParseType(name); !known {
-		d.fail(CodeUnknownType, detailType)
-	}
-}
-
-func (d *decoder) channel() {
-	var name string
-	if !d.text(&name) {
-		return
-	}
-	var known bool
-	if d.ev.Channel, known = vocab.ParseChannel(name); !known {
-		d.fail(CodeUnknownChannel, detailChannel)
-	}
-}
-
-func (d *decoder) counterpartyKind() {
-	var name string
-	if !d.text(&name) {
-		return
-	}
-	var known bool
-	if d.counterparty.Kind, known = vocab.ParseCounterpartyKind(name); !known {
-		d.fail(CodeUnknownKind, detailKind)
-	}
+	return true
 }

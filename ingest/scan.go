@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"math/bits"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -22,14 +23,6 @@ const (
 	stateDuplicate       // JSON, but one name twice in one object
 )
 
-// plain are the bytes that a string has as they are and that need no further look.
-var plain = func() (t [256]bool) {
-	for c := ' '; c < utf8.RuneSelf; c++ {
-		t[c] = c != '"' && c != '\\'
-	}
-	return t
-}()
-
 // next skips space and returns the byte that follows, 0 at the end.
 func (s *scanner) next() byte {
 	for ; s.at < len(s.src); s.at++ {
@@ -46,10 +39,8 @@ func (s *scanner) next() byte {
 func (s *scanner) str() (string, state) {
 	from := s.at + 1
 	ascii, escaped := true, false
-	for i := from; i < len(s.src); i++ {
-		c := s.src[i]
-		switch {
-		case plain[c]:
+	for i := from + plain(s.src[from:]); i < len(s.src); i += plain(s.src[i:]) {
+		switch c := s.src[i]; {
 		case c == '"':
 			s.at = i + 1
 			if escaped {
@@ -68,8 +59,31 @@ func (s *scanner) str() (string, state) {
 		default:
 			return "", stateBroken
 		}
+		if i++; i >= len(s.src) {
+			break
+		}
 	}
 	return "", stateBroken
+}
+
+// plain counts the bytes at the beginning that a string has as they are: ASCII without quotes, backslashes and control characters. It looks at eight at once.
+func plain(s string) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	i := 0
+	for ; i+8 <= len(s); i += 8 {
+		word := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 | uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
+		quote, slash := word^'"'*ones, word^'\\'*ones
+		// A byte that is 0 borrows from the one above when 1 is taken from it; one below a space does when a space is.
+		if found := ((quote-ones)&^quote | (slash-ones)&^slash | (word-' '*ones)&^word | word) & highs; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; i < len(s); i++ {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			break
+		}
+	}
+	return i
 }
 
 // unquote decodes a quoted string with escapes.

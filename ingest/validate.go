@@ -2,8 +2,9 @@ package ingest
 
 import (
 	"strconv"
-	"strings"
+	"unsafe"
 
+	"sluice/internal/field"
 	"sluice/internal/vocab"
 )
 
@@ -15,19 +16,16 @@ const (
 	maxTerm       = 1_024 // bytes of a search term
 )
 
-// Codes of faults. They are stable.
+// Codes of faults. They are stable. Beside them, a word that is none of a field's is unknown_ and the field's name: unknown_type, unknown_channel, unknown_kind.
 const (
-	CodeBrokenJSON     = "broken_json"
-	CodeInvalidUTF8    = "invalid_utf8"
-	CodeDuplicateName  = "duplicate_name"
-	CodeInvalidType    = "invalid_type" // another JSON type expected
-	CodeInvalidValue   = "invalid_value"
-	CodeMissingField   = "missing_field"
-	CodeTooLong        = "too_long"
-	CodeTooLarge       = "too_large"
-	CodeUnknownType    = "unknown_type"
-	CodeUnknownChannel = "unknown_channel"
-	CodeUnknownKind    = "unknown_kind"
+	CodeBrokenJSON    = "broken_json"
+	CodeInvalidUTF8   = "invalid_utf8"
+	CodeDuplicateName = "duplicate_name"
+	CodeInvalidType   = "invalid_type" // another JSON type expected
+	CodeInvalidValue  = "invalid_value"
+	CodeMissingField  = "missing_field"
+	CodeTooLong       = "too_long"
+	CodeTooLarge      = "too_large"
 )
 
 // Codes of warnings. They are stable.
@@ -51,8 +49,6 @@ const (
 	detailTime       = "an RFC 3339 time from 1970 on expected"
 	detailMoney      = "a decimal number as a string or a number expected"
 	detailCount      = "a whole number from 0 to 4294967295 expected"
-	detailChannel    = "web, app, applet or server expected"
-	detailKind       = "seller, terminal or payee expected"
 	detailIdentifier = "an identifier of 1 to 256 bytes expected"
 	detailShort      = "at most 256 bytes expected"
 	detailControl    = "no control characters expected"
@@ -61,8 +57,6 @@ const (
 	detailCurrency   = "a currency of three capital letters (ISO 4217) expected"
 	detailValue      = "the value of the payment expected"
 )
-
-var detailType = "one of " + strings.Join(vocab.Types(), ", ") + " expected"
 
 // TakesItems tells whether events of the type must have items.
 func TakesItems(t vocab.Type) bool {
@@ -90,121 +84,188 @@ func needsOrder(t vocab.Type) bool {
 	}
 }
 
-// Validate checks what Decode also checks of an event that was read: required fields and lengths. It returns the first fault, or nil.
+// Validate checks what Decode also checks of an event that was read: required fields and limits. It returns the first fault, or nil.
 func Validate(ev *Event) *Fault {
-	var c check
-	c.identifier("/id", ev.Id)
-	if ev.Type.Name() == "" {
-		c.fail(CodeMissingField, "/type", detailType)
+	for _, check := range eventChecks {
+		if fault := check(ev); fault != nil {
+			return fault
+		}
 	}
-	c.subject(ev)
-	c.short("/session_id", ev.SessionId)
-	c.short("/surface", ev.Surface)
-	c.short("/recommendation_id", ev.RecommendationId)
-	c.short("/locale", ev.Locale)
-	c.short("/jurisdiction", ev.Jurisdiction)
-	c.items(ev)
-	c.search(ev)
-	c.order(ev)
-	c.parties(ev)
-	return c.fault
+	return nil
 }
 
-// check keeps the first fault.
-type check struct{ fault *Fault }
+// eventChecks are compiled from the fields' definition, in its order; what depends on the event's type comes before the field's own limits.
+var eventChecks = checksOf(Fields, map[string]func(ev *Event) *Fault{
+	"user_id": needSubject, "items": needItems, "search_term": needTerm, "order": needOrder,
+})
 
-func (c *check) fail(code, pointer, detail string) {
-	if c.fault == nil {
-		c.fault = &Fault{Code: code, Pointer: pointer, Detail: detail}
+func checksOf(m *field.Message, needs map[string]func(ev *Event) *Fault) []func(ev *Event) *Fault {
+	var all []func(ev *Event) *Fault
+	for _, f := range m.Fields {
+		if need := needs[f.Name]; need != nil {
+			all = append(all, need)
+		}
+		switch f.Kind {
+		case field.One:
+			if limits := limitsOf(f.Message, "/"+f.Name+"/"); len(limits) > 0 {
+				all = append(all, func(ev *Event) *Fault { return within(*field.At[unsafe.Pointer](f, unsafe.Pointer(ev)), limits) })
+			}
+		case field.Many:
+			all = append(all, linesCheck(f))
+		default:
+			if limit := limitOf(f, "/"+f.Name); limit != nil {
+				all = append(all, func(ev *Event) *Fault { return limit(unsafe.Pointer(ev)) })
+			}
+		}
+	}
+	return all
+}
+
+// linesCheck checks a list of messages. Its pointers name the line.
+func linesCheck(f *field.Field) func(ev *Event) *Fault {
+	limits := limitsOf(f.Message, "/")
+	return func(ev *Event) *Fault {
+		for i, line := range *field.At[[]unsafe.Pointer](f, unsafe.Pointer(ev)) {
+			if fault := within(line, limits); fault != nil {
+				return &Fault{Code: fault.Code, Pointer: "/" + f.Name + "/" + strconv.Itoa(i) + fault.Pointer, Detail: fault.Detail}
+			}
+		}
+		return nil
 	}
 }
 
-func (c *check) short(pointer, s string) {
+// limit checks one field of a message.
+type limit func(of unsafe.Pointer) *Fault
+
+// within checks a message, nil where there is none.
+func within(message unsafe.Pointer, limits []limit) *Fault {
+	if message == nil {
+		return nil
+	}
+	for _, l := range limits {
+		if fault := l(message); fault != nil {
+			return fault
+		}
+	}
+	return nil
+}
+
+func limitsOf(m *field.Message, prefix string) []limit {
+	var all []limit
+	for _, f := range m.Fields {
+		if l := limitOf(f, prefix+f.Name); l != nil {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+// limitOf is the check of a field, nil for one without a limit.
+func limitOf(f *field.Field, pointer string) limit {
+	if f.Kind == field.Enum && f.Required {
+		missing := &Fault{Code: CodeMissingField, Pointer: pointer, Detail: detailOf(f)}
+		return func(of unsafe.Pointer) *Fault {
+			if *field.At[int32](f, of) == 0 {
+				return missing
+			}
+			return nil
+		}
+	}
+	check := textChecks[f.Limit]
+	switch {
+	case check == nil:
+		return nil
+	case f.Limit == field.Limit_IDENTIFIER && !f.Required:
+		return func(of unsafe.Pointer) *Fault {
+			if s := *field.At[string](f, of); s != "" {
+				return identifier(pointer, s)
+			}
+			return nil
+		}
+	}
+	return func(of unsafe.Pointer) *Fault { return check(pointer, *field.At[string](f, of)) }
+}
+
+// Longest is how many bytes a field's text may have; 0: as many as the event.
+func Longest(f *field.Field) int {
+	switch f.Limit {
+	case field.Limit_SHORT, field.Limit_IDENTIFIER:
+		return maxIdentifier
+	case field.Limit_TERM:
+		return maxTerm
+	default:
+		return 0
+	}
+}
+
+var textChecks = map[field.Limit]func(pointer, s string) *Fault{
+	field.Limit_SHORT: short, field.Limit_IDENTIFIER: identifier, field.Limit_TERM: term, field.Limit_CURRENCY: currency,
+}
+
+func short(pointer, s string) *Fault {
 	if len(s) > maxIdentifier {
-		c.fail(CodeTooLong, pointer, detailShort)
+		return &Fault{CodeTooLong, pointer, detailShort}
 	}
+	return nil
 }
 
 // identifier checks what must be there and becomes part of a key.
-func (c *check) identifier(pointer, s string) {
+func identifier(pointer, s string) *Fault {
 	switch {
 	case s == "":
-		c.fail(CodeMissingField, pointer, detailIdentifier)
+		return &Fault{CodeMissingField, pointer, detailIdentifier}
 	case len(s) > maxIdentifier:
-		c.fail(CodeTooLong, pointer, detailIdentifier)
+		return &Fault{CodeTooLong, pointer, detailIdentifier}
 	case hasControl(s):
-		c.fail(CodeInvalidValue, pointer, detailControl)
+		return &Fault{CodeInvalidValue, pointer, detailControl}
 	}
+	return nil
 }
 
-func (c *check) subject(ev *Event) {
-	if ev.UserId != "" {
-		c.identifier("/user_id", ev.UserId)
+func term(pointer, s string) *Fault {
+	if len(s) > maxTerm {
+		return &Fault{CodeTooLong, pointer, detailTerm}
 	}
-	if ev.AnonymousId != "" {
-		c.identifier("/anonymous_id", ev.AnonymousId)
-	}
-	if Subject(ev) == "" {
-		c.fail(CodeMissingField, "/user_id", detailSubject)
-	}
+	return nil
 }
 
-func (c *check) items(ev *Event) {
+func currency(pointer, s string) *Fault {
+	if s != "" && !isCurrency(s) {
+		return &Fault{CodeInvalidValue, pointer, detailCurrency}
+	}
+	return nil
+}
+
+func needSubject(ev *Event) *Fault {
+	if ev.UserId == "" && ev.AnonymousId == "" {
+		return &Fault{CodeMissingField, "/user_id", detailSubject}
+	}
+	return nil
+}
+
+func needItems(ev *Event) *Fault {
 	if len(ev.Items) == 0 && TakesItems(ev.Type) {
-		c.fail(CodeMissingField, "/items", detailItems)
+		return &Fault{CodeMissingField, "/items", detailItems}
 	}
-	for i, item := range ev.Items {
-		if item.ItemId == "" || len(item.ItemId) > maxIdentifier || hasControl(item.ItemId) {
-			c.identifier("/items/"+strconv.Itoa(i)+"/item_id", item.ItemId)
-		}
-	}
+	return nil
 }
 
-func (c *check) search(ev *Event) {
+func needTerm(ev *Event) *Fault {
 	if ev.SearchTerm == "" && ev.Type == vocab.Type_SEARCH {
-		c.fail(CodeMissingField, "/search_term", detailTerm)
+		return &Fault{CodeMissingField, "/search_term", detailTerm}
 	}
-	if len(ev.SearchTerm) > maxTerm {
-		c.fail(CodeTooLong, "/search_term", detailTerm)
-	}
+	return nil
 }
 
-func (c *check) order(ev *Event) {
+func needOrder(ev *Event) *Fault {
 	o := ev.GetOrder()
-	if needsOrder(ev.Type) && o.GetOrderId() == "" {
-		c.fail(CodeMissingField, "/order/order_id", detailIdentifier)
+	switch payment := ev.Type == vocab.Type_PAYMENT; {
+	case needsOrder(ev.Type) && o.GetOrderId() == "":
+		return &Fault{CodeMissingField, "/order/order_id", detailIdentifier}
+	case payment && !o.GetHasValue():
+		return &Fault{CodeMissingField, "/order/value", detailValue}
+	case payment && o.GetCurrency() == "":
+		return &Fault{CodeMissingField, "/order/currency", detailCurrency}
 	}
-	if ev.Type == vocab.Type_PAYMENT && !o.GetHasValue() {
-		c.fail(CodeMissingField, "/order/value", detailValue)
-	}
-	if ev.Type == vocab.Type_PAYMENT && o.GetCurrency() == "" {
-		c.fail(CodeMissingField, "/order/currency", detailCurrency)
-	}
-	if o == nil || !TakesOrder(ev.Type) {
-		return // Decode sets such an order aside
-	}
-	c.short("/order/order_id", o.OrderId)
-	c.short("/order/payment_instrument", o.PaymentInstrument)
-	if o.Currency != "" && !isCurrency(o.Currency) {
-		c.fail(CodeInvalidValue, "/order/currency", detailCurrency)
-	}
-}
-
-// parties checks the identifiers of who is paid and of what the event came through.
-func (c *check) parties(ev *Event) {
-	if p := ev.Counterparty; p != nil {
-		c.short("/counterparty/id", p.Id)
-	}
-	if d := ev.Device; d != nil {
-		c.short("/device/id", d.Id)
-		c.short("/device/mac", d.Mac)
-		c.short("/device/imei", d.Imei)
-		c.short("/device/imsi", d.Imsi)
-		c.short("/device/idfa", d.Idfa)
-		c.short("/device/android_id", d.AndroidId)
-		c.short("/device/oaid", d.Oaid)
-	}
-	if n := ev.Network; n != nil {
-		c.short("/network/ip", n.Ip)
-	}
+	return nil
 }

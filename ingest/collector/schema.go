@@ -4,90 +4,75 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"sluice/ingest"
+	"sluice/internal/field"
 )
 
 // The types of this file are the documentation of what is posted; package ingest decodes it.
 
-// collectedEvent documents an event.
-type collectedEvent struct {
-	ID               string             `json:"id" minLength:"1" maxLength:"256" doc:"Made by the client. With the subject it tells a repetition."`
-	Type             string             `json:"type" enum:"page_view,view_item_list,view_item,select_item,search,add_to_cart,remove_from_cart,add_to_wishlist,follow,share,begin_checkout,purchase,refund,after_sales,publish,sign_up,login,login_failed,password_change,verification,payment,chargeback,report"`
-	Time             time.Time          `json:"time" doc:"The client's clock at capture."`
-	SentAt           time.Time          `json:"sent_at,omitempty" doc:"The client's clock at sending; on the event, or once on the batch. With a server key it is the time of receipt by default."`
-	UserID           string             `json:"user_id,omitempty" maxLength:"256" doc:"The account. user_id or anonymous_id is required."`
-	AnonymousID      string             `json:"anonymous_id,omitempty" maxLength:"256" doc:"The device, before and beside an account."`
-	SessionID        string             `json:"session_id,omitempty" maxLength:"256"`
-	Channel          string             `json:"channel,omitempty" enum:"web,app,applet,server"`
-	Surface          string             `json:"surface,omitempty" maxLength:"256"`
-	RecommendationID string             `json:"recommendation_id,omitempty" maxLength:"256" doc:"Of the ranking that led here."`
-	Locale           string             `json:"locale,omitempty" maxLength:"256"`
-	Jurisdiction     string             `json:"jurisdiction,omitempty" maxLength:"256" doc:"Only narrows. Server key."`
-	Items            []eventItem        `json:"items,omitempty" doc:"Required for view_item_list, view_item, select_item, add_to_cart, remove_from_cart, add_to_wishlist, begin_checkout and purchase."`
-	SearchTerm       string             `json:"search_term,omitempty" maxLength:"1024" doc:"Required for search."`
-	Order            *eventOrder        `json:"order,omitempty" doc:"Taken by begin_checkout, purchase, refund, after_sales, payment and chargeback. Server key."`
-	Counterparty     *eventCounterparty `json:"counterparty,omitempty" doc:"Who is paid."`
-	Device           *eventDevice       `json:"device,omitempty"`
-	Network          *eventNetwork      `json:"network,omitempty"`
-	Account          *eventAccount      `json:"account,omitempty" doc:"Server key."`
-	Consent          *eventConsent      `json:"consent,omitempty"`
+// collectedEvent documents an event, from its fields' definition.
+type collectedEvent struct{}
+
+// Schema is a reference to the event's schema.
+func (collectedEvent) Schema(r huma.Registry) *huma.Schema {
+	return described(r, "CollectedEvent", ingest.Fields)
 }
 
-type eventItem struct {
-	ItemID   string `json:"item_id" minLength:"1" maxLength:"256"`
-	Index    uint32 `json:"index,omitempty" doc:"Position in the list, from 0."`
-	Quantity uint32 `json:"quantity,omitempty"`
-	Price    money  `json:"price,omitempty"`
+// described makes the schema of a message, and of those within, under a name of its own.
+func described(r huma.Registry, name string, m *field.Message) *huma.Schema {
+	ref := &huma.Schema{Ref: "#/components/schemas/" + name}
+	if r.Map()[name] != nil {
+		return ref
+	}
+	s := &huma.Schema{Type: huma.TypeObject, AdditionalProperties: false, Properties: make(map[string]*huma.Schema)}
+	for _, f := range m.Fields {
+		property := schemaOf(r, f)
+		if f.Doc != "" {
+			property.Description = f.Doc
+		}
+		if s.Properties[f.Name] = property; f.Required {
+			s.Required = append(s.Required, f.Name)
+		}
+	}
+	r.Map()[name] = s
+	return ref
 }
 
-type eventOrder struct {
-	OrderID           string `json:"order_id,omitempty" maxLength:"256" doc:"Required for purchase, refund, payment and chargeback."`
-	Value             money  `json:"value,omitempty" doc:"Required for payment."`
-	Currency          string `json:"currency,omitempty" pattern:"^[A-Z]{3}$" doc:"ISO 4217. Required for payment."`
-	PaymentInstrument string `json:"payment_instrument,omitempty" maxLength:"256" doc:"A token of the instrument, never its number."`
-	BillingCountry    string `json:"billing_country,omitempty"`
-	ShippingCountry   string `json:"shipping_country,omitempty"`
-	ShippingAddress   string `json:"shipping_address,omitempty"`
-}
-
-type eventCounterparty struct {
-	ID   string `json:"id,omitempty" maxLength:"256"`
-	Kind string `json:"kind,omitempty" enum:"seller,terminal,payee"`
-}
-
-type eventDevice struct {
-	ID         string   `json:"id,omitempty" maxLength:"256"`
-	MAC        string   `json:"mac,omitempty" maxLength:"256"`
-	IMEI       string   `json:"imei,omitempty" maxLength:"256"`
-	IMSI       string   `json:"imsi,omitempty" maxLength:"256"`
-	IDFA       string   `json:"idfa,omitempty" maxLength:"256"`
-	AndroidID  string   `json:"android_id,omitempty" maxLength:"256"`
-	OAID       string   `json:"oaid,omitempty" maxLength:"256"`
-	Model      string   `json:"model,omitempty"`
-	OS         string   `json:"os,omitempty"`
-	AppVersion string   `json:"app_version,omitempty"`
-	UserAgent  string   `json:"user_agent,omitempty"`
-	Apps       []string `json:"apps,omitempty"`
-}
-
-type eventNetwork struct {
-	IP      string `json:"ip,omitempty" maxLength:"256"`
-	Carrier string `json:"carrier,omitempty"`
-	WiFi    string `json:"wifi,omitempty"`
-	Cell    string `json:"cell,omitempty"`
-}
-
-type eventAccount struct {
-	Email         string    `json:"email,omitempty"`
-	Phone         string    `json:"phone,omitempty"`
-	SignupTime    time.Time `json:"signup_time,omitempty"`
-	Status        string    `json:"status,omitempty"`
-	FailureReason string    `json:"failure_reason,omitempty"`
-}
-
-type eventConsent struct {
-	Revision string   `json:"revision,omitempty" doc:"The newest that the client knew at capture."`
-	GPC      bool     `json:"gpc,omitempty" doc:"Only narrows."`
-	Denied   []string `json:"denied,omitempty" doc:"Purposes. Only narrows."`
+// schemaOf is the schema of a field's values.
+func schemaOf(r huma.Registry, f *field.Field) *huma.Schema {
+	switch f.Kind {
+	case field.One:
+		return described(r, "Event"+f.Message.Name, f.Message)
+	case field.Many:
+		return &huma.Schema{Type: huma.TypeArray, Nullable: true, Items: described(r, "Event"+f.Message.Name, f.Message)}
+	case field.Texts:
+		return &huma.Schema{Type: huma.TypeArray, Nullable: true, Items: &huma.Schema{Type: huma.TypeString}}
+	case field.Bool:
+		return &huma.Schema{Type: huma.TypeBoolean}
+	case field.Count:
+		return &huma.Schema{Type: huma.TypeInteger, Format: "int32", Minimum: new(0.0)}
+	case field.Int:
+		if f.Form == field.Form_MONEY {
+			return money{}.Schema(r)
+		}
+		return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
+	}
+	s := &huma.Schema{Type: huma.TypeString}
+	for _, word := range f.Values {
+		if word != "" {
+			s.Enum = append(s.Enum, word)
+		}
+	}
+	if f.Limit == field.Limit_CURRENCY {
+		s.Pattern = "^[A-Z]{3}$"
+	} else if most := ingest.Longest(f); most > 0 {
+		s.MaxLength = &most
+	}
+	if f.Limit == field.Limit_IDENTIFIER && f.Required {
+		s.MinLength = new(1)
+	}
+	return s
 }
 
 // catalogueItem documents a catalogue item.
