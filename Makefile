@@ -30,8 +30,8 @@ integration: ## the tests on real engines: Apache Kafka, ClickHouse; installs wh
 	deploy/local/integration.sh
 
 crash: build ## a hundred random faults on the embedded broker and on Apache Kafka, compared with an uninterrupted run
-	$(GO) run ./benchmarks/crash -broker embedded -faults 100 -sluice $(BIN)/sluice
-	$(GO) run ./benchmarks/crash -broker kafka -faults 100 -sluice $(BIN)/sluice
+	$(GO) run ./systemtest crash --broker embedded --faults 100 --sluice $(BIN)/sluice
+	$(GO) run ./systemtest crash --broker kafka --faults 100 --sluice $(BIN)/sluice
 
 lint: $(TOOLS)/golangci-lint $(TOOLS)/gofumpt $(TOOLS)/staticcheck
 	@unformatted=$$($(TOOLS)/gofumpt -l $$(git ls-files '*.go' | grep -v '\.pb\.go$$')); test -z "$$unformatted" || { echo "gofumpt would change:"; echo "$$unformatted"; exit 1; }

@@ -38,12 +38,12 @@ func compare(ctx context.Context, o options, dir string, r *result) error {
 	if err != nil {
 		return fmt.Errorf("counting the file: %w", err)
 	}
-	b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "broker")})
+	b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "data", "broker")})
 	if err != nil {
 		return err
 	}
 	defer b.Close()
-	ring, err := seal.Open(filepath.Join(dir, "keys", "root.key"))
+	ring, err := seal.Open(filepath.Join(dir, "data", "keys", "root.key"))
 	if err != nil {
 		return err
 	}

@@ -17,10 +17,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
-	"sluice/benchmarks/process"
+	"sluice/benchmarks/server"
+	"sluice/internal/process"
 	"sluice/replay"
+	"sluice/systemtest/run"
 )
 
 type options struct {
@@ -30,9 +31,7 @@ type options struct {
 
 // result is what one run measured. Durations are in the units that the names say.
 type result struct {
-	Date              string           `json:"date"`
-	Commit            string           `json:"commit"`
-	Machine           string           `json:"machine"`
+	run.Head
 	Account           replay.Account   `json:"account"`
 	EventsPerSecond   float64          `json:"events_per_second"` // of the whole path: the last store has settled
 	CPUMicrosPerEvent float64          `json:"cpu_us_per_event"`  // of the server alone, broker included
@@ -51,26 +50,26 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "append the result as a JSON line to this file")
 	flag.IntVar(&o.days, "days", 0, "keep the state of this many days, so that every day of the file can be compared; 0 = as built in")
 	flag.Parse()
-	if err := run(context.Background(), o); err != nil {
+	if err := benchmark(context.Background(), o); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmark:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, o options) (err error) {
+func benchmark(ctx context.Context, o options) (err error) {
 	dir, err := os.MkdirTemp("", "sluice-fraud-")
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	r := result{Date: time.Now().UTC().Format(time.DateOnly), Commit: process.Commit(ctx), Machine: process.Machine()}
+	r := result{Head: run.NewHead(ctx)}
 	if err := measure(ctx, o, dir, &r); err != nil {
 		return err
 	}
 	if err := compare(ctx, o, dir, &r); err != nil {
 		return err
 	}
-	if err := process.Report(o.out, r); err != nil {
+	if err := run.Report(o.out, r); err != nil {
 		return err
 	}
 	if r.DifferentDays > 0 {
@@ -85,18 +84,18 @@ func measure(ctx context.Context, o options, dir string, r *result) (err error) 
 	if err := os.WriteFile(configFile, featuresFile(o.days), 0o600); err != nil {
 		return err
 	}
-	server, err := process.Demo(ctx, o.binary, dir, "--config", configFile)
+	s, err := server.Demo(ctx, o.binary, dir, "--config", configFile)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, server.Stop()) }()
+	defer func() { err = errors.Join(err, s.Stop()) }()
 	mapFile := filepath.Join(dir, "map.yaml")
 	if err := os.WriteFile(mapFile, []byte(transactionMap), 0o600); err != nil {
 		return err
 	}
-	cpu := server.CPU()
+	cpu := s.CPU()
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, o.binary, "replay", "--events", o.events, "--map", mapFile, "--to", server.URL, "--json")
+	cmd := exec.CommandContext(ctx, o.binary, "replay", "--events", o.events, "--map", mapFile, "--to", s.URL, "--json")
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("replaying: %w", err)
@@ -105,10 +104,10 @@ func measure(ctx context.Context, o options, dir string, r *result) (err error) 
 		return err
 	}
 	r.EventsPerSecond = float64(r.Account.Read) / r.Account.Seconds
-	r.CPUMicrosPerEvent = (server.CPU() - cpu).Seconds() * 1e6 / float64(r.Account.Read)
-	r.RSSMegabytes, r.PeakRSSMegabytes = server.Memory()
+	r.CPUMicrosPerEvent = (s.CPU() - cpu).Seconds() * 1e6 / float64(r.Account.Read)
+	r.RSSMegabytes, r.PeakRSSMegabytes = s.Memory()
 	r.DiskMegabytes = process.DiskUsage(dir) / 1e6
-	r.Decisions, err = decisions(ctx, server.URL)
+	r.Decisions, err = decisions(ctx, s.URL)
 	return err
 }
 

@@ -15,8 +15,8 @@ import (
 	"strings"
 	"time"
 
-	"sluice/benchmarks/process"
 	"sluice/features/items"
+	"sluice/systemtest/run"
 )
 
 type options struct {
@@ -28,9 +28,7 @@ type options struct {
 
 // result is what one run measured.
 type result struct {
-	Date        string  `json:"date"`
-	Commit      string  `json:"commit"`
-	Machine     string  `json:"machine"`
+	run.Head
 	Train       string  `json:"train"`
 	Test        string  `json:"test"`
 	Options     string  `json:"options"`
@@ -66,7 +64,7 @@ func main() {
 	if o.skipLast {
 		o.knn.Limit++
 	}
-	if err := run(context.Background(), &o); err != nil {
+	if err := benchmark(context.Background(), &o); err != nil {
 		fmt.Fprintln(os.Stderr, "nextitem:", err)
 		os.Exit(1)
 	}
@@ -86,7 +84,7 @@ func (o *options) String() string {
 	return text
 }
 
-func run(ctx context.Context, o *options) error {
+func benchmark(ctx context.Context, o *options) error {
 	var train []session
 	for name := range strings.SplitSeq(o.train, ",") {
 		sessions, err := read(name)
@@ -105,12 +103,12 @@ func run(ctx context.Context, o *options) error {
 		}
 	}
 	r := result{
-		Date: time.Now().UTC().Format(time.DateOnly), Commit: process.Commit(ctx), Machine: process.Machine(), Train: o.train, Test: o.test, Options: o.String(),
+		Head: run.NewHead(ctx), Train: o.train, Test: o.test, Options: o.String(),
 	}
 	if o.hold > 0 {
 		r.Test = fmt.Sprintf("the newest %d sessions of train", o.hold)
 	}
 	m := build(train, &r)
 	m.predict(test, o, &r)
-	return process.Report(o.out, r)
+	return run.Report(o.out, r)
 }

@@ -23,7 +23,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/benchmarks/process"
+	"sluice/internal/process"
+	"sluice/systemtest/run"
 )
 
 type options struct {
@@ -37,9 +38,7 @@ type options struct {
 
 // result is what one run measured. Durations are in the units that the names say.
 type result struct {
-	Date              string  `json:"date"`
-	Commit            string  `json:"commit"`
-	Machine           string  `json:"machine"`
+	run.Head
 	Broker            string  `json:"broker"`
 	Events            int     `json:"events"`
 	BytesPerEvent     int     `json:"bytes_per_event"`
@@ -75,13 +74,13 @@ func main() {
 	flag.StringVar(&o.broker, "broker", "embedded", "embedded, kafka or both")
 	flag.StringVar(&o.profile, "profile", "", "write a CPU profile of the throughput phase to this file")
 	flag.Parse()
-	if err := run(context.Background(), o); err != nil {
+	if err := benchmark(context.Background(), o); err != nil {
 		fmt.Fprintln(os.Stderr, "benchmark:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, o options) error {
+func benchmark(ctx context.Context, o options) error {
 	systems, ok := map[string][]func(context.Context, options, string) (*system, error){
 		"embedded": {startEmbedded}, "kafka": {startOnKafka}, "both": {startEmbedded, startOnKafka},
 	}[o.broker]
@@ -109,7 +108,7 @@ func measure(ctx context.Context, o options, start func(context.Context, options
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
 	r := result{
-		Date: time.Now().UTC().Format(time.DateOnly), Commit: process.Commit(ctx), Machine: process.Machine(), Broker: s.broker,
+		Head: run.NewHead(ctx), Broker: s.broker,
 		Events: o.events, SteadyRate: o.rate,
 	}
 	load := newLoad(o, s.server.URL)
@@ -123,7 +122,7 @@ func measure(ctx context.Context, o options, start func(context.Context, options
 		return err
 	}
 	r.DiskMegabytes = process.DiskUsage(dir) / 1e6
-	return process.Report(o.out, r)
+	return run.Report(o.out, r)
 }
 
 func throughput(ctx context.Context, o options, load *load, s *system, r *result) error {

@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"sluice/benchmarks/process"
+	"sluice/benchmarks/server"
 	"sluice/deploy/local/kafka/kraft"
+	"sluice/internal/process"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
@@ -19,13 +20,13 @@ import (
 // system is the server under load, with the broker that it does not have in itself.
 type system struct {
 	broker string
-	server *process.Server
+	server *server.Server
 	kafka  *kraft.Cluster // nil where the broker is embedded
 }
 
 func startEmbedded(ctx context.Context, o options, dir string) (*system, error) {
-	server, err := process.Demo(ctx, o.binary, dir)
-	return &system{broker: "embedded", server: server}, err
+	started, err := server.Demo(ctx, o.binary, dir)
+	return &system{broker: "embedded", server: started}, err
 }
 
 // brokerHeap is Kafka's own default.
@@ -56,7 +57,7 @@ keys: {write: [demo_write], server: [demo_server], operator: [demo_operator]}
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	s.server, err = process.Start(ctx, o.binary, "serve", "--config", config)
+	s.server, err = server.Start(ctx, o.binary, dir, "serve", "--config", config)
 	return s, err
 }
 

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"sluice/deploy/local/kafka/kraft"
-	"sluice/internal/crashtest"
+	"sluice/systemtest/fault"
 )
 
 // apart is a deployment of two processes for each role.
@@ -50,7 +50,7 @@ func TestRolesApart(t *testing.T) {
 	}
 	nodes[0].obeysEverywhere(nodes[1])
 
-	balancer := crashtest.NewBalancer(urls, crashtest.BalancerOptions{Attempts: 1})
+	balancer := fault.NewBalancer(urls, fault.BalancerOptions{Attempts: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	running.Go(func() { balancer.Run(ctx) })

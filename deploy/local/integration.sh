@@ -2,7 +2,7 @@
 # The tests that need real engines: Apache Kafka and ClickHouse. It installs what they need, runs
 #   1. the tests tagged `integration`: the engines themselves, ClickHouse as a warehouse, TLS and SCRAM, several processes on three brokers;
 #   2. every test that touches Kafka once more, on Apache Kafka instead of the embedded broker, the end-to-end tests included;
-#   3. a short run of the crash harness on both brokers,
+#   3. a short run of the crash test on both brokers,
 # and says how many tests ran on what. `make integration` calls it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -73,7 +73,7 @@ unset SLUICE_TEST_KAFKA
 step "crashes"
 go build -o "$work/sluice" ./cmd/sluice
 for broker in embedded kafka; do
-  go run ./benchmarks/crash -broker "$broker" -faults "${SLUICE_CRASH_FAULTS:-10}" -sluice "$work/sluice"
+  go run ./systemtest crash --broker "$broker" --faults "${SLUICE_CRASH_FAULTS:-10}" --sluice "$work/sluice"
 done
 
 step "done"

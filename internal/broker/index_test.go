@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestTornIndex: the broker died between a batch and its entry in the index. Found by benchmarks/crash, seed 2: aborted records came back.
+// TestTornIndex: the broker died between a batch and its entry in the index. Found by systemtest/crash, seed 2: aborted records came back.
 func TestTornIndex(t *testing.T) {
 	dir := crashed(t, false, nil)
 	paths, err := filepath.Glob(filepath.Join(dir, "partitions", topic+"-*", "*.idx"))

@@ -17,7 +17,7 @@ import (
 	"strconv"
 	"time"
 
-	"sluice/internal/crashtest"
+	"sluice/internal/process"
 )
 
 //go:embed log4j2.properties
@@ -29,7 +29,7 @@ type broker struct {
 	dir   string
 	ports map[string]int // by listener
 
-	process *crashtest.Process
+	process *process.Process
 }
 
 func (b *broker) addr(listener string) string {
@@ -100,7 +100,7 @@ func (b *broker) prepare(libs string, java []string) error {
 	if err := os.WriteFile(logConfig, logging, 0o600); err != nil {
 		return err
 	}
-	b.process = crashtest.NewProcess(crashtest.ProcessOptions{
+	b.process = process.New(process.Options{
 		Name: "broker-" + strconv.Itoa(b.id), Path: "java", Log: b.logFile(),
 		Args: append(java, "-Dlog4j2.configurationFile="+logConfig, "-cp", filepath.Join(libs, "*"), "kafka.Kafka", b.config()),
 	})
