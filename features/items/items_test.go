@@ -1,6 +1,7 @@
 package items
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -227,6 +228,11 @@ func (w *world) answers() map[string]string {
 			for _, s := range w.m.Neighbours(nil, present, []Subject{subjectOf(0)}, day0+5*hour, &o) {
 				text = fmt.Append(text, w.ids.ID(s.Item), " ", s.Score, " ", w.ids.ID(s.Cause), ", ")
 			}
+			pairs := Pairs{Weights: [64]float64{1: 1, 2: 3}, Positions: 3, People: people, Sample: 3, HalfLife: time.Hour, Limit: 20}
+			for _, s := range w.m.Together(nil, present[0], day0+5*hour, &pairs) {
+				text = fmt.Append(text, w.ids.ID(s.Item), " ", s.Score, ", ")
+			}
+			text = fmt.Append(text, w.m.Linked(present[0], present[1], people, nil))
 			out[fmt.Sprint(n, " ", people)] = string(text)
 		}
 	}
@@ -343,6 +349,83 @@ func TestItemsOfFewPeople(t *testing.T) {
 		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Errorf("%d people (-want +got):\n%s", people, diff)
 		}
+	}
+}
+
+// TestTogetherAgainstTheDefinition sums pairs over all histories.
+func TestTogetherAgainstTheDefinition(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w := newWorld()
+		for person := range 6 {
+			history := drawHistory(t, w, person)
+			for i := range history {
+				history[i].Type = uint8(rapid.IntRange(1, 3).Draw(t, "type"))
+			}
+			w.set(person, history)
+		}
+		o := Pairs{Weights: [64]float64{1: 1, 2: 3}, Positions: 3, People: 2, Sample: 1000, HalfLife: time.Hour, Limit: 100}
+		item, now := w.number(1), day0+6*hour
+		want, people := make(map[uint32]float64), make(map[uint32]int)
+		for _, history := range w.histories {
+			mine := make(map[uint32]bool)
+			for y := range history {
+				for x := max(0, y-3); x < y; x++ {
+					a, b := history[x], history[y]
+					weight := o.Weights[a.Type] * o.Weights[b.Type]
+					if b.Item == item {
+						a, b = b, a
+					}
+					if a.Item != item || b.Item == item || weight == 0 {
+						continue
+					}
+					want[b.Item] += weight * float64(decay(seconds(now), seconds(history[y].Time), 3600))
+					if !mine[b.Item] {
+						people[b.Item]++
+					}
+					mine[b.Item] = true
+				}
+			}
+		}
+		got := w.m.Together(nil, item, now, &o)
+		for _, s := range got {
+			if math.Abs(s.Score/want[s.Item]-1) > 1e-4 || people[s.Item] < 2 || s.Cause != item {
+				t.Fatalf("%s: %v of %d people, want %v", w.ids.ID(s.Item), s.Score, people[s.Item], want[s.Item])
+			}
+			delete(want, s.Item)
+		}
+		for other := range want {
+			if people[other] >= 2 {
+				t.Fatalf("%s is missing", w.ids.ID(other))
+			}
+		}
+		if !slices.IsSortedFunc(got, func(a, b Scored) int {
+			return cmp.Or(cmp.Compare(b.Score, a.Score), cmp.Compare(w.ids.ID(a.Item), w.ids.ID(b.Item)))
+		}) {
+			t.Fatalf("not sorted: %v", got)
+		}
+	})
+}
+
+// TestLinked counts other people with a session that has both items.
+func TestLinked(t *testing.T) {
+	w := newWorld()
+	for person := range 3 {
+		w.set(person, []Touch{
+			{Event: 1, Session: 1, Time: day0, Item: w.number(1)},
+			{Event: 2, Session: 1, Time: day0, Item: w.number(2)},
+			{Event: 3, Session: 2, Time: day0, Item: w.number(2)},
+			{Event: 4, Session: 3, Time: day0, Item: w.number(1)},
+			{Event: 5, Session: 3, Time: day0, Item: w.number(2)},
+		})
+	}
+	w.set(3, []Touch{{Event: 1, Session: 1, Time: day0, Item: w.number(1)}, {Event: 2, Session: 2, Time: day0, Item: w.number(2)}})
+	for people, want := range []bool{true, true, true, true, false} {
+		if got := w.m.Linked(w.number(1), w.number(2), people, nil); got != want {
+			t.Errorf("%d people: %t", people, got)
+		}
+	}
+	if w.m.Linked(w.number(1), w.number(2), 3, []Subject{subjectOf(0)}) {
+		t.Error("the person's own session counts")
 	}
 }
 

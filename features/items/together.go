@@ -1,0 +1,116 @@
+package items
+
+import (
+	"slices"
+	"time"
+)
+
+// Pairs says what counts as looked at together.
+type Pairs struct {
+	Weights   [64]float64   // by type of touch, 0 = does not count
+	Positions int           // at most so many places apart in a person's history
+	People    int           // a pair of fewer people is not returned
+	Sample    int           // newest sessions of an item; the people of these are looked at
+	HalfLife  time.Duration // of a pair's weight
+	Limit     int           // items returned
+}
+
+// Together appends to out the items that stand near the given one in people's histories: the sums of their weights, decayed at now (Unix microseconds).
+// A pair weighs the product of its touches' weights, at the time of the later one. By (score, descending; id).
+func (m *Model) Together(out []Scored, item uint32, now int64, o *Pairs) []Scored {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := m.scratches.get()
+	defer m.scratches.put(s)
+	s.begin(0, len(m.people), len(m.postings.lists), o.Sample+2)
+	q := pairing{m: m, s: s, o: o, item: item, now: seconds(now), half: max(1, float32(o.HalfLife.Seconds())), base: s.stamp + 1}
+	m.postings.newest(item, o.Sample, func(block []posting) {
+		for _, p := range slices.Backward(block) {
+			number := m.heads[p.session()].person
+			if s.people[number] < q.base {
+				s.stamp++
+				s.people[number] = s.stamp
+				q.person(&m.people[number])
+			}
+		}
+	})
+	for _, other := range s.found {
+		if v := &s.votes[other]; int(v.people) >= o.People && v.score > 0 {
+			s.heap = append(s.heap, Scored{Item: other, Cause: item, Score: float64(v.score)})
+		}
+	}
+	h := heap{list: s.heap, ids: m.ids}
+	h.init()
+	for limit := len(out) + o.Limit; len(out) < limit && len(h.list) > 0; {
+		out = append(out, h.pop())
+	}
+	return out
+}
+
+// pairing is one run of Together.
+type pairing struct {
+	m    *Model
+	s    *scratch
+	o    *Pairs
+	item uint32
+	now  uint32
+	half float32 // life, seconds
+	base uint32  // first stamp of the people
+}
+
+// person adds what one person's history has near the item.
+func (q *pairing) person(p *person) {
+	touches := q.m.touches.at(p.touches, int(p.n))
+	for i := range touches {
+		mine := q.o.Weights[touches[i].typ&63]
+		if touches[i].item != q.item || mine == 0 {
+			continue
+		}
+		for j := max(0, i-q.o.Positions); j < min(len(touches), i+q.o.Positions+1); j++ {
+			other := &touches[j]
+			if weight := mine * q.o.Weights[other.typ&63]; weight > 0 && other.item != q.item {
+				q.add(other.item, float32(weight)*decay(q.now, seconds(touches[max(i, j)].time), q.half))
+			}
+		}
+	}
+}
+
+func (q *pairing) add(item uint32, weight float32) {
+	v := &q.s.votes[item]
+	if v.voter < q.base {
+		*v = vote{}
+		q.s.found = append(q.s.found, item)
+	}
+	if v.voter != q.s.stamp {
+		v.voter = q.s.stamp
+		v.people++
+	}
+	v.score += weight
+}
+
+// Linked tells whether at least so many people, without the own ones, have both items in one session; at most the newest sessions of the rarer item are
+// looked at.
+func (m *Model) Linked(a, b uint32, people int, own []Subject) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.postings.len(a) > m.postings.len(b) {
+		a, b = b, a
+	}
+	if m.postings.len(a) < people {
+		return false
+	}
+	var fixed [16]uint32
+	counted := fixed[:0]
+	m.postings.newest(a, evidence(people), func(block []posting) {
+		for _, p := range slices.Backward(block) {
+			h := &m.heads[p.session()]
+			if len(counted) >= people || slices.Contains(counted, h.person) || slices.Contains(own, m.people[h.person].subject) {
+				continue
+			}
+			if slices.Contains(m.places.at(m.sessions[p.session()].items, int(h.n)), b) {
+				counted = append(counted, h.person)
+			}
+		}
+	})
+	return len(counted) >= people
+}
