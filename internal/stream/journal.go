@@ -53,7 +53,11 @@ func (s *session) journaled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t := Transaction{Group: s.cluster.Topic(s.role.Name), ProducerID: id, Outputs: Spans(s.outputs)}
+	produced := make([][]kgo.Record, len(s.working))
+	for i, task := range s.working {
+		produced[i] = task.outputs
+	}
+	t := Transaction{Group: s.cluster.Topic(s.role.Name), ProducerID: id, Outputs: Spans(produced...)}
 	for topic, partitions := range s.kafka.Client().UncommittedOffsets() {
 		for p, at := range partitions {
 			t.Offsets = append(t.Offsets, Place{Topic: topic, Partition: p, Epoch: at.Epoch, Offset: at.Offset})
@@ -71,18 +75,20 @@ func (s *session) forgotten() error {
 }
 
 // Spans are where produced records are: one span a partition.
-func Spans(produced []kgo.Record) []Span {
+func Spans(produced ...[]kgo.Record) []Span {
 	at := make(map[topicPartition]int)
 	var all []Span
-	for i := range produced {
-		r := &produced[i]
-		n, seen := at[topicPartition{r.Topic, r.Partition}]
-		if !seen {
-			at[topicPartition{r.Topic, r.Partition}] = len(all)
-			all = append(all, Span{Topic: r.Topic, Partition: r.Partition, First: r.Offset, Last: r.Offset})
-			continue
+	for _, records := range produced {
+		for i := range records {
+			r := &records[i]
+			n, seen := at[topicPartition{r.Topic, r.Partition}]
+			if !seen {
+				at[topicPartition{r.Topic, r.Partition}] = len(all)
+				all = append(all, Span{Topic: r.Topic, Partition: r.Partition, First: r.Offset, Last: r.Offset})
+				continue
+			}
+			all[n].First, all[n].Last = min(all[n].First, r.Offset), max(all[n].Last, r.Offset)
 		}
-		all[n].First, all[n].Last = min(all[n].First, r.Offset), max(all[n].Last, r.Offset)
 	}
 	return all
 }

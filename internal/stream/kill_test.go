@@ -135,7 +135,7 @@ func TestKillNine(t *testing.T) {
 	kill(t, child)
 }
 
-func createTopics(t *testing.T, cluster stream.Cluster) {
+func createTopics(t testing.TB, cluster stream.Cluster) {
 	t.Helper()
 	client, err := cluster.Client()
 	if err != nil {
@@ -228,7 +228,7 @@ func readState(t *testing.T, cluster stream.Cluster) map[string]uint64 {
 	return counts
 }
 
-func consume(t *testing.T, cluster stream.Cluster, topic string, each func(*kgo.Record) bool) {
+func consume(t testing.TB, cluster stream.Cluster, topic string, each func(*kgo.Record) bool) {
 	t.Helper()
 	client, err := cluster.Client(kgo.ConsumeTopics(cluster.Topic(topic)), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 )
 
 // work runs a role until stop is called or the test ends.
-func work(t *testing.T, cluster stream.Cluster, role stream.Role) (stop func()) {
+func work(t testing.TB, cluster stream.Cluster, role stream.Role) (stop func()) {
 	t.Helper()
 	o := stream.RunnerOptions{Node: "0"}
 	for range role.Engines {

@@ -47,7 +47,7 @@ const (
 // Runner runs a role's tasks: it reads the assigned input partitions, and commits outputs, changelogs and input offsets of all its tasks
 // in one transaction at a time. It is crash-only: any error from ending a transaction closes the session, and the next one starts as a new process would.
 //
-//	poll ─▶ open what was assigned ─▶ process ─▶ flush ─▶ end ─▶ checkpoint one task ─▶ poll
+//	poll ─▶ open what was assigned ─▶ process and produce, task beside task ─▶ flush ─▶ end ─▶ checkpoint tasks that are due ─▶ poll
 type Runner struct {
 	cluster Cluster
 	role    Role
@@ -120,17 +120,14 @@ type processError struct{ error }
 
 func (e *processError) Unwrap() error { return e.error }
 
-var errNotAssigned = errors.New("records of a partition that is not assigned")
-
 // session is one life as a member of the group.
 type session struct {
 	*Runner
 	kafka   *kgo.GroupTransactSession
 	tasks   map[place]*liveTask
-	inputs  map[string]input  // by full topic
-	topics  map[string]string // short output topic → full name
-	outputs []kgo.Record
-	took    time.Duration // by the last transaction, with its checkpoint; 0 if none since the last poll
+	inputs  map[string]input // by full topic
+	working []*liveTask      // with records in the open transaction
+	took    time.Duration    // by the last transaction, with its checkpoint; 0 if none since the last poll
 
 	mu      sync.Mutex // guards the fields below
 	changes []change
@@ -161,14 +158,21 @@ type liveTask struct {
 	engine       int // place in the role
 	processor    Processor
 	store        *partitionStore
-	next         int64 // changelog offset after the last committed record
-	produced     int64 // the same, within the open transaction
+	changelog    string            // full name of the topic
+	topics       map[string]string // short name of an output topic → full name
+	next         int64             // changelog offset after the last committed record
 	checkpointed time.Time
 	unsaved      bool
+
+	// Of the open transaction.
+	fetched  []piece
+	outputs  []kgo.Record
+	changes  int   // place in outputs of the first changelog record
+	produced int64 // as next, if it commits; 0 if the task changed nothing
 }
 
 func (r *Runner) session(ctx context.Context) (err error) {
-	s := &session{Runner: r, tasks: make(map[place]*liveTask), inputs: make(map[string]input), topics: make(map[string]string)}
+	s := &session{Runner: r, tasks: make(map[place]*liveTask), inputs: make(map[string]input)}
 	if s.kafka, err = s.join(); err != nil {
 		return err
 	}
@@ -358,7 +362,10 @@ func (s *session) openEngine(ctx context.Context, i int, partitions []int32) ([]
 	tasks := make([]*liveTask, len(partitions))
 	for n, p := range partitions {
 		part := store.forPartition(p)
-		t := &liveTask{Task: &Task{Partition: p, store: part}, engine: i, store: part, next: restored[p], checkpointed: time.Now()}
+		t := &liveTask{
+			Task: &Task{Partition: p, store: part}, engine: i, store: part, next: restored[p], checkpointed: time.Now(),
+			changelog: s.cluster.Topic(engine.Changelog()), topics: make(map[string]string),
+		}
 		if t.processor, err = engine.Open(t.Task); err == nil {
 			err = t.Err()
 		}
@@ -389,207 +396,6 @@ func (s *session) saveTasks() error {
 		}
 	}
 	return nil
-}
-
-// transact processes fetched records in one transaction.
-func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
-	if s.o.Journal != nil {
-		s.o.Journal.Enter()
-		defer s.o.Journal.Leave()
-	}
-	if err := s.kafka.Begin(); err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
-	}
-	oldest, err := s.process(fetches)
-	if errors.Is(err, errNotAssigned) {
-		return s.abort(ctx) // fetched before a rebalance
-	}
-	if err != nil {
-		return errors.Join(err, s.abort(ctx))
-	}
-	if err := s.produce(ctx); err != nil {
-		return errors.Join(err, s.abort(ctx))
-	}
-	if err := s.journaled(ctx); err != nil {
-		return errors.Join(fmt.Errorf("noting a transaction: %w", err), s.abort(ctx))
-	}
-	committed, err := s.kafka.End(context.WithoutCancel(ctx), kgo.TryCommit)
-	if err != nil {
-		return fmt.Errorf("ending a transaction: %w", err)
-	}
-	if err := s.forgotten(); err != nil {
-		return err
-	}
-	s.finish(committed)
-	if !committed {
-		s.metrics.aborted.Inc()
-		return nil
-	}
-	s.metrics.committed.Inc()
-	fetches.EachPartition(func(part kgo.FetchTopicPartition) {
-		s.metrics.engines[s.inputs[part.Topic].engine].records.Add(float64(len(part.Records)))
-	})
-	s.metrics.freshness.Observe(time.Since(oldest).Seconds())
-	return nil
-}
-
-func (s *session) abort(ctx context.Context) error {
-	_, err := s.kafka.End(context.WithoutCancel(ctx), kgo.TryAbort)
-	s.finish(false)
-	return err
-}
-
-func (s *session) finish(committed bool) {
-	for _, t := range s.tasks {
-		t.finish(committed)
-		if committed && t.produced > t.next {
-			t.next, t.unsaved = t.produced, true
-		}
-		t.produced = 0
-	}
-}
-
-type topicPartition struct {
-	topic     string
-	partition int32
-}
-
-// process gives every record to its task and returns the oldest record time.
-func (s *session) process(fetches kgo.Fetches) (oldest time.Time, err error) {
-	behind := make(map[topicPartition]int64)
-	oldest = time.Now()
-	fetches.EachPartition(func(part kgo.FetchTopicPartition) {
-		if err != nil || len(part.Records) == 0 {
-			return
-		}
-		in := s.inputs[part.Topic]
-		task := s.tasks[place{in.engine, part.Partition}]
-		if task == nil {
-			err = errNotAssigned
-			return
-		}
-		last := part.Records[len(part.Records)-1]
-		behind[topicPartition{part.Topic, part.Partition}] = part.HighWatermark - last.Offset - 1 // a second poll's follows the first one's
-		if first := part.Records[0].Timestamp; first.Before(oldest) {
-			oldest = first
-		}
-		err = s.processPartition(task, in.short, part.Records)
-	})
-	s.noteLag(behind)
-	return oldest, err
-}
-
-// noteLag tells how far the partitions that have given records are behind.
-func (s *session) noteLag(behind map[topicPartition]int64) {
-	var all int64
-	lag := make(map[int]int64)
-	for at, n := range behind {
-		lag[s.inputs[at.topic].engine] += n
-		all += n
-	}
-	s.setStatus(Status{Joined: true, Tasks: len(s.tasks), Lag: all})
-	for engine, n := range lag {
-		s.metrics.engines[engine].lag.Set(float64(n))
-	}
-}
-
-func (s *session) processPartition(task *liveTask, topic string, records []*kgo.Record) error {
-	for _, r := range records {
-		if r.Attrs.IsControl() {
-			continue
-		}
-		rec := Record{Topic: topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers}
-		err := task.processor.Process(&rec)
-		if err == nil {
-			err = task.Err()
-		}
-		if err != nil {
-			return &processError{fmt.Errorf("processing %s/%d at %d: %w", topic, r.Partition, r.Offset, err)}
-		}
-	}
-	return nil
-}
-
-// produce sends what the tasks emitted and one changelog record per changed key.
-func (s *session) produce(ctx context.Context) error {
-	s.outputs = s.outputs[:0]
-	changelogs := make(map[string]int, len(s.role.Engines))
-	for i, engine := range s.role.Engines {
-		changelogs[s.full(engine.Changelog())] = i
-	}
-	var failed firstError
-	for _, t := range s.tasks {
-		if err := t.flushBuffers(); err != nil {
-			return &processError{err}
-		}
-		changelog := s.full(s.role.Engines[t.engine].Changelog())
-		for _, e := range t.emitted {
-			s.outputs = append(s.outputs, kgo.Record{Topic: s.full(e.Topic), Partition: e.Partition, Key: e.Key, Value: e.Value})
-		}
-		err := t.flush(func(id byte, key, value []byte) {
-			k := make([]byte, 1+len(key))
-			k[0] = id
-			copy(k[1:], key)
-			s.outputs = append(s.outputs, kgo.Record{Topic: changelog, Partition: t.Partition, Key: k, Value: value})
-		})
-		if err != nil {
-			return &processError{err}
-		}
-	}
-	for i := range s.outputs {
-		out := &s.outputs[i]
-		s.kafka.Produce(ctx, out, func(r *kgo.Record, err error) {
-			failed.set(err)
-			if engine, ok := changelogs[r.Topic]; ok && err == nil {
-				failed.reached(s.tasks[place{engine, r.Partition}], r.Offset+1)
-			}
-		})
-	}
-	if err := s.kafka.Client().Flush(ctx); err != nil {
-		return fmt.Errorf("flushing: %w", err)
-	}
-	if err := failed.get(); err != nil {
-		return fmt.Errorf("producing: %w", err)
-	}
-	return nil
-}
-
-func (s *session) full(topic string) string {
-	name, ok := s.topics[topic]
-	if !ok {
-		name = s.cluster.Topic(topic)
-		s.topics[topic] = name
-	}
-	return name
-}
-
-// firstError collects what producing told, from the client's goroutines.
-type firstError struct {
-	mu  sync.Mutex // guards err and the tasks' produced
-	err error
-}
-
-func (f *firstError) set(err error) {
-	if err == nil {
-		return
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.err == nil {
-		f.err = err
-	}
-}
-
-func (f *firstError) reached(t *liveTask, next int64) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	t.produced = max(t.produced, next)
-}
-
-func (f *firstError) get() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.err
 }
 
 // checkpoint writes the tasks that have waited longest, of those that are due, until it has taken checkpointTime: a transaction waits for it.

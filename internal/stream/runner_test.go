@@ -84,7 +84,7 @@ func TestTransactionIsOneRequestABroker(t *testing.T) {
 }
 
 // waitForCommitted returns when n committed outputs can be read.
-func waitForCommitted(t *testing.T, cluster stream.Cluster, n int) {
+func waitForCommitted(t testing.TB, cluster stream.Cluster, n int) {
 	t.Helper()
 	read := 0
 	consume(t, cluster, "out", func(*kgo.Record) bool {
@@ -163,7 +163,7 @@ func run(t *testing.T, cluster stream.Cluster, w *watch, open func(*stream.Task)
 }
 
 // producer is a client for manual partitions.
-func producer(t *testing.T, cluster stream.Cluster) *kgo.Client {
+func producer(t testing.TB, cluster stream.Cluster) *kgo.Client {
 	t.Helper()
 	client, err := cluster.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {

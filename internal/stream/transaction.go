@@ -1,0 +1,233 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
+)
+
+// piece are records of one input partition, in their order.
+type piece struct {
+	topic   string // short name
+	records []*kgo.Record
+}
+
+// transact processes fetched records in one transaction.
+func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
+	if s.o.Journal != nil {
+		s.o.Journal.Enter()
+		defer s.o.Journal.Leave()
+	}
+	if err := s.kafka.Begin(); err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	oldest, ok := s.deal(fetches)
+	if !ok {
+		return s.abort(ctx) // fetched before a rebalance
+	}
+	if err := s.process(ctx); err != nil {
+		return errors.Join(err, s.abort(ctx))
+	}
+	if err := s.journaled(ctx); err != nil {
+		return errors.Join(fmt.Errorf("noting a transaction: %w", err), s.abort(ctx))
+	}
+	committed, err := s.kafka.End(context.WithoutCancel(ctx), kgo.TryCommit)
+	if err != nil {
+		return fmt.Errorf("ending a transaction: %w", err)
+	}
+	if err := s.forgotten(); err != nil {
+		return err
+	}
+	s.finish(committed)
+	if !committed {
+		s.metrics.aborted.Inc()
+		return nil
+	}
+	s.metrics.committed.Inc()
+	fetches.EachPartition(func(part kgo.FetchTopicPartition) {
+		s.metrics.engines[s.inputs[part.Topic].engine].records.Add(float64(len(part.Records)))
+	})
+	s.metrics.freshness.Observe(time.Since(oldest).Seconds())
+	return nil
+}
+
+func (s *session) abort(ctx context.Context) error {
+	_, err := s.kafka.End(context.WithoutCancel(ctx), kgo.TryAbort)
+	s.finish(false)
+	return err
+}
+
+// finish ends the transaction for the tasks that had records in it.
+func (s *session) finish(committed bool) {
+	for _, t := range s.working {
+		if committed && t.produced > t.next {
+			t.next, t.unsaved = t.produced, true
+		}
+		t.finish(committed)
+		t.fetched, t.produced = t.fetched[:0], 0
+		clear(t.outputs) // they hold what was emitted
+		t.outputs = t.outputs[:0]
+	}
+	s.working = s.working[:0]
+}
+
+type topicPartition struct {
+	topic     string
+	partition int32
+}
+
+// deal gives every task its records, in the order of the polls, and returns the oldest record time. It fails for records of a partition that is not assigned.
+func (s *session) deal(fetches kgo.Fetches) (oldest time.Time, ok bool) {
+	behind := make(map[topicPartition]int64)
+	oldest, ok = time.Now(), true
+	fetches.EachPartition(func(part kgo.FetchTopicPartition) {
+		if !ok || len(part.Records) == 0 {
+			return
+		}
+		in := s.inputs[part.Topic]
+		task := s.tasks[place{in.engine, part.Partition}]
+		if task == nil {
+			ok = false
+			return
+		}
+		last := part.Records[len(part.Records)-1]
+		behind[topicPartition{part.Topic, part.Partition}] = part.HighWatermark - last.Offset - 1 // a second poll's follows the first one's
+		if first := part.Records[0].Timestamp; first.Before(oldest) {
+			oldest = first
+		}
+		if len(task.fetched) == 0 {
+			s.working = append(s.working, task)
+		}
+		task.fetched = append(task.fetched, piece{in.short, part.Records})
+	})
+	s.noteLag(behind)
+	return oldest, ok
+}
+
+// noteLag tells how far the partitions that have given records are behind.
+func (s *session) noteLag(behind map[topicPartition]int64) {
+	var all int64
+	lag := make(map[int]int64)
+	for at, n := range behind {
+		lag[s.inputs[at.topic].engine] += n
+		all += n
+	}
+	s.setStatus(Status{Joined: true, Tasks: len(s.tasks), Lag: all})
+	for engine, n := range lag {
+		s.metrics.engines[engine].lag.Set(float64(n))
+	}
+}
+
+// process has every task process its records and produce what comes of them, side by side, and waits until the brokers have all of it. A partition's records
+// come from one task alone, so that their order is the task's; only topics that several tasks write (entities) have no order among them.
+func (s *session) process(ctx context.Context) error {
+	var sent promise
+	var tasks errgroup.Group
+	tasks.SetLimit(runtime.GOMAXPROCS(0))
+	for _, t := range s.working {
+		tasks.Go(func() error {
+			if err := t.process(); err != nil {
+				return err
+			}
+			return s.produce(ctx, t, &sent)
+		})
+	}
+	if err := tasks.Wait(); err != nil {
+		return err
+	}
+	if err := s.kafka.Client().Flush(ctx); err != nil {
+		return fmt.Errorf("flushing: %w", err)
+	}
+	if err := sent.err(); err != nil {
+		return fmt.Errorf("producing: %w", err)
+	}
+	for _, t := range s.working {
+		for i := range t.outputs[t.changes:] {
+			t.produced = max(t.produced, t.outputs[t.changes+i].Offset+1)
+		}
+	}
+	return nil
+}
+
+// process gives the task its records, one after the other.
+func (t *liveTask) process() error {
+	for _, part := range t.fetched {
+		for _, r := range part.records {
+			if r.Attrs.IsControl() {
+				continue
+			}
+			rec := Record{Topic: part.topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers}
+			err := t.processor.Process(&rec)
+			if err == nil {
+				err = t.Err()
+			}
+			if err != nil {
+				return &processError{fmt.Errorf("processing %s/%d at %d: %w", part.topic, r.Partition, r.Offset, err)}
+			}
+		}
+	}
+	if err := t.flushBuffers(); err != nil {
+		return &processError{err}
+	}
+	return nil
+}
+
+// produce sends what the task emitted, and then one changelog record per changed key.
+func (s *session) produce(ctx context.Context, t *liveTask, sent *promise) error {
+	for _, e := range t.emitted {
+		t.outputs = append(t.outputs, kgo.Record{Topic: t.full(s.cluster, e.Topic), Partition: e.Partition, Key: e.Key, Value: e.Value})
+	}
+	t.changes = len(t.outputs)
+	err := t.flush(func(id byte, key, value []byte) {
+		k := make([]byte, 1+len(key))
+		k[0] = id
+		copy(k[1:], key)
+		t.outputs = append(t.outputs, kgo.Record{Topic: t.changelog, Partition: t.Partition, Key: k, Value: value})
+	})
+	if err != nil {
+		return &processError{err}
+	}
+	for i := range t.outputs {
+		s.kafka.Produce(ctx, &t.outputs[i], sent.keep)
+	}
+	return nil
+}
+
+// full is the topic's full name, which is made once.
+func (t *liveTask) full(cluster Cluster, topic string) string {
+	name, ok := t.topics[topic]
+	if !ok {
+		name = cluster.Topic(topic)
+		t.topics[topic] = name
+	}
+	return name
+}
+
+// promise keeps the first error of what was produced.
+type promise struct {
+	mu    sync.Mutex // guards first
+	first error
+}
+
+func (p *promise) keep(_ *kgo.Record, err error) {
+	if err == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.first == nil {
+		p.first = err
+	}
+}
+
+func (p *promise) err() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.first
+}
