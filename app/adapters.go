@@ -4,11 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -81,7 +78,7 @@ func cards(items []*catalog.Item) []web.Item {
 }
 
 func card(item *catalog.Item) web.Item {
-	c := web.Item{ID: item.ItemId, Title: item.Title, Price: money(item.Price), Currency: item.Currency}
+	c := web.Item{ID: item.ItemId, Title: item.Title, Price: item.PriceText(), Currency: item.Currency}
 	if len(item.Categories) > 0 {
 		names := item.Categories[0].Names
 		c.Category, c.Subcategory = names[0], names[len(names)-1]
@@ -126,7 +123,7 @@ func (i *intake) Prepare(body []byte, role httpx.Role) (*risk.Pending, *httpx.Pr
 		return nil, problem
 	}
 	received := i.now()
-	hash, err := bodyHash(ev)
+	hash, err := ingest.ContentHash(ev)
 	if err != nil {
 		return nil, httpx.NewProblem(http.StatusInternalServerError, "internal", "Something went wrong here.")
 	}
@@ -136,25 +133,4 @@ func (i *intake) Prepare(body []byte, role httpx.Role) (*risk.Pending, *httpx.Pr
 			return i.collector.Collect(ctx, ev, received, role == httpx.RoleServer, decision)
 		},
 	}, nil
-}
-
-// bodyHash identifies what an event says, however its JSON is written. What the client knew of consent is no part of it.
-func bodyHash(ev *ingest.Event) ([]byte, error) {
-	said := ev.CloneVT()
-	said.Consent = nil
-	data, err := said.MarshalVT()
-	if err != nil {
-		return nil, err
-	}
-	hash := sha256.Sum256(data)
-	return hash[:], nil
-}
-
-// money writes micros as a decimal with at least two places.
-func money(micros int64) string {
-	text := strconv.FormatFloat(float64(micros)/1e6, 'f', -1, 64)
-	if _, fraction, _ := strings.Cut(text, "."); len(fraction) < 2 {
-		return strconv.FormatFloat(float64(micros)/1e6, 'f', 2, 64)
-	}
-	return text
 }

@@ -117,7 +117,7 @@ func (n *Node) open(ctx context.Context, opened *closer) (err error) {
 	if n.listener, err = listen(ctx, n.deployment.Server.Listen); err != nil {
 		return err
 	}
-	opened.add(func() error { n.listener.Close(); return nil }) // the HTTP server has closed it, where there was one
+	opened.add(func() error { _ = n.listener.Close(); return nil }) // the HTTP server closes it, where there is one
 	n.deployment.Server.Listen = n.listener.Addr().String()
 	if n.data, err = openDataDir(n.deployment.Server.Data, n.demo != nil && n.demo.Reset); err != nil {
 		return err

@@ -158,7 +158,7 @@ func (p *parts) buildWarehouse() error {
 		}
 		p.add(store.Close)
 		writer.Store(warehouse.New(n.cluster, sources, store, warehouse.Options{
-			Node: node, Flush: n.deployment.Warehouse.flush, Letters: warehouseLetters{p.letters}, Logger: n.logger, Registerer: p.registry,
+			Node: node, Flush: n.deployment.Warehouse.flush, Letters: deadletter.Undecodable{Store: p.letters, Stage: deadletter.StageWarehouse}, Logger: n.logger, Registerer: p.registry,
 		}))
 		return writer.Load().Run(ctx)
 	})
@@ -177,17 +177,6 @@ func (p *parts) buildWarehouse() error {
 		}
 	})
 	return nil
-}
-
-// warehouseLetters keeps records that no row could be made of.
-type warehouseLetters struct{ letters *deadletter.Store }
-
-// Put keeps one record.
-func (w warehouseLetters) Put(ctx context.Context, topic string, partition int32, offset int64, _, value []byte, err error) error {
-	return w.letters.Put(ctx, deadletter.Letter{
-		Stage: deadletter.StageWarehouse, Code: "undecodable", Detail: err.Error(), Source: topic + "/" + strconv.Itoa(int(partition)),
-		Position: uint64(offset), Payload: value,
-	})
 }
 
 // ClickHouse is the database that the configuration names as the warehouse's store, with the tables that it must have.

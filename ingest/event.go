@@ -2,6 +2,8 @@
 package ingest
 
 import (
+	"crypto/sha256"
+
 	"sluice/ingest/eventpb"
 )
 
@@ -24,6 +26,18 @@ func Subject(ev *Event) string {
 		return "a:" + ev.AnonymousId
 	}
 	return ""
+}
+
+// ContentHash identifies what an event says, however its JSON is written. What the client knew of consent is no part of it.
+func ContentHash(ev *Event) ([]byte, error) {
+	said := ev.CloneVT()
+	said.Consent = nil
+	data, err := said.MarshalVT()
+	if err != nil {
+		return nil, err
+	}
+	hash := sha256.Sum256(data)
+	return hash[:], nil
 }
 
 // Fault is why an event was rejected. It never holds a value.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -99,6 +100,19 @@ func (s *Store) Put(ctx context.Context, letters ...Letter) error {
 		s.written.WithLabelValues(letters[i].Stage).Inc()
 	}
 	return nil
+}
+
+// Undecodable keeps records of a topic that cannot be decoded.
+type Undecodable struct {
+	Store *Store
+	Stage string // that tried
+}
+
+// Put keeps one record.
+func (u Undecodable) Put(ctx context.Context, topic string, partition int32, offset int64, _, value []byte, err error) error {
+	return u.Store.Put(ctx, Letter{
+		Stage: u.Stage, Code: "undecodable", Detail: err.Error(), Source: topic + "/" + strconv.Itoa(int(partition)), Position: uint64(offset), Payload: value,
+	})
 }
 
 func (s *Store) record(key, value []byte) *kgo.Record {

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -16,6 +17,16 @@ const (
 // AvailableAt tells whether the item may be offered at a time (Unix microseconds): it can be ordered, and its day has come.
 func (x *Item) AvailableAt(now int64) bool {
 	return x.AvailableFrom <= now && x.Availability != OutOfStock && x.Availability != Discontinued
+}
+
+// PriceText is the price as a decimal with at least two places.
+func (x *Item) PriceText() string {
+	price := float64(x.Price) / 1e6
+	text := strconv.FormatFloat(price, 'f', -1, 64)
+	if _, fraction, _ := strings.Cut(text, "."); len(fraction) < 2 {
+		return strconv.FormatFloat(price, 'f', 2, 64)
+	}
+	return text
 }
 
 // InCategory tells whether the category is on one of the item's paths, at any depth.
