@@ -13,6 +13,8 @@ import (
 )
 
 const (
+	hourTable byte = 3
+
 	entityKeyBytes = 1 + 16             // kind ‖ pseudonym
 	dayKeyBytes    = entityKeyBytes + 4 // ‖ day
 	hourKeyBytes   = dayKeyBytes + 1    // ‖ hour
@@ -133,4 +135,11 @@ func dayNumber(key []byte) int64 {
 		return 0
 	}
 	return int64(binary.BigEndian.Uint32(key[entityKeyBytes:]))
+}
+
+// entityProjection projects days and the hours of folded ones, whose keys differ in length.
+func entityProjection(table byte, key, value []byte, yield func(store string, key, value []byte)) {
+	if table == recordTable || table == hourTable {
+		yield("entities", key, value)
+	}
 }

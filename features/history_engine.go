@@ -124,3 +124,11 @@ func (f *footprints) insert(entry *statepb.Footprint, keep int) {
 func compareFootprints(a, b *statepb.Footprint) int {
 	return cmp.Or(cmp.Compare(a.Time, b.Time), bytes.Compare(a.Event, b.Event))
 }
+
+// historyProjection compares footprints without their floors.
+func historyProjection() stream.Projection {
+	return only("footprints", recordTable, withoutFloor(func(m *statepb.Footprints) bool {
+		m.Floor, m.Since = nil, 0
+		return len(m.Entries) > 0
+	}))
+}

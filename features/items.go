@@ -1,25 +1,11 @@
 package features
 
 import (
-	"cmp"
 	"math"
-	"slices"
 	"strings"
 	"sync"
 	"time"
 )
-
-// Scored is an item with a score: higher is better, comparable within one answer.
-type Scored struct {
-	ItemID string
-	Score  float64
-	Cause  string // item id that brought it, may be empty
-}
-
-// compareScored orders by (score, descending; id).
-func compareScored(a, b Scored) int {
-	return cmp.Or(cmp.Compare(b.Score, a.Score), strings.Compare(a.ItemID, b.ItemID))
-}
 
 // items is everything that is known about items, as a fold over people's current records. Inside, an item is a number, given once and never again.
 // One goroutine writes.
@@ -151,24 +137,3 @@ func (it *item) neighbours(d decay, place int, k int32, now int64, yield func(to
 
 // contributionUnit is the integer weight of a contribution of weight 1 at its landmark.
 const contributionUnit = 1 << 10
-
-// top keeps the n that come first in an order.
-type top[T any] struct {
-	n       int
-	compare func(a, b T) int
-	best    []T // in order
-}
-
-func (t *top[T]) offer(x T) {
-	if len(t.best) == t.n && (t.n == 0 || t.compare(x, t.best[t.n-1]) > 0) {
-		return
-	}
-	at, _ := slices.BinarySearchFunc(t.best, x, t.compare)
-	if len(t.best) == t.n {
-		t.best = t.best[:t.n-1]
-	}
-	t.best = slices.Insert(t.best, at, x)
-}
-
-// best keeps the n best items.
-func best(n int) top[Scored] { return top[Scored]{n: n, compare: compareScored} }

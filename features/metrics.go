@@ -1,8 +1,6 @@
 package features
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -29,40 +27,5 @@ func newEngineMetrics(reg prometheus.Registerer, engine string) *engineMetrics {
 		older:      events.WithLabelValues("older"),       // older than all that a full record keeps, or there already
 		otherFloor: events.WithLabelValues("other_floor"), // collected under another floor than the one that holds
 		expired:    expired,
-	}
-}
-
-// viewMetrics watch one view.
-type viewMetrics struct {
-	entries *prometheus.GaugeVec
-	apply   prometheus.Histogram
-	broken  prometheus.Counter
-}
-
-func newViewMetrics(reg prometheus.Registerer, view string) *viewMetrics {
-	labels := prometheus.Labels{"view": view}
-	m := &viewMetrics{
-		entries: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "sluice_features_view_entries", Help: "Entries of a view in memory by what they are.", ConstLabels: labels,
-		}, []string{"of"}),
-		apply: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "sluice_features_view_apply_seconds", Help: "Duration of applying one batch of changelog records.", ConstLabels: labels,
-			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 14),
-		}),
-		broken: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_features_view_broken_total", Help: "Changelog records that could not be read and were passed over.", ConstLabels: labels,
-		}),
-	}
-	if reg != nil {
-		reg.MustRegister(m.entries, m.apply, m.broken)
-	}
-	return m
-}
-
-// applied notes the duration of a batch and the sizes after it.
-func (m *viewMetrics) applied(began time.Time, sizes map[string]int) {
-	m.apply.Observe(time.Since(began).Seconds())
-	for of, n := range sizes {
-		m.entries.WithLabelValues(of).Set(float64(n))
 	}
 }

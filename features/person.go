@@ -30,7 +30,6 @@ type people[V any, P kept[V]] struct {
 const (
 	recordTable byte = 1 // of every engine's first table
 	clockTable  byte = 2
-	hourTable   byte = 3
 )
 
 func openPeople[V any, P kept[V]](t *stream.Task, name string, codec stream.Codec[V], c profileConfig, m *engineMetrics) *people[V, P] {

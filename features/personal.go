@@ -3,34 +3,15 @@ package features
 import (
 	"bytes"
 	"context"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/features/statepb"
 	"sluice/internal/stream"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter/consent"
 )
-
-// ViewOptions says what a view needs beside its changelog.
-type ViewOptions struct {
-	Now        func() time.Time // what "now" is with clock: wall; time.Now if nil
-	Logger     *slog.Logger
-	Registerer prometheus.Registerer // nil = no metrics
-}
-
-func (o *ViewOptions) fill() {
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
-}
 
 // Profile is one person's kept history for personalization. It must not be changed.
 type Profile struct {
@@ -53,8 +34,6 @@ type Personal struct {
 	total  atomic.Int64 // touches in all histories
 	fold   folder
 }
-
-const shards = 64
 
 type personShard struct {
 	mu     sync.RWMutex // guards people

@@ -183,16 +183,10 @@ func searchesOf(ms []*statepb.Search) []Search {
 	return out
 }
 
-// message is what appendMessage needs of a generated type.
-type message interface {
-	SizeVT() int
-	MarshalToSizedBufferVT(data []byte) (int, error)
-}
-
-// appendMessage appends a message's bytes to buf.
-func appendMessage(buf []byte, m message) ([]byte, error) {
-	start := len(buf)
-	buf = append(buf, make([]byte, m.SizeVT())...)
-	_, err := m.MarshalToSizedBufferVT(buf[start:])
-	return buf, err
+// personalProjection compares profiles without their floors.
+func personalProjection() stream.Projection {
+	return only("profiles", recordTable, withoutFloor(func(m *statepb.Profile) bool {
+		m.Floor, m.Since = nil, 0
+		return len(m.GetTouches().GetEvents())+len(m.Searches) > 0
+	}))
 }

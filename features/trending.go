@@ -156,7 +156,11 @@ func (v *Trending) count(window int64, items []itemName, by int32) {
 		v.windows[window] = people
 	}
 	for _, item := range items {
-		add(people, item, by)
+		if n := people[item] + by; n != 0 {
+			people[item] = n
+		} else {
+			delete(people, item)
+		}
 	}
 	if len(people) == 0 {
 		delete(v.windows, window)

@@ -132,3 +132,6 @@ func (c *contributionCodec) Decode(data []byte) (*contribution, error) {
 	ts, err := touchesOf(m.Touches)
 	return &contribution{touches: ts}, err
 }
+
+// trendingProjection compares contributions as they are.
+func trendingProjection() stream.Projection { return only("contributions", recordTable, asItIs) }
