@@ -11,7 +11,7 @@ import (
 
 	"sluice/demo/shop"
 	"sluice/demo/web"
-	"sluice/features"
+	"sluice/features/history"
 	"sluice/features/statepb"
 	"sluice/ingest"
 	"sluice/ingest/collector"
@@ -87,7 +87,7 @@ func card(item *catalog.Item) web.Item {
 }
 
 // footprints is the history view as the settings ask it: pages of what a person did, the newest first.
-type footprints struct{ view *features.History }
+type footprints struct{ view *history.View }
 
 // Footprints lists at most limit footprints below the position, and tells whether there are more.
 func (f footprints) Footprints(id consent.Identity, limit int, before settings.Position) ([]settings.Footprint, bool) {

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"os"
 
-	"sluice/features"
+	"sluice/features/spec"
 	"sluice/ingest/collector"
 	"sluice/internal/config"
 	"sluice/privacyfilter"
@@ -24,7 +24,7 @@ func Builtins() []Builtin {
 		{"deployment.yaml", deploymentYAML},
 		{"collector.yaml", collector.Defaults},
 		{"register.yaml", privacyfilter.Defaults},
-		{"features.yaml", features.Defaults},
+		{"features.yaml", spec.Defaults},
 		{"surfaces.yaml", recommend.Defaults},
 		{"rules.yaml", risk.Defaults},
 	}

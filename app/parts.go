@@ -12,6 +12,11 @@ import (
 	"sluice/demo/shop"
 	"sluice/demo/web"
 	"sluice/features"
+	"sluice/features/entity"
+	"sluice/features/history"
+	"sluice/features/profile"
+	"sluice/features/record"
+	"sluice/features/trending"
 	"sluice/ingest"
 	"sluice/ingest/collector"
 	"sluice/ingest/deadletter"
@@ -50,10 +55,10 @@ type parts struct {
 	collector *collector.Collector
 	runs      *filter.Runs
 	catalogue *catalog.View
-	personal  *features.Personal
-	trending  *features.Trending
-	history   *features.History
-	entities  *features.Entities
+	personal  *profile.View
+	trending  *trending.View
+	history   *history.View
+	entities  *entity.View
 }
 
 // run adds a part that runs until its context ends.
@@ -277,7 +282,7 @@ func (p *parts) buildCollector() error {
 		Cluster: n.cluster, Node: p.name, Intake: p.collector.Inbound(), Letters: p.letters, Gate: gate, Registerer: p.registry, Logger: n.logger,
 	}).Run)
 
-	p.history = features.NewHistory(n.cluster, p.features, features.ViewOptions{Registerer: p.registry, Logger: n.logger})
+	p.history = history.NewView(n.cluster, p.features, record.ViewOptions{Registerer: p.registry, Logger: n.logger})
 	p.follow("footprints", p.history)
 	settings.Register(p.api, settings.Options{
 		Log: p.log, View: p.consents, Policy: p.register, Ring: p.ring, Keys: p.keys, History: footprints{p.history},
@@ -320,10 +325,10 @@ func (p *parts) buildRanker() error {
 	p.needLease()
 	n := p.node
 	p.openCatalogue()
-	views := features.ViewOptions{Registerer: p.registry, Logger: n.logger, Now: time.Now}
-	p.personal = features.NewPersonal(n.cluster, p.features, views)
+	views := record.ViewOptions{Registerer: p.registry, Logger: n.logger, Now: time.Now}
+	p.personal = profile.NewView(n.cluster, p.features, views)
 	p.follow("profiles", p.personal)
-	p.trending = features.NewTrending(n.cluster, p.features, views)
+	p.trending = trending.NewView(n.cluster, p.features, views)
 	p.follow("trending", p.trending)
 	lists, err := p.listsReady()
 	if err != nil {
@@ -342,7 +347,7 @@ func (p *parts) buildRisk() error {
 	if err := p.openLog(); err != nil {
 		return err
 	}
-	p.entities = features.NewEntities(n.cluster, p.features, features.ViewOptions{Registerer: p.registry, Logger: n.logger})
+	p.entities = entity.NewView(n.cluster, p.features, record.ViewOptions{Registerer: p.registry, Logger: n.logger})
 	p.follow("entities", p.entities)
 	decider := risk.New(risk.Options{
 		Config: p.risk, Entities: p.entities, AppealKey: p.ring.Derive("risk/appeal"), Registerer: p.registry, Logger: n.logger,

@@ -1,7 +1,7 @@
 package app
 
 import (
-	"sluice/features"
+	"sluice/features/spec"
 	"sluice/ingest/collector"
 	"sluice/privacyfilter"
 	"sluice/recommend"
@@ -11,7 +11,7 @@ import (
 // rooms is every room's own configuration, checked against one another.
 type rooms struct {
 	register  *privacyfilter.Register
-	features  *features.Config
+	features  *spec.Config
 	recommend *recommend.Config
 	risk      *risk.Config
 	collector *collector.Config
@@ -25,7 +25,7 @@ func loadRooms(c *Config) (*rooms, error) {
 	if r.register, err = privacyfilter.Load(c.Section); err != nil {
 		return nil, err
 	}
-	if r.features, err = features.Load(c.Section, r.register); err != nil {
+	if r.features, err = spec.Load(c.Section, r.register); err != nil {
 		return nil, err
 	}
 	if r.recommend, err = recommend.Load(c.Section); err != nil {

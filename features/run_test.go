@@ -2,8 +2,6 @@ package features
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"path/filepath"
 	"testing"
 	"time"
@@ -12,11 +10,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
+	"sluice/features/entity"
+	"sluice/features/featurestest"
+	"sluice/features/history"
+	"sluice/features/profile"
+	"sluice/features/record"
+	"sluice/features/spec"
+	"sluice/features/trending"
 	"sluice/internal/broker/brokertest"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
 	"sluice/internal/vocab"
-	"sluice/privacyfilter/consent"
 	"sluice/privacyfilter/purposepb"
 )
 
@@ -25,7 +29,7 @@ func TestEnginesAndViewsRun(t *testing.T) {
 	cluster := brokertest.Cluster(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	c := testConfig(t, "people: 5 ", "people: 1 ", "tick: 1m", "tick: 1s")
+	c := featurestest.Config(t, "people: 5 ", "people: 1 ", "tick: 1m", "tick: 1s")
 	reg := prometheus.NewRegistry()
 	group, running := errgroup.WithContext(ctx)
 	role := Role(c, reg)
@@ -43,9 +47,9 @@ func TestEnginesAndViewsRun(t *testing.T) {
 	})
 	now := time.Now().UnixMicro()
 	sendAll(t, cluster, now)
-	first := runViews(running, group, cluster, c, ViewOptions{Registerer: reg})
+	first := runViews(running, group, cluster, c, record.ViewOptions{Registerer: reg})
 	first.expect(ctx, t, now)
-	second := runViews(running, group, cluster, c, ViewOptions{})
+	second := runViews(running, group, cluster, c, record.ViewOptions{})
 	second.expect(ctx, t, now)
 	cancel()
 	if err := group.Wait(); err != nil {
@@ -55,11 +59,14 @@ func TestEnginesAndViewsRun(t *testing.T) {
 
 func sendAll(t *testing.T, cluster stream.Cluster, now int64) {
 	t.Helper()
-	personal := personalEvent(1, 1, vocab.Type_VIEW_ITEM, now, "lamp")
-	trending := trendingEvent(1, 1, now, "lamp")
-	footprint := &purposepb.HistoryEvent{Subject: id('u', 1), Event: []byte("sealed"), Type: vocab.Type_VIEW_ITEM, Time: now, Items: itemsOf("lamp"), Floor: []byte("f")}
-	payment := riskEvent(1, vocab.Type_PAYMENT, now, 1, 0, 0, 0)
-	entity, _ := keyOf(payment, account)
+	items := featurestest.Items("lamp")
+	subject := featurestest.ID('u', 1)
+	personal := &purposepb.PersonalEvent{Subject: subject, Event: featurestest.ID('e', 1), Type: vocab.Type_VIEW_ITEM, Time: now, Items: items, Floor: []byte("f")}
+	seen := &purposepb.TrendingEvent{
+		Contributor: featurestest.ID('t', 1), Event: featurestest.ID('e', 1), Window: now / (7 * featurestest.Day), Type: vocab.Type_VIEW_ITEM, Time: now, Items: items,
+	}
+	footprint := &purposepb.HistoryEvent{Subject: subject, Event: []byte("sealed"), Type: vocab.Type_VIEW_ITEM, Time: now, Items: items, Floor: []byte("f")}
+	payment := &purposepb.RiskEvent{Subject: subject, Event: featurestest.ID('e', 1), Type: vocab.Type_PAYMENT, Time: now}
 	client, err := cluster.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	if err != nil {
 		t.Fatal(err)
@@ -67,12 +74,12 @@ func sendAll(t *testing.T, cluster stream.Cluster, now int64) {
 	defer client.Close()
 	for topic, rec := range map[string]struct {
 		key   []byte
-		value marshaler
+		value featurestest.Message
 	}{
 		topics.Personalize: {personal.Subject, &purposepb.PersonalRecord{Of: &purposepb.PersonalRecord_Event{Event: personal}}},
 		topics.History:     {footprint.Subject, &purposepb.HistoryRecord{Of: &purposepb.HistoryRecord_Event{Event: footprint}}},
-		topics.Trending:    {trending.Contributor, &purposepb.TrendingRecord{Of: &purposepb.TrendingRecord_Event{Event: trending}}},
-		topics.Entities:    {entity[:], &purposepb.EntityDelta{Event: payment}},
+		topics.Trending:    {seen.Contributor, &purposepb.TrendingRecord{Of: &purposepb.TrendingRecord_Event{Event: seen}}},
+		topics.Entities:    {append([]byte{byte(spec.Account)}, subject...), &purposepb.EntityDelta{Event: payment}},
 	} {
 		value, err := rec.value.MarshalVT()
 		if err != nil {
@@ -86,14 +93,14 @@ func sendAll(t *testing.T, cluster stream.Cluster, now int64) {
 }
 
 type allViews struct {
-	personal *Personal
-	history  *History
-	trending *Trending
-	entities *Entities
+	personal *profile.View
+	history  *history.View
+	trending *trending.View
+	entities *entity.View
 }
 
-func runViews(ctx context.Context, group *errgroup.Group, cluster stream.Cluster, c *Config, o ViewOptions) allViews {
-	v := allViews{NewPersonal(cluster, c, o), NewHistory(cluster, c, o), NewTrending(cluster, c, o), NewEntities(cluster, c, o)}
+func runViews(ctx context.Context, group *errgroup.Group, cluster stream.Cluster, c *spec.Config, o record.ViewOptions) allViews {
+	v := allViews{profile.NewView(cluster, c, o), history.NewView(cluster, c, o), trending.NewView(cluster, c, o), entity.NewView(cluster, c, o)}
 	for _, run := range []func(context.Context) error{v.personal.Run, v.history.Run, v.trending.Run, v.entities.Run} {
 		group.Go(func() error { return run(ctx) })
 	}
@@ -103,81 +110,44 @@ func runViews(ctx context.Context, group *errgroup.Group, cluster stream.Cluster
 // expect waits until every view shows the event.
 func (v allViews) expect(ctx context.Context, t *testing.T, now int64) {
 	t.Helper()
-	for name, follower := range map[string]*stream.Follower{
-		"personal": v.personal.follower, "history": v.history.follower, "trending": v.trending.follower, "entity": v.entities.follower,
+	for name, caughtUp := range map[string]<-chan struct{}{
+		"personal": v.personal.CaughtUp(), "history": v.history.CaughtUp(), "trending": v.trending.CaughtUp(), "entity": v.entities.CaughtUp(),
 	} {
 		select {
-		case <-follower.CaughtUp():
+		case <-caughtUp:
 		case <-ctx.Done():
 			t.Fatalf("%s has not caught up", name)
 		}
-		if err := follower.Wait(ctx, 3, 1); err != nil {
-			t.Fatalf("waiting for %s: %v", name, err)
-		}
 	}
-	who := consent.Identity{Subject: [16]byte(id('u', 1)), Floor: []byte("f")}
-	if p := v.personal.Profile(who); p == nil || p.Touches[0].ItemID != "lamp" {
-		t.Errorf("profile: %+v", p)
-	}
-	if f := v.history.Footprints(who); f == nil || f.Entries[0].ItemIds[0] != "lamp" {
-		t.Errorf("footprints: %v", f)
-	}
-	if got := v.entities.Values(riskEvent(2, vocab.Type_PAYMENT, now+1, 1, 0, 0, 0)); !positive(got, "payments_per_account_1h") {
-		t.Errorf("values: %+v", got)
-	}
-	for len(v.trending.Lists().Trending) == 0 { // the next tick is within a second
-		select {
-		case <-ctx.Done():
-			t.Fatal("no list was made")
-		case <-time.After(10 * time.Millisecond):
+	who := featurestest.Identity(1, "f")
+	another := &purposepb.RiskEvent{Subject: who.Subject[:], Event: featurestest.ID('e', 2), EventHash: 2, Type: vocab.Type_PAYMENT, Time: now + 1}
+	for name, shows := range map[string]func() bool{
+		"profile": func() bool {
+			p := v.personal.Profile(who)
+			return p != nil && p.Touches[0].ItemID == "lamp"
+		},
+		"footprints": func() bool {
+			f := v.history.Footprints(who)
+			return f != nil && f.Entries[0].ItemIds[0] == "lamp"
+		},
+		"values": func() bool { return positive(v.entities.Values(another), "payments_per_account_1h") },
+		"lists":  func() bool { return len(v.trending.Lists().Trending) > 0 }, // the next tick is within a second
+	} {
+		for !shows() {
+			select {
+			case <-ctx.Done():
+				t.Fatalf("%s: the event is not shown", name)
+			case <-time.After(10 * time.Millisecond):
+			}
 		}
 	}
 }
 
-func positive(v Values, name string) bool {
+func positive(v entity.Values, name string) bool {
 	for i := range v.Names {
 		if v.Names[i] == name {
 			return v.Numbers[i] > 0 && !v.Missing[i]
 		}
 	}
 	return false
-}
-
-// TestReadersBesideTheWriter reads views while they change, for the race detector, and checks what readers may rely on.
-func TestReadersBesideTheWriter(t *testing.T) {
-	c := testConfig(t, "keep: 50", "keep: 8", "people: 3 ", "people: 1 ", "people: 3 ", "people: 1 ")
-	personal, entities := newView(t, c, nil), newEntities(c, nil)
-	profiles, days := newHarness(t, PersonalEngine(c, nil), personal.apply), newHarness(t, EntityEngine(c, nil), entities.apply)
-	done := make(chan struct{})
-	var readers errgroup.Group
-	for r := range 2 {
-		readers.Go(func() error {
-			for n := 0; ; n++ {
-				select {
-				case <-done:
-					return nil
-				default:
-				}
-				if p := personal.Profile(identity(n%20, "f")); p != nil {
-					personal.SessionNeighbours(p.Touches, day0+dayMicros, KNN{})
-					personal.CoVisited(p.Touches[0].ItemID, day0+dayMicros, time.Hour, 10)
-				}
-				ev := riskEvent(1_000_000*(r+1)+n, vocab.Type_PAYMENT, day0+int64(n), n%20, 1, 1, 1)
-				entities.Overlay(ev)
-				if v := entities.Values(ev); !positive(v, "payments_per_account_1h") && n > 40 {
-					return errors.New("an event in the overlay does not count")
-				}
-			}
-		})
-	}
-	for n := range 400 {
-		profiles.personal(personalEvent(n%20, n, vocab.Type_VIEW_ITEM, day0+int64(n)*1e6, fmt.Sprintf("i%d", n*n%37)))
-		profiles.commit()
-		days.deltas(riskEvent(n, vocab.Type_PAYMENT, day0+int64(n), n%20, 1, 1, 1))
-		days.commit()
-	}
-	close(done)
-	if err := readers.Wait(); err != nil {
-		t.Error(err)
-	}
 }

@@ -14,7 +14,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"sluice/features"
+	"sluice/features/record"
+	"sluice/features/scored"
 	"sluice/internal/catalog"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter"
@@ -68,7 +69,7 @@ surfaces:
 func TestPersonalAnswerHasTheContractsShape(t *testing.T) {
 	w := newWorld(t, testSurfaces)
 	w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
-	w.personal.neighbours = causedBy("i30", scored("i10", "i11", "i12"))
+	w.personal.neighbours = causedBy("i30", listed("i10", "i11", "i12"))
 	r := w.recommend(`{"surface":"plain","user_id":"u1","anonymous_id":"a1","session_id":"s1",
  "context":{"item_ids":["i1"],"category":"","search_term":"","locale":"en","region":"","bucket":7},
  "exclude_item_ids":[],"limit":4,"cursor":null,"timeout_ms":80}`)
@@ -293,9 +294,9 @@ func TestConsentIsAskedAgainBeforeTheAnswer(t *testing.T) {
 
 func TestALateListIsEverybodys(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.lists.Popular = scored("i20", "i21")
+	w.lists.Popular = listed("i20", "i21")
 	w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
-	w.personal.neighbours = scored("i10")
+	w.personal.neighbours = listed("i10")
 	w.personal.pause = func() { w.now = w.now.Add(50 * time.Millisecond) }
 	stranger := w.recommend(`{"surface":"plain"}`)
 	if r := w.recommend(`{"surface":"plain","user_id":"u1","timeout_ms":51}`); !r.Personalized {
@@ -310,7 +311,7 @@ func TestALateListIsEverybodys(t *testing.T) {
 func TestSeenPolicies(t *testing.T) {
 	w := newWorld(t, testSurfaces)
 	w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i10"), touch(2, vocab.Type_PURCHASE, "i11"), touch(3, vocab.Type_ADD_TO_CART, "i11"))
-	w.personal.neighbours = []features.Scored{{ItemID: "i10", Score: 10}, {ItemID: "i11", Score: 9.5}, {ItemID: "i12", Score: 9}}
+	w.personal.neighbours = []scored.Item{{ItemID: "i10", Score: 10}, {ItemID: "i11", Score: 9.5}, {ItemID: "i12", Score: 9}}
 	home := w.recommend(`{"surface":"home","user_id":"u1","limit":60}`)
 	if slices.Contains(home.ids(), "i11") {
 		t.Error("a purchased item is shown, though it is excluded")
@@ -325,7 +326,7 @@ func TestSeenPolicies(t *testing.T) {
 
 func TestTheSessionIsTheNamedOneElseTheNewestTouches(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	var touches []features.Touch
+	var touches []record.Touch
 	for i := range 30 {
 		kind := vocab.Type_VIEW_ITEM
 		if i%3 == 0 {
@@ -358,10 +359,10 @@ func TestTheSessionIsTheNamedOneElseTheNewestTouches(t *testing.T) {
 
 func TestReasonsNameTheCause(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.lists.Trending, w.lists.Popular = scored("i20", "i21"), scored("i20", "i22")
+	w.lists.Trending, w.lists.Popular = listed("i20", "i21"), listed("i20", "i22")
 	w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
-	w.personal.neighbours = causedBy("i30", scored("i10"))
-	w.personal.together = map[string][]features.Scored{"i30": scored("i10", "i40"), "i01": scored("i41")}
+	w.personal.neighbours = causedBy("i30", listed("i10"))
+	w.personal.together = map[string][]scored.Item{"i30": listed("i10", "i40"), "i01": listed("i41")}
 	personal := w.recommend(`{"surface":"home","user_id":"u1","limit":60}`).reasons()
 	for id, want := range map[string]string{
 		"i10": "session(i30) viewed_together(i30)", "i40": "viewed_together(i30)", "i20": "popular()", "i36": "category()", "i01": "catalogue()",
@@ -394,7 +395,7 @@ func TestCatalogueGates(t *testing.T) {
 		&catalog.Item{ItemId: "never", Availability: catalog.Discontinued}, &catalog.Item{ItemId: "soon", AvailableFrom: start.Add(time.Hour).UnixMicro()},
 		&catalog.Item{ItemId: "page"}, &catalog.Item{ItemId: "excluded"},
 	)
-	w.lists.Popular = scored("never", "soon", "out", "in", "pre", "unknown", "page", "excluded")
+	w.lists.Popular = listed("never", "soon", "out", "in", "pre", "unknown", "page", "excluded")
 	body := `{"surface":"plain","context":{"item_ids":["page"]},"exclude_item_ids":["excluded"]}`
 	first := w.recommend(body)
 	if diff := cmp.Diff([]string{"in", "pre", "unknown"}, first.ids()); diff != "" {
@@ -412,7 +413,7 @@ func TestCatalogueGates(t *testing.T) {
 
 func TestCategoryLimitsTheList(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.lists.Popular = scored("i20", "unknown", "i03", "i09")
+	w.lists.Popular = listed("i20", "unknown", "i03", "i09")
 	r := w.recommend(`{"surface":"plain","context":{"category":"C3"},"limit":60}`)
 	if ids := r.ids(); !slices.Equal(ids[:2], []string{"i03", "i09"}) || len(ids) != 10 || len(r.Relaxed) > 0 || r.NextCursor != nil {
 		t.Errorf("%v, relaxed %v, next %v", ids, r.Relaxed, r.NextCursor)
@@ -434,7 +435,7 @@ func TestRelaxedNamesThePromiseAndTheSlots(t *testing.T) {
 		items = append(items, &catalog.Item{ItemId: id, Categories: []*catalog.CategoryPath{{Names: []string{"One"}}}})
 	}
 	w.stock(append(items, &catalog.Item{ItemId: "e", Categories: []*catalog.CategoryPath{{Names: []string{"Two"}}}})...)
-	w.lists.Trending = scored("a", "b", "c", "d")
+	w.lists.Trending = listed("a", "b", "c", "d")
 	r := w.recommend(`{"surface":"home"}`)
 	want := []RelaxedPromise{{Code: "at_most", AtMost: 2, Same: "category", Within: 6, Slots: []int{3, 4}, Text: "At most 2 of the same category in any 6 could not be kept with what the catalogue has."}}
 	if diff := cmp.Diff(want, r.Relaxed); diff != "" {
@@ -447,7 +448,7 @@ func TestRelaxedNamesThePromiseAndTheSlots(t *testing.T) {
 
 func TestVarietyByCoVisitation(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.personal.together = map[string][]features.Scored{
+	w.personal.together = map[string][]scored.Item{
 		"i00": {{ItemID: "i10", Score: 10}, {ItemID: "i11", Score: 9}, {ItemID: "i12", Score: 8}},
 		"i10": {{ItemID: "i11", Score: 5}},
 	}
@@ -459,9 +460,9 @@ func TestVarietyByCoVisitation(t *testing.T) {
 
 func TestSimilarListsAreEqualWithinATick(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.personal.together["i00"] = scored("i10", "i11")
+	w.personal.together["i00"] = listed("i10", "i11")
 	first := w.request(http.MethodGet, "/v1/items/i00/similar?limit=2", serverKey, "")
-	w.personal.together["i00"] = scored("i11", "i10")
+	w.personal.together["i00"] = listed("i11", "i10")
 	second := w.request(http.MethodGet, "/v1/items/i00/similar?limit=2", serverKey, "")
 	if !bytes.Equal(first.items, second.items) || first.RecommendationID != second.RecommendationID {
 		t.Error("lists of one tick differ")
@@ -478,7 +479,7 @@ func TestSimilarListsAreEqualWithinATick(t *testing.T) {
 
 func TestLists(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.lists.Trending, w.lists.Popular = scored("i20", "i21"), scored("i30", "i31", "i32")
+	w.lists.Trending, w.lists.Popular = listed("i20", "i21"), listed("i30", "i31", "i32")
 	for path, want := range map[string][]string{
 		"/v1/lists/trending?limit=3":             {"i20", "i21", "i00"},
 		"/v1/lists/popular?limit=4":              {"i30", "i31", "i32", "i00"},
@@ -512,8 +513,8 @@ func TestCursors(t *testing.T) {
 	begin := func(t *testing.T) (*world, *reply) {
 		w := newWorld(t, testSurfaces)
 		w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
-		w.personal.neighbours = scored("i10", "i11", "i12", "i13", "i14", "i15", "i16", "i17")
-		w.lists.Popular = scored("i10", "i20", "i21", "i22", "i23", "i24")
+		w.personal.neighbours = listed("i10", "i11", "i12", "i13", "i14", "i15", "i16", "i17")
+		w.lists.Popular = listed("i10", "i20", "i21", "i22", "i23", "i24")
 		first := page(w, "")
 		if !first.Personalized || first.NextCursor == nil {
 			t.Fatalf("the first page is not what the test needs: %s", first.raw)
@@ -613,8 +614,8 @@ func TestCursors(t *testing.T) {
 // TestRequestsAtOnce is for the race detector: caches and memory are shared, answers are not.
 func TestRequestsAtOnce(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.lists.Trending, w.lists.Popular = scored("i20", "i21"), scored("i30", "i31")
-	w.personal.together["i01"] = scored("i40", "i41")
+	w.lists.Trending, w.lists.Popular = listed("i20", "i21"), listed("i30", "i31")
+	w.personal.together["i01"] = listed("i40", "i41")
 	body := `{"surface":"home","context":{"item_ids":["i01"]},"limit":20}`
 	want := w.recommend(body)
 	var group sync.WaitGroup
@@ -683,7 +684,7 @@ func TestOpenAPIDescribesEveryField(t *testing.T) {
 func TestScoresAreBetween0And1(t *testing.T) {
 	w := newWorld(t, testSurfaces)
 	w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
-	w.personal.neighbours = []features.Scored{{ItemID: "i10", Score: 1e9}, {ItemID: "i11", Score: 1e-9}, {ItemID: "i12", Score: 0}, {ItemID: "i13", Score: math.NaN()}}
+	w.personal.neighbours = []scored.Item{{ItemID: "i10", Score: 1e9}, {ItemID: "i11", Score: 1e-9}, {ItemID: "i12", Score: 0}, {ItemID: "i13", Score: math.NaN()}}
 	for _, item := range w.recommend(`{"surface":"home","user_id":"u1","limit":60}`).Items {
 		if !(item.Score >= 0 && item.Score <= 1) {
 			t.Errorf("%s: %v", item.ItemID, item.Score)

@@ -7,7 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"sluice/features"
+	"sluice/features/record"
+	"sluice/features/scored"
 	"sluice/internal/catalog"
 	"sluice/internal/vocab"
 	"sluice/recommend/rank"
@@ -56,16 +57,16 @@ func bigWorld(b *testing.B) *world {
 		}
 	}
 	w.stock(items...)
-	list := func(from, n int) []features.Scored {
-		scores := make([]features.Scored, n)
+	list := func(from, n int) []scored.Item {
+		scores := make([]scored.Item, n)
 		for i := range scores {
-			scores[i] = features.Scored{ItemID: fmt.Sprintf("item-%05d", (from+i*13)%20_000), Score: 1 / (1 + float64(i)/30), Cause: "item-00001"}
+			scores[i] = scored.Item{ItemID: fmt.Sprintf("item-%05d", (from+i*13)%20_000), Score: 1 / (1 + float64(i)/30), Cause: "item-00001"}
 		}
 		return scores
 	}
 	w.lists.Popular, w.lists.Trending = list(3, 1000), list(5, 1000)
 	w.personal.neighbours = list(7, 2000)
-	var touches []features.Touch
+	var touches []record.Touch
 	for i := range 50 {
 		touches = append(touches, touch(uint64(i+1), vocab.Type_VIEW_ITEM, fmt.Sprintf("item-%05d", i*37)))
 		w.personal.together[touches[i].ItemID] = list(i*100, 200)

@@ -5,7 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/features"
+	"sluice/features/scored"
+	"sluice/features/trending"
 )
 
 const (
@@ -22,7 +23,7 @@ type similarCache struct {
 
 	mu    sync.Mutex // guards tick and lists
 	tick  int64
-	lists map[similarKey][]features.Scored
+	lists map[similarKey][]scored.Item
 }
 
 type similarKey struct {
@@ -31,15 +32,15 @@ type similarKey struct {
 }
 
 func newSimilarCache(p Personal) *similarCache {
-	return &similarCache{personal: p, lists: make(map[similarKey][]features.Scored)}
+	return &similarCache{personal: p, lists: make(map[similarKey][]scored.Item)}
 }
 
 // get lists what is looked at together with the item, as of the tick. 0 = nothing has been published yet: nothing is kept. The list is read-only.
-func (c *similarCache) get(item string, halfLife time.Duration, tick int64) []features.Scored {
+func (c *similarCache) get(item string, halfLife time.Duration, tick int64) []scored.Item {
 	key := similarKey{item, halfLife}
 	c.mu.Lock()
 	if tick > c.tick {
-		c.tick, c.lists = tick, make(map[similarKey][]features.Scored)
+		c.tick, c.lists = tick, make(map[similarKey][]scored.Item)
 	}
 	list, ok := c.lists[key]
 	ok = ok && tick == c.tick
@@ -68,11 +69,11 @@ func (c *similarCache) get(item string, halfLife time.Duration, tick int64) []fe
 type popularity struct{ current atomic.Pointer[popularityOf] }
 
 type popularityOf struct {
-	lists *features.Lists
+	lists *trending.Lists
 	items map[string]float64
 }
 
-func (p *popularity) of(lists *features.Lists) map[string]float64 {
+func (p *popularity) of(lists *trending.Lists) map[string]float64 {
 	if known := p.current.Load(); known != nil && known.lists == lists {
 		return known.items
 	}

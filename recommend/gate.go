@@ -69,7 +69,7 @@ func (g *gate) fits(item *catalog.Item) bool {
 }
 
 // seenFactors is what the person's touches do to the items they are of.
-func seenFactors(p *profile, s *Surface) map[string]float64 {
+func seenFactors(p *known, s *Surface) map[string]float64 {
 	if s.Viewed == Allow && s.Purchased == Allow {
 		return nil
 	}

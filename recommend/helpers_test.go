@@ -15,7 +15,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sluice/features"
+	"sluice/features/profile"
+	"sluice/features/record"
+	"sluice/features/scored"
+	"sluice/features/trending"
 	"sluice/internal/catalog"
 	"sluice/internal/config"
 	"sluice/internal/httpx"
@@ -80,23 +83,23 @@ func (c *consents) Holds(Access) bool {
 	return holds
 }
 
-// personal stands in for a features.Personal.
+// personal stands in for a profile.View.
 type personal struct {
-	profiles   map[[16]byte]*features.Profile
-	together   map[string][]features.Scored
-	neighbours []features.Scored
-	session    []features.Touch // the last one asked about
-	pause      func()           // runs in SessionNeighbours
+	profiles   map[[16]byte]*profile.Profile
+	together   map[string][]scored.Item
+	neighbours []scored.Item
+	session    []record.Touch // the last one asked about
+	pause      func()         // runs in SessionNeighbours
 }
 
-func (p *personal) Profile(id consent.Identity) *features.Profile { return p.profiles[id.Subject] }
+func (p *personal) Profile(id consent.Identity) *profile.Profile { return p.profiles[id.Subject] }
 
-func (p *personal) CoVisited(item string, _ int64, _ time.Duration, limit int) []features.Scored {
+func (p *personal) CoVisited(item string, _ int64, _ time.Duration, limit int) []scored.Item {
 	list := p.together[item]
 	return list[:min(len(list), limit)]
 }
 
-func (p *personal) SessionNeighbours(session []features.Touch, _ int64, o features.KNN) []features.Scored {
+func (p *personal) SessionNeighbours(session []record.Touch, _ int64, o profile.KNN) []scored.Item {
 	p.session = session
 	if p.pause != nil {
 		p.pause()
@@ -106,9 +109,9 @@ func (p *personal) SessionNeighbours(session []features.Touch, _ int64, o featur
 
 func (p *personal) Now() int64 { return start.UnixMicro() }
 
-type trending struct{ lists *features.Lists }
+type tops struct{ lists *trending.Lists }
 
-func (t trending) Lists() *features.Lists { return t.lists }
+func (t tops) Lists() *trending.Lists { return t.lists }
 
 type shop struct{ snapshot *catalog.Snapshot }
 
@@ -122,7 +125,7 @@ type world struct {
 	consents  *consents
 	personal  *personal
 	shop      *shop
-	lists     *features.Lists
+	lists     *trending.Lists
 	now       time.Time
 	registry  *prometheus.Registry
 	userToken func(*http.Request) (string, bool)
@@ -140,7 +143,7 @@ func newWorld(t testing.TB, surfaces string) *world {
 	t.Helper()
 	w := &world{
 		t: t, consents: &consents{people: make(map[string]*access)}, shop: &shop{}, now: start, registry: prometheus.NewRegistry(),
-		personal: &personal{profiles: make(map[[16]byte]*features.Profile), together: make(map[string][]features.Scored)}, lists: &features.Lists{Tick: 1},
+		personal: &personal{profiles: make(map[[16]byte]*profile.Profile), together: make(map[string][]scored.Item)}, lists: &trending.Lists{Tick: 1},
 	}
 	w.stock(demoItems()...)
 	var err error
@@ -171,7 +174,7 @@ func (w *world) serve() http.Handler {
 
 func (w *world) options() Options {
 	o := Options{
-		Config: w.config, Consents: w.consents, Personal: w.personal, Trending: trending{w.lists}, Catalogue: w.shop, CursorKey: [32]byte{1},
+		Config: w.config, Consents: w.consents, Personal: w.personal, Trending: tops{w.lists}, Catalogue: w.shop, CursorKey: [32]byte{1},
 		Session: func(id string) uint64 { return uint64(len(id)) }, UserToken: w.userToken, Now: func() time.Time { return w.now },
 	}
 	if w.registry != nil {
@@ -273,13 +276,13 @@ func set(ids ...string) map[string]struct{} {
 }
 
 // allow adds a person who allows personalization and has touched the items.
-func (w *world) allow(name string, touches ...features.Touch) *access {
+func (w *world) allow(name string, touches ...record.Touch) *access {
 	a := &access{
 		known: true, decision: privacyfilter.Decision{Allow: true, Because: privacyfilter.BecauseChoice}, blocks: new(consent.Blocks),
 		identities: []consent.Identity{{Subject: subject(name), Floor: []byte("floor of " + name)}},
 	}
 	w.consents.people[name] = a
-	w.personal.profiles[subject(name)] = &features.Profile{Touches: touches}
+	w.personal.profiles[subject(name)] = &profile.Profile{Touches: touches}
 	return a
 }
 
@@ -288,19 +291,19 @@ func subject(name string) (s [16]byte) {
 	return s
 }
 
-func touch(n uint64, kind vocab.Type, item string) features.Touch {
-	return features.Touch{Event: n, Type: kind, Time: start.UnixMicro() + int64(n), ItemID: item, Session: 7}
+func touch(n uint64, kind vocab.Type, item string) record.Touch {
+	return record.Touch{Event: n, Type: kind, Time: start.UnixMicro() + int64(n), ItemID: item, Session: 7}
 }
 
-func scored(ids ...string) []features.Scored {
-	list := make([]features.Scored, len(ids))
+func listed(ids ...string) []scored.Item {
+	list := make([]scored.Item, len(ids))
 	for i, id := range ids {
-		list[i] = features.Scored{ItemID: id, Score: float64(len(ids) - i), Cause: ""}
+		list[i] = scored.Item{ItemID: id, Score: float64(len(ids) - i), Cause: ""}
 	}
 	return list
 }
 
-func causedBy(cause string, list []features.Scored) []features.Scored {
+func causedBy(cause string, list []scored.Item) []scored.Item {
 	list = slices.Clone(list)
 	for i := range list {
 		list[i].Cause = cause

@@ -7,14 +7,14 @@ import (
 	"strconv"
 	"time"
 
-	"sluice/features"
+	"sluice/features/trending"
 	"sluice/internal/catalog"
 	"sluice/recommend/cursor"
 	"sluice/recommend/rank"
 )
 
 // noLists stands for lists that have not been published yet.
-var noLists = new(features.Lists)
+var noLists = new(trending.Lists)
 
 // making is one answer on its way.
 type making struct {
@@ -22,11 +22,11 @@ type making struct {
 	query   *query
 	visitor *visitor
 	because string // why it is not personal; empty: it is
-	profile *profile
+	profile *known
 
 	now      time.Time
 	snapshot *catalog.Snapshot
-	lists    *features.Lists
+	lists    *trending.Lists
 }
 
 // outcome is an answer with what the metrics say of it.
@@ -88,14 +88,14 @@ func (m *making) retrieve() *retrieval {
 
 func (m *making) late() bool { return m.Now().Sub(m.now) >= m.query.timeout }
 
-func (m *making) retrieval(p *profile) *retrieval {
+func (m *making) retrieval(p *known) *retrieval {
 	return &retrieval{
 		service: m.service, query: m.query, gate: m.gate(p), lists: m.lists, profile: p, clock: m.Personal.Now(),
 		scratch: scratches.Get().(*scratch), //nolint:forcetypeassert // the pool's New makes nothing else
 	}
 }
 
-func (m *making) gate(p *profile) *gate {
+func (m *making) gate(p *known) *gate {
 	q := m.query
 	g := &gate{snapshot: m.snapshot, now: m.now.UnixMicro(), blocks: m.visitor.blocks, page: make(map[string]struct{}, len(q.exclude)+len(q.context.ItemIDs))}
 	for _, list := range [][]string{q.context.ItemIDs, q.exclude} {

@@ -4,7 +4,8 @@ import (
 	"cmp"
 	"slices"
 
-	"sluice/features"
+	"sluice/features/profile"
+	"sluice/features/record"
 	"sluice/internal/vocab"
 )
 
@@ -20,16 +21,16 @@ var interest = map[vocab.Type]float64{
 	vocab.Type_VIEW_ITEM: 1, vocab.Type_SELECT_ITEM: 1, vocab.Type_ADD_TO_WISHLIST: 1.5, vocab.Type_ADD_TO_CART: 2, vocab.Type_PURCHASE: 2,
 }
 
-// profile is what is known of the person: the touches of every identity that allows it, the oldest first.
-type profile struct {
-	touches []features.Touch
-	parts   []*features.Profile // one an identity, without what was deleted
+// known is what is known of the person: the touches of every identity that allows it, the oldest first.
+type known struct {
+	touches []record.Touch
+	parts   []*profile.Profile // one an identity, without what was deleted
 }
 
 // profileOf reads the person's profiles; nil where nothing is known to go by.
-func (s *service) profileOf(v *visitor) *profile {
+func (s *service) profileOf(v *visitor) *known {
 	hidden := v.access.HiddenEvents()
-	p := new(profile)
+	p := new(known)
 	for _, id := range v.identities {
 		if kept := s.Personal.Profile(id); kept != nil {
 			part := visible(kept, hidden)
@@ -37,30 +38,30 @@ func (s *service) profileOf(v *visitor) *profile {
 			p.touches = append(p.touches, part.Touches...)
 		}
 	}
-	p.touches = slices.DeleteFunc(p.touches, func(t features.Touch) bool { return interest[t.Type] == 0 || t.ItemID == "" })
+	p.touches = slices.DeleteFunc(p.touches, func(t record.Touch) bool { return interest[t.Type] == 0 || t.ItemID == "" })
 	if len(p.touches) == 0 {
 		return nil
 	}
 	if len(p.parts) > 1 {
-		slices.SortStableFunc(p.touches, func(a, b features.Touch) int { return cmp.Compare(a.Time, b.Time) })
+		slices.SortStableFunc(p.touches, func(a, b record.Touch) int { return cmp.Compare(a.Time, b.Time) })
 	}
 	return p
 }
 
 // visible is the profile without the events that were deleted just now.
-func visible(kept *features.Profile, hidden map[uint64]struct{}) *features.Profile {
+func visible(kept *profile.Profile, hidden map[uint64]struct{}) *profile.Profile {
 	if len(hidden) == 0 {
 		return kept
 	}
-	part := &features.Profile{Touches: slices.Clone(kept.Touches), Searches: slices.Clone(kept.Searches)}
-	part.Touches = slices.DeleteFunc(part.Touches, func(t features.Touch) bool { _, ok := hidden[t.Event]; return ok })
-	part.Searches = slices.DeleteFunc(part.Searches, func(t features.Search) bool { _, ok := hidden[t.Event]; return ok })
+	part := &profile.Profile{Touches: slices.Clone(kept.Touches), Searches: slices.Clone(kept.Searches)}
+	part.Touches = slices.DeleteFunc(part.Touches, func(t record.Touch) bool { _, ok := hidden[t.Event]; return ok })
+	part.Searches = slices.DeleteFunc(part.Searches, func(t profile.Search) bool { _, ok := hidden[t.Event]; return ok })
 	return part
 }
 
 // session is what the person is doing now, the oldest first: the touches of the named session if there are any, else the newest ones; then the items of the page.
-func (p *profile) session(named uint64, page []string, now int64) []features.Touch {
-	var session []features.Touch
+func (p *known) session(named uint64, page []string, now int64) []record.Touch {
+	var session []record.Touch
 	for _, t := range p.touches {
 		if named != 0 && t.Session == named {
 			session = append(session, t)
@@ -71,18 +72,18 @@ func (p *profile) session(named uint64, page []string, now int64) []features.Tou
 	}
 	for _, id := range page {
 		if len(session) == 0 || session[len(session)-1].ItemID != id {
-			session = append(session, features.Touch{Type: vocab.Type_VIEW_ITEM, Time: now, ItemID: id, Session: named})
+			session = append(session, record.Touch{Type: vocab.Type_VIEW_ITEM, Time: now, ItemID: id, Session: named})
 		}
 	}
 	return session[max(0, len(session)-maxSession):]
 }
 
 // newest yields the newest touch of each of the items touched last, at most recent of them.
-func (p *profile) newest() []features.Touch {
-	found := make([]features.Touch, 0, recent)
+func (p *known) newest() []record.Touch {
+	found := make([]record.Touch, 0, recent)
 	for i := len(p.touches) - 1; i >= 0 && len(found) < recent; i-- {
 		t := p.touches[i]
-		if !slices.ContainsFunc(found, func(f features.Touch) bool { return f.ItemID == t.ItemID }) {
+		if !slices.ContainsFunc(found, func(f record.Touch) bool { return f.ItemID == t.ItemID }) {
 			found = append(found, t)
 		}
 	}

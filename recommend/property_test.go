@@ -10,7 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"sluice/features"
+	"sluice/features/profile"
+	"sluice/features/record"
+	"sluice/features/scored"
+	"sluice/features/trending"
 	"sluice/internal/catalog"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter"
@@ -28,11 +31,11 @@ func drawItems(t *rapid.T, least, most int) []string {
 	return ids
 }
 
-func drawScored(t *rapid.T, most int) []features.Scored {
-	var list []features.Scored
+func drawScored(t *rapid.T, most int) []scored.Item {
+	var list []scored.Item
 	for i, id := range drawItems(t, 0, most) {
-		if !slices.ContainsFunc(list, func(s features.Scored) bool { return s.ItemID == id }) {
-			list = append(list, features.Scored{ItemID: id, Score: float64(most - i), Cause: drawItem(t)})
+		if !slices.ContainsFunc(list, func(s scored.Item) bool { return s.ItemID == id }) {
+			list = append(list, scored.Item{ItemID: id, Score: float64(most - i), Cause: drawItem(t)})
 		}
 	}
 	return list
@@ -42,8 +45,8 @@ func drawScored(t *rapid.T, most int) []features.Scored {
 func drawWorld(t *rapid.T, tb testing.TB, config *Config) *world {
 	w := &world{
 		t: tb, consents: &consents{people: make(map[string]*access)}, shop: &shop{}, now: start, config: config,
-		personal: &personal{profiles: make(map[[16]byte]*features.Profile), together: make(map[string][]features.Scored)},
-		lists:    &features.Lists{Tick: 7, Trending: drawScored(t, 20), Popular: drawScored(t, 30)},
+		personal: &personal{profiles: make(map[[16]byte]*profile.Profile), together: make(map[string][]scored.Item)},
+		lists:    &trending.Lists{Tick: 7, Trending: drawScored(t, 20), Popular: drawScored(t, 30)},
 	}
 	items, gone := demoItems(), drawItems(t, 0, 15)
 	for _, item := range items {
@@ -52,7 +55,7 @@ func drawWorld(t *rapid.T, tb testing.TB, config *Config) *world {
 		}
 	}
 	w.stock(items...)
-	var touches []features.Touch
+	var touches []record.Touch
 	for i, id := range drawItems(t, 1, 20) {
 		touches = append(touches, touch(uint64(i+1), rapid.SampledFrom([]vocab.Type{vocab.Type_VIEW_ITEM, vocab.Type_ADD_TO_CART, vocab.Type_PURCHASE}).Draw(t, "type"), id))
 	}

@@ -11,7 +11,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sluice/features"
+	"sluice/features/profile"
+	"sluice/features/record"
+	"sluice/features/scored"
+	"sluice/features/trending"
 	"sluice/internal/catalog"
 	"sluice/internal/httpx"
 	"sluice/privacyfilter"
@@ -36,17 +39,17 @@ type Consents interface {
 	Holds(a Access) bool
 }
 
-// Personal is the view of people's kept touches and of what is folded from them; *features.Personal is one.
+// Personal is the view of people's kept touches and of what is folded from them; *profile.View is one.
 type Personal interface {
-	Profile(id consent.Identity) *features.Profile
-	CoVisited(item string, now int64, halfLife time.Duration, limit int) []features.Scored
-	SessionNeighbours(session []features.Touch, now int64, o features.KNN) []features.Scored
+	Profile(id consent.Identity) *profile.Profile
+	CoVisited(item string, now int64, halfLife time.Duration, limit int) []scored.Item
+	SessionNeighbours(session []record.Touch, now int64, o profile.KNN) []scored.Item
 	Now() int64
 }
 
-// Trending is the view of the published lists; *features.Trending is one.
+// Trending is the view of the published lists; *trending.View is one.
 type Trending interface {
-	Lists() *features.Lists
+	Lists() *trending.Lists
 }
 
 // Catalogue is the view of the items; *catalog.View is one.
@@ -55,8 +58,8 @@ type Catalogue interface {
 }
 
 var (
-	_ Personal  = (*features.Personal)(nil)
-	_ Trending  = (*features.Trending)(nil)
+	_ Personal  = (*profile.View)(nil)
+	_ Trending  = (*trending.View)(nil)
 	_ Catalogue = (*catalog.View)(nil)
 )
 

@@ -7,7 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"sluice/features"
+	"sluice/features/profile"
+	"sluice/features/scored"
+	"sluice/features/trending"
 	"sluice/internal/catalog"
 	"sluice/recommend/rank"
 )
@@ -24,9 +26,9 @@ type retrieval struct {
 	service *service
 	query   *query
 	gate    *gate
-	lists   *features.Lists
-	profile *profile // nil: not personal
-	clock   int64    // "now" for decay, Unix microseconds
+	lists   *trending.Lists
+	profile *known // nil: not personal
+	clock   int64  // "now" for decay, Unix microseconds
 	*scratch
 
 	// Of the retriever that runs.
@@ -132,7 +134,7 @@ func (r *retrieval) propose(id string, score float64, cause string) bool {
 	return r.want > 0
 }
 
-func (r *retrieval) proposeAll(list []features.Scored) {
+func (r *retrieval) proposeAll(list []scored.Item) {
 	for i := range list {
 		if !r.propose(list[i].ItemID, list[i].Score, list[i].Cause) {
 			return
@@ -198,7 +200,7 @@ func (r *retrieval) sessionKNN(ret *Retriever) {
 		named = r.service.Session(r.query.session)
 	}
 	session := r.profile.session(named, r.query.context.ItemIDs, r.clock)
-	r.proposeAll(r.service.Personal.SessionNeighbours(session, r.clock, features.KNN{Neighbours: ret.Neighbours, Sample: ret.Sample, Limit: r.asked(ret)}))
+	r.proposeAll(r.service.Personal.SessionNeighbours(session, r.clock, profile.KNN{Neighbours: ret.Neighbours, Sample: ret.Sample, Limit: r.asked(ret)}))
 }
 
 // coVisitation sums what was looked at together with the items touched last. A touch counts by its type, and by how many came after it.
@@ -218,7 +220,7 @@ func (r *retrieval) coVisitation(ret *Retriever) {
 func (r *retrieval) affinity(ret *Retriever) {
 	affinities := make(map[string]float64)
 	for _, part := range r.profile.parts {
-		for name, value := range features.Affinity(part, r.categoriesOf, r.clock, ret.HalfLife) {
+		for name, value := range profile.Affinity(part, r.categoriesOf, r.clock, ret.HalfLife) {
 			affinities[name] += value
 		}
 	}
@@ -334,7 +336,7 @@ func (r *retrieval) search(ret *Retriever) {
 // sums adds up scores by item, and remembers which cause gave the most.
 type sums struct {
 	index map[string]int32
-	items []features.Scored
+	items []scored.Item
 	most  []float64
 }
 
@@ -358,7 +360,7 @@ func (s *sums) add(item string, score float64, cause string) {
 	if !known {
 		at = int32(len(s.items))
 		s.index[item] = at
-		s.items = append(s.items, features.Scored{ItemID: item})
+		s.items = append(s.items, scored.Item{ItemID: item})
 		s.most = append(s.most, 0)
 	}
 	s.items[at].Score += score
@@ -368,8 +370,8 @@ func (s *sums) add(item string, score float64, cause string) {
 }
 
 // list is by score, ties by id. It ends the sums, and holds until they are reset.
-func (s *sums) list() []features.Scored {
-	slices.SortFunc(s.items, func(a, b features.Scored) int { return byScore(a.Score, b.Score, a.ItemID, b.ItemID) })
+func (s *sums) list() []scored.Item {
+	slices.SortFunc(s.items, func(a, b scored.Item) int { return byScore(a.Score, b.Score, a.ItemID, b.ItemID) })
 	return s.items
 }
 

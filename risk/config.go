@@ -114,7 +114,7 @@ type scoreYAML struct {
 	Block     int64 `yaml:"block"`
 }
 
-// Load reads the sections rules and decisions. Names are the features that rules may read (features.Config.RiskNames).
+// Load reads the sections rules and decisions. Names are the features that rules may read (spec.Config.RiskNames).
 // Errors are *config.Error: they name file, line, column and field, and say what was expected; a rule whose own test fails is one.
 func Load(sections func(name string) config.Section, names []string) (*Config, error) {
 	var (

@@ -5,7 +5,7 @@ import (
 
 	"github.com/expr-lang/expr/vm"
 
-	"sluice/features"
+	"sluice/features/entity"
 	"sluice/privacyfilter/purposepb"
 	"sluice/risk/riskpb"
 )
@@ -44,7 +44,7 @@ func (s *sheet) set(at *slot, slot int, v value) {
 }
 
 // read fills the sheet with what the rules read of an event and its features.
-func (c *Config) read(s *sheet, ev *purposepb.RiskEvent, features *features.Values) {
+func (c *Config) read(s *sheet, ev *purposepb.RiskEvent, features *entity.Values) {
 	for i := range c.slots {
 		at := &c.slots[i]
 		if at.field != nil {
@@ -60,7 +60,7 @@ func (c *Config) read(s *sheet, ev *purposepb.RiskEvent, features *features.Valu
 }
 
 // numberAt is a feature's value; false if it is missing, or if the values are of another configuration.
-func numberAt(features *features.Values, i int, name string) (float64, bool) {
+func numberAt(features *entity.Values, i int, name string) (float64, bool) {
 	if i < 0 || i >= len(features.Names) || features.Names[i] != name || features.Missing[i] || !finite(features.Numbers[i]) {
 		return 0, false
 	}

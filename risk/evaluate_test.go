@@ -9,14 +9,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"sluice/features"
+	"sluice/features/entity"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter/purposepb"
 	"sluice/risk/riskpb"
 )
 
 // judgeEvent evaluates all rules on an event.
-func judgeEvent(c *Config, ev *purposepb.RiskEvent, values features.Values) *riskpb.Decision {
+func judgeEvent(c *Config, ev *purposepb.RiskEvent, values entity.Values) *riskpb.Decision {
 	d := new(riskpb.Decision)
 	s := c.sheet()
 	c.read(s, ev, &values)
@@ -159,7 +159,7 @@ func TestRulesJudgeTheirOwnTypesInTheirTime(t *testing.T) {
 func TestForeignValuesAreMissing(t *testing.T) {
 	c := load(t, "rules:"+ruleText("a", "payments_per_instrument_1h >= 0", "review", "1", "live"))
 	zero := 0.0
-	for _, values := range []features.Values{
+	for _, values := range []entity.Values{
 		{},
 		{Names: []string{"payments_per_instrument_1h"}, Numbers: []float64{3}, Missing: []bool{false}},
 		valuesOf(map[string]float64{"payments_per_instrument_1h": zero / zero}),
@@ -183,7 +183,7 @@ func drawRule(t *rapid.T, id string, mode string) string {
 	return ruleText(id, when, outcome, strconv.Itoa(rapid.IntRange(0, 600).Draw(t, "score")), mode)
 }
 
-func drawEvent(t *rapid.T) (*purposepb.RiskEvent, features.Values) {
+func drawEvent(t *rapid.T) (*purposepb.RiskEvent, entity.Values) {
 	ev := payment("e")
 	ev.HasValue, ev.Value = rapid.Bool().Draw(t, "has value"), rapid.Int64Range(0, 5).Draw(t, "value")*1e6
 	if rapid.Bool().Draw(t, "has age") {

@@ -4,14 +4,16 @@ import (
 	"fmt"
 	"testing"
 
-	"sluice/features"
+	"sluice/features/entity"
+	"sluice/features/record"
+	"sluice/features/spec"
 	"sluice/internal/config"
 	"sluice/internal/stream"
 	"sluice/privacyfilter"
 )
 
 // builtinFeatures loads what is built in of the register and the features.
-func builtinFeatures(t testing.TB) *features.Config {
+func builtinFeatures(t testing.TB) *spec.Config {
 	t.Helper()
 	sections := func(data []byte) func(string) config.Section {
 		file, err := config.Parse("built-in", data)
@@ -27,7 +29,7 @@ func builtinFeatures(t testing.TB) *features.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := features.Load(sections(features.Defaults), register)
+	c, err := spec.Load(sections(spec.Defaults), register)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +43,7 @@ func TestBuiltInRulesReadBuiltInFeatures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := New(Options{Config: rules, Entities: features.NewEntities(stream.Cluster{}, c, features.ViewOptions{})})
+	d := New(Options{Config: rules, Entities: entity.NewView(stream.Cluster{}, c, record.ViewOptions{})})
 	for i, want := range []string{"allow 0 ", "allow 0 ", "allow 0 ", "allow 0 ", "allow 0 ", "challenge 300 card_testing_burst"} {
 		ev := payment(fmt.Sprintf("event-of-16-by%02d", i))
 		ev.EventHash, ev.Time = uint64(i+1), ev.Time+int64(i)*1e6

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"sluice/features"
+	"sluice/features/entity"
 	"sluice/internal/config"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter/purposepb"
@@ -70,8 +70,8 @@ func ruleText(id, when, outcome, score, mode string) string {
 }
 
 // valuesOf gives the named features, all others missing.
-func valuesOf(given map[string]float64) features.Values {
-	v := features.Values{Names: featureNames, Numbers: make([]float64, len(featureNames)), Missing: make([]bool, len(featureNames))}
+func valuesOf(given map[string]float64) entity.Values {
+	v := entity.Values{Names: featureNames, Numbers: make([]float64, len(featureNames)), Missing: make([]bool, len(featureNames))}
 	for i, name := range featureNames {
 		n, ok := given[name]
 		v.Numbers[i], v.Missing[i] = n, !ok
@@ -105,7 +105,7 @@ func (e *entities) Overlay(ev *purposepb.RiskEvent) {
 	}
 }
 
-func (e *entities) Values(ev *purposepb.RiskEvent) features.Values {
+func (e *entities) Values(ev *purposepb.RiskEvent) entity.Values {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	v := valuesOf(e.fixed)

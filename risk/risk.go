@@ -29,20 +29,20 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sluice/features"
+	"sluice/features/entity"
 	"sluice/privacyfilter/purposepb"
 	"sluice/risk/riskpb"
 )
 
-// Entities is what a decision reads of the past. *features.Entities is one.
+// Entities is what a decision reads of the past. *entity.View is one.
 type Entities interface {
 	// Overlay counts an event that this node has seen and the view may not have shown yet. The same event again changes nothing.
 	Overlay(ev *purposepb.RiskEvent)
 	// Values are the risk features of an event, the event itself excluded.
-	Values(ev *purposepb.RiskEvent) features.Values
+	Values(ev *purposepb.RiskEvent) entity.Values
 }
 
-var _ Entities = (*features.Entities)(nil)
+var _ Entities = (*entity.View)(nil)
 
 // Options of a decider.
 type Options struct {
@@ -106,7 +106,7 @@ func (d *Decider) decide(ev *purposepb.RiskEvent, source string, at int64) *risk
 }
 
 // used are the values that a decision stands on: every feature, since models and backtests need them all, and what the rules read of the event.
-func (c *Config) used(s *sheet, features *features.Values) []*riskpb.Value {
+func (c *Config) used(s *sheet, features *entity.Values) []*riskpb.Value {
 	list := make([]riskpb.Value, len(features.Names)+len(c.slots))
 	used := make([]*riskpb.Value, 0, len(list))
 	next := func(name string) *riskpb.Value {

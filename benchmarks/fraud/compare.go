@@ -15,7 +15,9 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
-	"sluice/features"
+	"sluice/features/entity"
+	"sluice/features/record"
+	"sluice/features/spec"
 	"sluice/internal/broker"
 	"sluice/internal/config"
 	"sluice/internal/seal"
@@ -76,7 +78,7 @@ func keptDays(ctx context.Context, cluster stream.Cluster, days int) (kept map[e
 	if err != nil {
 		return nil, 0, err
 	}
-	view := features.NewEntities(cluster, c, features.ViewOptions{})
+	view := entity.NewView(cluster, c, record.ViewOptions{})
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- view.Run(ctx) }()
@@ -105,13 +107,13 @@ func keptDays(ctx context.Context, cluster stream.Cluster, days int) (kept map[e
 // featuresFile is the built-in features.yaml, with one window of so many days more: state is kept for the longest one.
 func featuresFile(days int) []byte {
 	if days == 0 {
-		return features.Defaults
+		return spec.Defaults
 	}
-	return bytes.Replace(features.Defaults, []byte("windows: [1h, 1d, 7d, 30d]"), fmt.Appendf(nil, "windows: [1h, 1d, 7d, 30d, %dd]", days), 1)
+	return bytes.Replace(spec.Defaults, []byte("windows: [1h, 1d, 7d, 30d]"), fmt.Appendf(nil, "windows: [1h, 1d, 7d, 30d, %dd]", days), 1)
 }
 
 // loadFeatures compiles featuresFile as the server does.
-func loadFeatures(days int) (*features.Config, error) {
+func loadFeatures(days int) (*spec.Config, error) {
 	sections := make(map[string]config.Section)
 	for name, data := range map[string][]byte{"register.yaml": privacyfilter.Defaults, "features.yaml": featuresFile(days)} {
 		file, err := config.Parse(name, data)
@@ -127,7 +129,7 @@ func loadFeatures(days int) (*features.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return features.Load(section, register)
+	return spec.Load(section, register)
 }
 
 // count is the plain computation: payments per terminal and day of the file.

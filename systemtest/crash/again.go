@@ -5,7 +5,11 @@ import (
 	"crypto/sha256"
 	"fmt"
 
-	"sluice/features"
+	"sluice/features/entity"
+	"sluice/features/history"
+	"sluice/features/profile"
+	"sluice/features/spec"
+	"sluice/features/trending"
 	"sluice/internal/config"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
@@ -51,9 +55,9 @@ type engineRun struct {
 }
 
 // register and features as they are built in, which is how the attacked system runs.
-func builtIn() (*privacyfilter.Register, *features.Config, error) {
+func builtIn() (*privacyfilter.Register, *spec.Config, error) {
 	sections := make(map[string]config.Section)
-	for name, data := range map[string][]byte{"register.yaml": privacyfilter.Defaults, "features.yaml": features.Defaults} {
+	for name, data := range map[string][]byte{"register.yaml": privacyfilter.Defaults, "features.yaml": spec.Defaults} {
 		file, err := config.Parse(name, data)
 		if err != nil {
 			return nil, nil, err
@@ -67,7 +71,7 @@ func builtIn() (*privacyfilter.Register, *features.Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c, err := features.Load(of, register)
+	c, err := spec.Load(of, register)
 	return register, c, err
 }
 
@@ -85,7 +89,7 @@ func newAgain(ring *seal.Keyring) (*again, error) {
 		return nil, err
 	}
 	for _, engine := range []stream.Engine{
-		filterEngine, features.PersonalEngine(c, nil), features.HistoryEngine(c, nil), features.TrendingEngine(c, nil), features.EntityEngine(c, nil),
+		filterEngine, profile.Engine(c, nil), history.Engine(c, nil), trending.Engine(c, nil), entity.Engine(c, nil),
 	} {
 		if a.engines[engine.Name], err = newEngineRun(engine); err != nil {
 			return nil, err

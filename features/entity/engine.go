@@ -1,0 +1,147 @@
+package entity
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/features/record"
+	"sluice/features/spec"
+	"sluice/features/statepb"
+	"sluice/internal/stream"
+	"sluice/privacyfilter/purposepb"
+)
+
+const (
+	hourTable byte = 3
+
+	entityKeyBytes = 1 + 16             // kind ‖ pseudonym
+	dayKeyBytes    = entityKeyBytes + 4 // ‖ day
+	hourKeyBytes   = dayKeyBytes + 1    // ‖ hour
+)
+
+// Engine keeps each risk entity's days: their events one by one, and beyond exactEntries a day, by minute. Features are computed from the days
+// when they are asked for, so that a new one needs no rebuild. Metrics go to reg, nil = nowhere.
+func Engine(c *spec.Config, reg prometheus.Registerer) stream.Engine {
+	metrics := record.NewEngineMetrics(reg, "entity")
+	return stream.Engine{Name: "entity", Inputs: []string{"entities"}, Open: func(t *stream.Task) (stream.Processor, error) {
+		e := &engine{exact: c.Exact, retention: c.Longest() + dayMicros, metrics: metrics}
+		// Hours come before days in a transaction: a reader that sees a day folded has its hours already.
+		e.hours = stream.OpenTable(t, hourTable, "entity_hours", stream.ProtoCodec[statepb.EntityHour]())
+		e.days = stream.OpenTable(t, record.Table, "entity_days", &entityDayCodec{})
+		e.clock = record.OpenClock(t, record.ClockTable, 24*time.Hour)
+		return e, nil
+	}}
+}
+
+type engine struct {
+	exact     int
+	retention int64
+	metrics   *record.EngineMetrics
+	clock     record.Clock
+	days      *stream.Table[entityDay]
+	hours     *stream.Table[statepb.EntityHour]
+}
+
+// Process folds one event into its entity's day.
+func (e *engine) Process(rec *stream.Record) error {
+	var delta purposepb.EntityDelta
+	if err := delta.UnmarshalVT(rec.Value); err != nil {
+		return fmt.Errorf("decoding a record of %s: %w", rec.Topic, err)
+	}
+	ev := delta.Event
+	if len(rec.Key) != entityKeyBytes || spec.Kind(rec.Key[0]).Place() < 0 || ev == nil {
+		e.metrics.Unused.Inc()
+		return nil
+	}
+	if e.clock.Advance(ev.Time) {
+		e.sweep()
+	}
+	day := record.FloorDiv(ev.Time, dayMicros)
+	if day < e.oldestDay() || ev.Time < 0 {
+		e.metrics.Late.Inc()
+		return nil
+	}
+	entry := entryOf(ev, spec.Kind(rec.Key[0]))
+	entry.time -= day * dayMicros
+	if e.add(dayKey(rec.Key, day), entry) {
+		e.metrics.Kept.Inc()
+	} else {
+		e.metrics.Older.Inc()
+	}
+	return nil
+}
+
+func (e *engine) add(key []byte, added entry) bool {
+	day := e.days.Mutate(key)
+	if day.folded > 0 {
+		day.stamp(added)
+		e.fold(key, &added)
+		return true
+	}
+	if !day.insert(added) {
+		return false
+	}
+	if len(day.entries) <= exactEntries {
+		return true
+	}
+	all := day.entries
+	day.entries = nil
+	for i := range all {
+		day.stamp(all[i])
+		e.fold(key, &all[i])
+	}
+	return true
+}
+
+func (e *engine) fold(day []byte, added *entry) {
+	hour := append(append(make([]byte, 0, hourKeyBytes), day...), byte(added.time/hourMicros))
+	foldInto(e.hours.Mutate(hour), added, e.exact)
+}
+
+// oldestDay is the oldest day that may still matter to the longest window.
+func (e *engine) oldestDay() int64 {
+	horizon := e.clock.Horizon(e.retention)
+	if horizon < 0 {
+		return 0
+	}
+	return horizon / dayMicros
+}
+
+func (e *engine) sweep() {
+	oldest := e.oldestDay()
+	e.days.Range(func(key []byte, d *entityDay) bool {
+		if dayNumber(key) < oldest {
+			e.metrics.Expired.Add(float64(max(d.folded, uint64(len(d.entries)))))
+			e.days.Delete(key)
+		}
+		return true
+	})
+	e.hours.Range(func(key []byte, _ *statepb.EntityHour) bool {
+		if dayNumber(key) < oldest {
+			e.hours.Delete(key)
+		}
+		return true
+	})
+}
+
+func dayKey(entity []byte, day int64) []byte {
+	return binary.BigEndian.AppendUint32(append(make([]byte, 0, dayKeyBytes), entity...), uint32(day))
+}
+
+// dayNumber is the day of a day's or an hour's key.
+func dayNumber(key []byte) int64 {
+	if len(key) < dayKeyBytes {
+		return 0
+	}
+	return int64(binary.BigEndian.Uint32(key[entityKeyBytes:]))
+}
+
+// Projection projects days and the hours of folded ones, whose keys differ in length.
+func Projection(table byte, key, value []byte, yield func(store string, key, value []byte)) {
+	if table == record.Table || table == hourTable {
+		yield("entities", key, value)
+	}
+}

@@ -1,0 +1,145 @@
+package spec_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sluice/features/featurestest"
+	"sluice/features/spec"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestBuiltInConfiguration(t *testing.T) {
+	c := featurestest.Config(t)
+	names := strings.Join(c.RiskNames(), " ")
+	for _, name := range []string{"payments_per_counterparty_7d", "payments_per_instrument_1h", "accounts_per_device_30d", "login_failures_per_ip_1h"} {
+		if !strings.Contains(" "+names+" ", " "+name+" ") {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	if diff := cmp.Diff([]time.Duration{7 * 24 * time.Hour}, c.HalfLives()); diff != "" {
+		t.Error(diff)
+	}
+	if window, kept := c.TrendingWindow(); window != 7*24*time.Hour || kept != 4 {
+		t.Errorf("trending window %v, kept %d", window, kept)
+	}
+}
+
+// TestBadConfiguration changes one thing of the built-in configuration, or puts a feature in the place of all.
+func TestBadConfiguration(t *testing.T) {
+	feature := func(replace ...string) string {
+		text := `features:
+  - name: a
+    doc: Counts.
+    purpose: risk
+    events: [payment]
+    key: user_id
+    aggregate: count
+    windows: [1h, 1d]
+`
+		return strings.NewReplacer(replace...).Replace(text)
+	}
+	builtIn := func(old, new string) string {
+		text := string(spec.Defaults)
+		if !strings.Contains(text, old) {
+			t.Fatalf("features.yaml does not hold %q", old)
+		}
+		_, text, _ = strings.Cut(strings.Replace(text, old, new, 1), "\nprofiles:")
+		return "profiles:" + text
+	}
+	const shapes = "count, {sum: F}, {mean: F}, {stddev: F}, {max: F} or {distinct: F, exact_up_to: 25} expected"
+	cases := []struct{ name, yaml, want string }{
+		{"clock", "clock: sundial\n", "test.yaml:1:8: clock: wall or event expected"},
+		{"unknown key", feature("doc:", "docs:"), "test.yaml:3:5: features: unknown field \"docs\"; see `sluice config print` for the fields"},
+		{"name", feature("name: a", "name: A b"), "test.yaml:2:11: features[0].name: a name of lower-case letters, digits and _ expected"},
+		{"no doc", feature("    doc: Counts.\n", ""), "test.yaml:2:5: features[0]: doc: a sentence that says what the feature counts expected"},
+		{"purpose", feature("risk", "fun"), "test.yaml:4:14: features[0].purpose: a purpose of the register expected"},
+		{"event", feature("[payment]", "[pay]"), "test.yaml:5:14: features[0].events[0]: an event type expected, such as view_item"},
+		{"no event", feature("[payment]", "[]"), "test.yaml:5:13: features[0].events: at least one event type expected"},
+		{"event of others", feature("[payment]", "[payment, follow]"), "test.yaml:5:23: features[0].events[1]: the purpose risk does not take follow"},
+		{"no such field", feature("user_id", "user"), "test.yaml:6:10: features[0].key: user is no field of an event"},
+		{
+			"field that the purpose does not hold", feature("risk", "personalize", "payment", "view_item", "user_id", "device.mac"),
+			"test.yaml:6:10: features[0].key: device.mac: events of the purpose personalize do not hold this field",
+		},
+		{
+			"summed field that the purpose does not hold", feature("risk", "personalize", "payment", "view_item", "count", "{sum: order.value}"),
+			"test.yaml:7:16: features[0].aggregate: order.value: events of the purpose personalize do not hold this field",
+		},
+		{
+			"other purpose", feature("risk", "personalize", "payment", "view_item"),
+			"test.yaml:4:14: features[0].purpose: aggregates are kept for risk alone; what personalize may compute are the profiles and item_structures",
+		},
+		{
+			"key that names no entity", feature("user_id", "order.currency"),
+			"test.yaml:6:10: features[0].key: a field that names an entity expected: counterparty.id, device.id, network.ip, order.payment_instrument, user_id",
+		},
+		{"aggregate", feature("count", "median"), "test.yaml:7:16: features[0].aggregate: " + shapes},
+		{"two operations", feature("count", "{sum: order.value, max: order.value}"), "test.yaml:7:16: features[0].aggregate: " + shapes},
+		{"bound of a sum", feature("count", "{sum: order.value, exact_up_to: 3}"), "test.yaml:7:16: features[0].aggregate: " + shapes},
+		{"sum of an id", feature("count", "{sum: device.id}"), "test.yaml:7:16: features[0].aggregate: a number of an event expected: order.value"},
+		{
+			"distinct numbers", feature("count", "{distinct: order.value}"),
+			"test.yaml:7:16: features[0].aggregate: distinct: a field that names an entity expected: counterparty.id, device.id, network.ip, order.payment_instrument, user_id",
+		},
+		{
+			"distinct keys", feature("count", "{distinct: user_id}"),
+			"test.yaml:7:16: features[0].aggregate: distinct: another field than the key expected: an entity has one user_id",
+		},
+		{
+			"bound", feature("count", "{distinct: device.id, exact_up_to: 1000}"),
+			"test.yaml:7:51: features[0].aggregate.exact_up_to: a number from 1 to 256 expected",
+		},
+		{"no windows", feature("[1h, 1d]", "[]"), "test.yaml:8:14: features[0].windows: 1 to 8 windows expected"},
+		{"window", feature("1h,", "soon,"), "test.yaml:8:15: features[0].windows[0]: a duration such as 30m, 6h or 7d expected"},
+		{"long window", feature("1d]", "400d]"), "test.yaml:8:19: features[0].windows[1]: a duration from 1m to 180d expected"},
+		{"order of windows", feature("[1h, 1d]", "[1d, 1h]"), "test.yaml:8:19: features[0].windows[1]: windows in ascending order expected"},
+		{
+			"twice", feature() + strings.TrimPrefix(feature(), "features:\n"),
+			"test.yaml:9:11: features[1].name: a_1h stands here twice",
+		},
+		{"keep", builtIn("keep: 50", "keep: 0"), "test.yaml:4:11: profiles.personalize.keep: a number from 1 to 2000 expected"},
+		{
+			"retention", builtIn("keep: 50", "keep: 50\n    retention: 900d"),
+			"test.yaml:5:16: profiles.personalize.retention: a duration from 1h to 365d expected",
+		},
+		{"profile event", builtIn("events: [view_item, select_item, search", "events: [login"), "test.yaml:3:14: profiles.personalize.events[0]: the purpose personalize does not take login"},
+		{"kept where nobody sees it", builtIn("[view_item, select_item, search, add_to_cart, add_to_wishlist, follow", "[view_item, search, add_to_cart, add_to_wishlist, follow"), "profiles.history.events: select_item expected too, as profiles.personalize keeps it: people can delete only what their history shows"},
+		{"weight of what is not kept", builtIn("purchase: 3", "share: 3"), "item_structures.co_visitation.weights.share: an event type that profiles.personalize keeps expected"},
+		{"weight", builtIn("purchase: 3", "purchase: 300"), "item_structures.co_visitation.weights.purchase: a weight from 0.01 to 16 expected"},
+		{"positions", builtIn("positions: 5", "positions: 50"), "item_structures.co_visitation.positions: a number from 1 to 20 expected"},
+		{"half-lives", builtIn("[7d]", "[7d, 7d]"), "item_structures.co_visitation.half_lives[1]: 7d stands here twice"},
+		{"gap", builtIn("gap: 30m", "gap: 30d"), "item_structures.session_neighbours.gap: a duration from 1s to 1d expected"},
+		{"people", builtIn("people: 5 ", "people: 0 "), "item_structures.trending.people: a number from 1 to 1000 expected"},
+		{"windows kept", builtIn("kept: 4", "kept: 1"), "item_structures.trending.kept: a number from 2 to 60 expected"},
+		{"window beyond retention", builtIn("window: 7d", "window: 30d"), "item_structures.trending.window: a duration from 1m to 180h expected"},
+		{"tick", builtIn("tick: 1m", "tick: 30d"), "item_structures.trending.tick: a duration from 1s to 7d expected"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := spec.Load(featurestest.Sections(t, string(spec.Defaults), c.yaml), featurestest.Register(t))
+			if err == nil {
+				t.Fatalf("loaded; expected %s", c.want)
+			}
+			got := err.Error()
+			if !strings.HasPrefix(c.want, "test.yaml") { // line and column are those of other cases
+				_, got, _ = strings.Cut(got, ": ")
+			}
+			if diff := cmp.Diff(c.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestFieldThatTheRegisterDoesNotCollect narrows the register: what it does not collect, no feature may read.
+func TestFieldThatTheRegisterDoesNotCollect(t *testing.T) {
+	narrowed := featurestest.NarrowRegister(t, "device.id")
+	_, err := spec.Load(featurestest.Sections(t, string(spec.Defaults)), narrowed)
+	want := "device.id: the register does not collect this field for risk"
+	if err == nil || !strings.HasSuffix(err.Error(), want) {
+		t.Errorf("got %v, want … %s", err, want)
+	}
+}
