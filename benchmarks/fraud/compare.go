@@ -59,7 +59,7 @@ func compare(ctx context.Context, o options, dir string, r *result) error {
 			continue
 		}
 		r.TerminalDays++
-		if kept[entityDay{keys.Identifier(privacyfilter.Risk, pseudonym.Counterparty, at.terminal), at.day}] != n {
+		if kept[entityDay{keys.Identifier(privacyfilter.Risk, "counterparty", at.terminal), at.day}] != n {
 			r.DifferentDays++
 		}
 	}

@@ -19,22 +19,6 @@ import (
 // Size is the length of a pseudonym; only sealed event ids of the history are longer.
 const Size = 16
 
-// Kinds of identifiers, as Identifier takes them.
-const (
-	Session        = "session"
-	Recommendation = "recommendation"
-	Order          = "order"
-	Device         = "device"
-	MAC            = "mac"
-	IMEI           = "imei"
-	IP             = "ip"
-	Instrument     = "instrument"
-	Counterparty   = "counterparty"
-	Address        = "address"
-	Email          = "email"
-	Phone          = "phone"
-)
-
 // Kinds that only this package makes; no identifier is of such a kind.
 const (
 	kindSubject     = "=subject"
@@ -120,7 +104,7 @@ func (k *Keys) Contributor(subject string, incarnation uint32, window int64) [Si
 	return k.purpose(privacyfilter.Trending).cached(memo{kind: kindContributor, value: subject, a: uint64(incarnation), b: uint64(window)})
 }
 
-// Identifier is the purpose's pseudonym of any other identifier: of a session, an order, a device …
+// Identifier is the purpose's pseudonym of any other identifier: of a session, an order, a device … The kind is the field's own, by its definition.
 func (k *Keys) Identifier(purpose, kind, value string) [Size]byte {
 	return k.purpose(purpose).cached(memo{kind: kind, value: value})
 }

@@ -37,7 +37,7 @@ func TestNothingJoinsTwoPurposes(t *testing.T) {
 				floor := k.Floor(p, subject, privacyfilter.Revision{Generation: 1, Partition: 2, Offset: offset})
 				check([Size]byte(floor), fmt.Sprint(p, " floor ", subject, offset))
 			}
-			for _, kind := range []string{Session, Order, Device} {
+			for _, kind := range []string{"session", "order", "device"} {
 				check(k.Identifier(p, kind, subject), fmt.Sprint(p, kind, subject))
 			}
 		}

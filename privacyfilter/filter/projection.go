@@ -1,0 +1,180 @@
+package filter
+
+import (
+	"strings"
+	"unsafe"
+
+	"sluice/ingest"
+	"sluice/ingest/eventpb"
+	"sluice/internal/field"
+	"sluice/internal/vocab"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/pseudonym"
+)
+
+// projection fills what a purpose's type takes from an event, as its definition says, compiled for one register. What the filter makes in a way of its own
+// (whose event it is, which one, when) it does not touch.
+type projection struct {
+	moves []groupMoves
+	lines lineMoves
+}
+
+// move carries one field over.
+type move func(a *arena, from, to unsafe.Pointer)
+
+// groupMoves are those from one message within the event, or from its top.
+type groupMoves struct {
+	group *field.Field // nil: the top
+	moves []move
+}
+
+// newProjection compiles the fields of the purpose's type that the register collects for it.
+func newProjection(reg *privacyfilter.Register, keys *pseudonym.Keys, purpose string) projection {
+	var p projection
+	for _, leaf := range ingest.Fields.Leaves() {
+		if !reg.Holds(purpose, leaf.Path) {
+			continue
+		}
+		for _, f := range privacyfilter.Type(purpose).Fields {
+			switch {
+			case f.Part == field.Part_OWN || !privacyfilter.Holds(f, leaf.Path):
+			case f.Kind == field.Many:
+				p.lines.add(f, leaf)
+			default:
+				p.add(leaf.Group, newMove(f, leaf.Field, purpose, keys))
+			}
+		}
+	}
+	return p
+}
+
+func (p *projection) add(group *field.Field, m move) {
+	if n := len(p.moves); n == 0 || p.moves[n-1].group != group {
+		p.moves = append(p.moves, groupMoves{group: group})
+	}
+	last := &p.moves[len(p.moves)-1]
+	last.moves = append(last.moves, m)
+}
+
+// newMove carries a field of the event over to one of the purpose's type: a pseudonym where that one is of bytes, else the value.
+func newMove(to, from *field.Field, purpose string, keys *pseudonym.Keys) move {
+	switch {
+	case to.Part == field.Part_TOLD:
+		return copied[bool](to, from.Told)
+	case to.Part == field.Part_DOMAIN:
+		return func(_ *arena, source, target unsafe.Pointer) {
+			_, domain, _ := strings.Cut(address(*field.At[string](from, source)), "@")
+			*field.At[string](to, target) = domain
+		}
+	case to.Kind == field.Bytes:
+		return func(a *arena, source, target unsafe.Pointer) {
+			value := *field.At[string](from, source)
+			if to.Part == field.Part_ADDRESS {
+				value = address(value)
+			}
+			if value != "" {
+				*field.At[[]byte](to, target) = a.keep(keys.Identifier(purpose, from.Pseudonym, value))
+			}
+		}
+	case to.Kind != from.Kind:
+	case to.Kind == field.Text:
+		return copied[string](to, from)
+	case to.Kind == field.Int:
+		return copied[int64](to, from)
+	case to.Kind == field.Enum:
+		return copied[int32](to, from)
+	case to.Kind == field.Count:
+		return copied[uint32](to, from)
+	case to.Kind == field.Bool:
+		return copied[bool](to, from)
+	case to.Kind == field.Texts:
+		return copied[[]string](to, from)
+	}
+	panic("filter: " + to.Name + " cannot hold " + from.Name)
+}
+
+func copied[T any](to, from *field.Field) move {
+	return func(_ *arena, source, target unsafe.Pointer) { *field.At[T](to, target) = *field.At[T](from, source) }
+}
+
+// address is an address as it is compared.
+func address(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
+
+// fill carries the event over to an empty message of the purpose's type.
+func (p *projection) fill(to unsafe.Pointer, a *arena, ev *eventpb.Event) {
+	for i := range p.moves {
+		g := &p.moves[i]
+		from := unsafe.Pointer(ev)
+		if g.group != nil {
+			if from = *field.At[unsafe.Pointer](g.group, from); from == nil {
+				continue
+			}
+		}
+		for _, m := range g.moves {
+			m(a, from, to)
+		}
+	}
+	if p.lines.identified && len(ev.Items) > 0 {
+		*field.At[[]*vocab.Item](p.lines.to, to) = p.lines.of(a, ev.Items)
+	}
+}
+
+// lineMoves carries the lines of an event over; none without their item ids.
+type lineMoves struct {
+	to         *field.Field
+	moves      []move
+	whole      bool // all there is is collected
+	identified bool
+}
+
+func (l *lineMoves) add(to *field.Field, leaf field.Leaf) {
+	l.to = to
+	l.moves = append(l.moves, newMove(leaf.Field, leaf.Field, "", nil))
+	l.whole = len(l.moves) == len(leaf.Group.Message.Fields)
+	l.identified = l.identified || leaf.Name == "item_id"
+}
+
+// of are the lines with only what is collected.
+func (l *lineMoves) of(a *arena, lines []*vocab.Item) []*vocab.Item {
+	if l.whole {
+		return lines
+	}
+	from := len(a.lines)
+	for _, of := range lines {
+		line := a.line()
+		for _, m := range l.moves {
+			m(a, unsafe.Pointer(of), unsafe.Pointer(line))
+		}
+		a.lines = append(a.lines, line)
+	}
+	return a.lines[from:len(a.lines):len(a.lines)]
+}
+
+// arena is the memory of one event's projections.
+type arena struct {
+	sums  []byte
+	items []vocab.Item
+	lines []*vocab.Item // of items
+}
+
+// keep is the pseudonym as bytes that stay until the arena is reset.
+func (a *arena) keep(sum [pseudonym.Size]byte) []byte {
+	from := len(a.sums)
+	a.sums = append(a.sums, sum[:]...)
+	return a.sums[from:len(a.sums):len(a.sums)]
+}
+
+// line is an empty item that stays until the arena is reset.
+func (a *arena) line() *vocab.Item {
+	if n := len(a.items); n < cap(a.items) {
+		a.items = a.items[:n+1]
+	} else {
+		a.items = append(a.items, vocab.Item{}) // who holds lines of the old array keeps it
+	}
+	line := &a.items[len(a.items)-1]
+	line.Reset()
+	return line
+}
+
+// reset gives the memory to the next event.
+func (a *arena) reset() { a.sums, a.items, a.lines = a.sums[:0], a.items[:0], a.lines[:0] }
