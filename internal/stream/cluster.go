@@ -46,10 +46,17 @@ type Record struct {
 	Topic     string // short name, as the engine or follower was given it
 	Partition int32
 	Offset    int64
+	Index     int    // in the pack at Offset; 0 for what stands alone
+	KeyID     uint32 // that Value is sealed with; 0 = plain
 	Key       []byte
 	Value     []byte // nil is a tombstone
 	Time      time.Time
 	Headers   []kgo.RecordHeader
+}
+
+// recordOf is the client's record, of the topic with the short name.
+func recordOf(r *kgo.Record, topic string) Record {
+	return Record{Topic: topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers}
 }
 
 // Processor folds the records of one partition into its task's tables and emits records. It never reads the wall clock.

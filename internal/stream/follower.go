@@ -15,7 +15,7 @@ import (
 
 // FollowerOptions says how a follower reads and what it does with the records.
 type FollowerOptions struct {
-	// Apply gets records in partition order, from one goroutine. Keys and values may be kept by views that decode them; the slice may not.
+	// Apply gets records, and the entries of packs, in partition order, from one goroutine. Keys and values may be kept by views that decode them; the slice may not.
 	Apply func(recs []Record)
 	// Uncommitted reads records of open transactions too: for views that know themselves which row is the newer one.
 	Uncommitted bool
@@ -195,9 +195,10 @@ func (f *Follower) batch(batch []Record, fetches kgo.Fetches) []Record {
 		if r.Attrs.IsControl() {
 			return
 		}
-		batch = append(batch, Record{
-			Topic: f.topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers,
-		})
+		rec := recordOf(r, f.topic)
+		for entry := range rec.Entries() {
+			batch = append(batch, *entry)
+		}
 	})
 	return batch
 }

@@ -27,7 +27,8 @@ type RunnerOptions struct {
 }
 
 const (
-	pollRecords        = 5000                   // at most, in one transaction
+	pollRecords        = 5000                   // at most, in one transaction; a pack counts as one
+	fetchBytes         = 4 << 20                // at most, in one fetch: what packs hold is bounded by it
 	commitGap          = 5 * time.Millisecond   // at least, between the ends of two transactions
 	longestRest        = 250 * time.Millisecond // after a transaction
 	longTransaction    = 50 * time.Millisecond  // makes what was fetched before it stale
@@ -123,11 +124,12 @@ func (e *processError) Unwrap() error { return e.error }
 // session is one life as a member of the group.
 type session struct {
 	*Runner
-	kafka   *kgo.GroupTransactSession
-	tasks   map[place]*liveTask
-	inputs  map[string]input // by full topic
-	working []*liveTask      // with records in the open transaction
-	took    time.Duration    // by the last transaction, with its checkpoint; 0 if none since the last poll
+	kafka     *kgo.GroupTransactSession
+	tasks     map[place]*liveTask
+	inputs    map[string]input // by full topic
+	working   []*liveTask      // with records in the open transaction
+	processed int              // entries in the last transaction: a pack counts as what it holds
+	took      time.Duration    // by the last transaction, with its checkpoint; 0 if none since the last poll
 
 	mu      sync.Mutex // guards the fields below
 	changes []change
@@ -165,10 +167,11 @@ type liveTask struct {
 	unsaved      bool
 
 	// Of the open transaction.
-	fetched  []piece
-	outputs  []kgo.Record
-	changes  int   // place in outputs of the first changelog record
-	produced int64 // as next, if it commits; 0 if the task changed nothing
+	fetched   []piece
+	processed int // entries of what was fetched
+	outputs   []kgo.Record
+	changes   int   // place in outputs of the first changelog record
+	produced  int64 // as next, if it commits; 0 if the task changed nothing
 }
 
 func (r *Runner) session(ctx context.Context) (err error) {
@@ -210,6 +213,7 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 		kgo.MetadataMinAge(10 * time.Millisecond), // a produce that comes while the last transaction is being completed is tried again after a metadata update, not after 5 s
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.FetchMaxWait(fetchWait),
+		kgo.FetchMaxBytes(fetchBytes),
 		kgo.SessionTimeout(sessionTimeout),
 		kgo.RebalanceTimeout(sessionTimeout), // nobody waits longer for a dead member, nor does a client that closes meanwhile
 		kgo.HeartbeatInterval(time.Second),
@@ -254,7 +258,7 @@ func (s *session) step(ctx context.Context) error {
 			return err
 		}
 		s.took = time.Since(began)
-		if fetches.NumRecords() < pollRecords { // else there is a backlog
+		if s.processed < pollRecords { // else there is a backlog
 			pause(ctx, restAfter(s.took))
 		}
 		return nil

@@ -50,9 +50,6 @@ func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
 		return nil
 	}
 	s.metrics.committed.Inc()
-	fetches.EachPartition(func(part kgo.FetchTopicPartition) {
-		s.metrics.engines[s.inputs[part.Topic].engine].records.Add(float64(len(part.Records)))
-	})
 	s.metrics.freshness.Observe(time.Since(oldest).Seconds())
 	return nil
 }
@@ -65,12 +62,17 @@ func (s *session) abort(ctx context.Context) error {
 
 // finish ends the transaction for the tasks that had records in it.
 func (s *session) finish(committed bool) {
+	s.processed = 0
 	for _, t := range s.working {
+		if committed {
+			s.metrics.engines[t.engine].records.Add(float64(t.processed))
+			s.processed += t.processed
+		}
 		if committed && t.produced > t.next {
 			t.next, t.unsaved = t.produced, true
 		}
 		t.finish(committed)
-		t.fetched, t.produced = t.fetched[:0], 0
+		t.fetched, t.processed, t.produced = t.fetched[:0], 0, 0
 		clear(t.outputs) // they hold what was emitted
 		t.outputs = t.outputs[:0]
 	}
@@ -162,20 +164,27 @@ func (t *liveTask) process() error {
 			if r.Attrs.IsControl() {
 				continue
 			}
-			rec := Record{Topic: part.topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers}
-			err := t.processor.Process(&rec)
-			if err == nil {
-				err = t.Err()
-			}
-			if err != nil {
-				return &processError{fmt.Errorf("processing %s/%d at %d: %w", part.topic, r.Partition, r.Offset, err)}
+			rec := recordOf(r, part.topic)
+			for entry := range rec.Entries() {
+				if err := t.processEntry(entry); err != nil {
+					return &processError{fmt.Errorf("processing %s/%d at %d, entry %d: %w", part.topic, r.Partition, r.Offset, entry.Index, err)}
+				}
 			}
 		}
 	}
-	if err := t.flushBuffers(); err != nil {
-		return &processError{err}
-	}
+	t.closePacks()
 	return nil
+}
+
+func (t *liveTask) processEntry(entry *Record) error {
+	if entry.KeyID != 0 {
+		return fmt.Errorf("sealed with key %d: a plain entry expected", entry.KeyID)
+	}
+	t.processed++
+	if err := t.processor.Process(entry); err != nil {
+		return err
+	}
+	return t.Err()
 }
 
 // produce sends what the task emitted, and then one changelog record per changed key.
