@@ -31,7 +31,7 @@ func newRunnerMetrics(reg prometheus.Registerer, role Role) *runnerMetrics {
 	for _, engine := range role.Engines {
 		of := instruments{reg, prometheus.Labels{"engine": engine.Name}}
 		e := engineMetrics{
-			records:    of.counter("records_total", "Input records processed and committed.", nil),
+			records:    of.counter("records_total", "Input records processed and committed; a pack counts as what it holds.", nil),
 			lag:        of.gauge("lag_records", "Records behind the high watermark at the last fetch."),
 			restore:    of.gauge("restore_seconds", "Duration of the last restore."),
 			checkpoint: of.histogram("checkpoint_seconds", "Duration of writing one task's checkpoint."),

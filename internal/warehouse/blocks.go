@@ -152,16 +152,26 @@ func (p *part) close(next int64, now time.Time) {
 
 var errHalfRow = errors.New("a decoder that finishes its rows expected")
 
-// decode appends the record's rows to the block. A record that cannot be decoded leaves no rows and becomes a letter.
+// decode appends the rows of the record's entries to the block.
 func (p *part) decode(b *building, r *kgo.Record, short string) error {
+	rec := stream.Record{Topic: short, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers}
+	var failed error
+	for entry := range rec.Entries() {
+		if err := p.decodeEntry(b, entry); err != nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+// decodeEntry appends an entry's rows. An entry that cannot be decoded leaves none and becomes a letter.
+func (p *part) decodeEntry(b *building, rec *stream.Record) error {
 	before := make([]int, 0, 8)
 	for _, batch := range b.out.Batches {
 		before = append(before, batch.Rows())
 	}
 	rows, purges := b.out.rows(), len(b.out.Purges)
-	err := p.source.Decode(&stream.Record{
-		Topic: short, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers,
-	}, b.out)
+	err := p.source.Decode(rec, b.out)
 	if err == nil && !b.out.whole() {
 		err = errHalfRow
 	}
@@ -170,9 +180,9 @@ func (p *part) decode(b *building, r *kgo.Record, short string) error {
 			batch.Cut(before[i])
 		}
 		b.out.Purges = b.out.Purges[:purges]
-		b.letters = append(b.letters, letter{r.Offset, r.Key, r.Value, err})
+		b.letters = append(b.letters, letter{rec.Offset, rec.Key, rec.Value, err})
 	}
-	took := held{b.out.rows() - rows, len(r.Key) + len(r.Value)}
+	took := held{b.out.rows() - rows, len(rec.Key) + len(rec.Value)}
 	b.add(took)
 	p.held.add(took)
 	b.Purges = b.out.Purges

@@ -40,21 +40,21 @@ func (f *filter) emit(i int, in *input, state *purposepb.PurposeState) error {
 	case history:
 		s.history.Reset()
 		f.projector.history(&s.history, &s.arena, in.ev, in.lr.ReceivedAt, in.who, floor)
-		return f.send(topics.History, in.rec.Partition, nil, s.history.Subject, &s.historyRecord)
+		return f.pack(topics.History, in.rec.Partition, nil, &s.historyRecord)
 	case trending:
 		s.trending.Reset()
 		f.projector.trending(&s.trending, &s.arena, in.ev, in.lr.ReceivedAt, in.who, f.TrendingWindow.Microseconds())
 		f.raiseMark(markWindow, s.trending.Window*f.TrendingWindow.Microseconds())
-		return f.send(topics.Trending, in.rec.Partition, nil, s.trending.Contributor, &s.trendingRecord)
+		return f.pack(topics.Trending, in.rec.Partition, nil, &s.trendingRecord)
 	case personalize:
 		s.personal.Reset()
 		f.projector.personal(&s.personal, &s.arena, in.ev, in.lr.ReceivedAt, in.who, floor)
-		return f.send(topics.Personalize, in.rec.Partition, nil, s.personal.Subject, &s.personalRecord)
+		return f.pack(topics.Personalize, in.rec.Partition, nil, &s.personalRecord)
 	default:
 		s.risk.Reset()
 		f.projector.risk(&s.risk, &s.arena, in.ev, in.lr.ReceivedAt, in.who)
 		s.riskRecord.Decision = in.decision
-		if err := f.send(topics.Risk, in.rec.Partition, nil, s.risk.Subject, &s.riskRecord); err != nil {
+		if err := f.pack(topics.Risk, in.rec.Partition, nil, &s.riskRecord); err != nil {
 			return err
 		}
 		return f.emitEntities(&s.risk)
@@ -72,7 +72,6 @@ const (
 
 // emitEntities sends the event to every entity that it names and of which a feature counts such events.
 func (f *filter) emitEntities(ev *purposepb.RiskEvent) error {
-	var value []byte
 	for _, e := range [...]struct {
 		kind byte
 		id   []byte
@@ -82,14 +81,11 @@ func (f *filter) emitEntities(ev *purposepb.RiskEvent) error {
 		if len(e.id) == 0 || f.Counts != nil && !f.Counts(e.kind, ev.Type) {
 			continue
 		}
-		if value == nil {
-			var err error
-			if value, err = f.scratch.entity.MarshalVT(); err != nil {
-				return fmt.Errorf("encoding an entity's event: %w", err)
-			}
+		key := [1 + pseudonym.Size]byte{e.kind}
+		copy(key[1:], e.id)
+		if err := f.pack(topics.Entities, stream.PartitionOf(e.id), key[:], &f.scratch.entity); err != nil {
+			return err
 		}
-		key := make([]byte, 0, 1+pseudonym.Size)
-		f.task.Emit(topics.Entities, stream.PartitionOf(e.id), append(append(key, e.kind), e.id...), value)
 	}
 	return nil
 }
@@ -100,14 +96,10 @@ type message interface {
 	MarshalToSizedBufferVT(data []byte) (int, error)
 }
 
-// send encodes m and emits it under the key prefix ‖ id. Key and value share one allocation.
-func (f *filter) send(topic string, partition int32, prefix, id []byte, m message) error {
-	k := len(prefix) + len(id)
-	buf := make([]byte, k+m.SizeVT())
-	copy(buf[copy(buf, prefix):], id)
-	if _, err := m.MarshalToSizedBufferVT(buf[k:]); err != nil {
-		return fmt.Errorf("encoding a record of %s: %w", topic, err)
+// pack encodes m into what the transaction puts on the partition.
+func (f *filter) pack(topic string, partition int32, key []byte, m message) error {
+	if _, err := m.MarshalToSizedBufferVT(f.task.Pack(topic, partition, 0, key, m.SizeVT())); err != nil {
+		return fmt.Errorf("encoding an entry of %s: %w", topic, err)
 	}
-	f.task.Emit(topic, partition, buf[:k:k], buf[k:])
 	return nil
 }

@@ -228,6 +228,23 @@ func isEvent(t tester, e stream.Emitted) bool {
 	}
 }
 
+// whose is the pseudonym that an emitted event is of.
+func whose(t tester, e stream.Emitted) []byte {
+	t.Helper()
+	switch e.Topic {
+	case topics.History:
+		return decode(t, new(purposepb.HistoryRecord), e).GetEvent().GetSubject()
+	case topics.Trending:
+		return decode(t, new(purposepb.TrendingRecord), e).GetEvent().GetContributor()
+	case topics.Personalize:
+		return decode(t, new(purposepb.PersonalRecord), e).GetEvent().GetSubject()
+	case topics.Risk:
+		return decode(t, new(purposepb.RiskRecord), e).GetEvent().GetSubject()
+	default:
+		return e.Key
+	}
+}
+
 func decode[M interface{ UnmarshalVT([]byte) error }](t tester, m M, e stream.Emitted) M {
 	t.Helper()
 	if err := m.UnmarshalVT(e.Value); err != nil {

@@ -2,6 +2,7 @@ package filter
 
 import (
 	"bytes"
+	"fmt"
 
 	"sluice/internal/topics"
 	"sluice/privacyfilter"
@@ -30,9 +31,9 @@ func (a *act) emitPurge(purpose string, event []byte) error {
 		purge.Floor = a.f.Keys.Floor(purpose, a.control.Subject, privacyfilter.RevisionFromPB(state.Floor))
 	}
 	if purpose == privacyfilter.History {
-		return a.f.send(topics.History, a.rec.Partition, nil, subject[:], &purposepb.HistoryRecord{Of: &purposepb.HistoryRecord_Purge{Purge: purge}})
+		return a.f.closeWith(topics.History, a.rec.Partition, &purposepb.HistoryRecord{Of: &purposepb.HistoryRecord_Purge{Purge: purge}})
 	}
-	return a.f.send(topics.Personalize, a.rec.Partition, nil, subject[:], &purposepb.PersonalRecord{Of: &purposepb.PersonalRecord_Purge{Purge: purge}})
+	return a.f.closeWith(topics.Personalize, a.rec.Partition, &purposepb.PersonalRecord{Of: &purposepb.PersonalRecord_Purge{Purge: purge}})
 }
 
 // emitTrendingPurge names the subject's key in every window that the trending engine still keeps. Before any event went there, there is nothing to purge.
@@ -47,8 +48,16 @@ func (a *act) emitTrendingPurge(event []byte) error {
 		key := a.f.Keys.Contributor(a.control.Subject, a.row.Incarnation, window)
 		purge.Contributors = append(purge.Contributors, &purposepb.TrendingPurge_Contributor{Window: window, Key: key[:]})
 	}
-	last := purge.Contributors[len(purge.Contributors)-1].Key
-	return a.f.send(topics.Trending, a.rec.Partition, nil, last, &purposepb.TrendingRecord{Of: &purposepb.TrendingRecord_Purge{Purge: purge}})
+	return a.f.closeWith(topics.Trending, a.rec.Partition, &purposepb.TrendingRecord{Of: &purposepb.TrendingRecord_Purge{Purge: purge}})
+}
+
+// closeWith ends the pack of the partition with a purge, so that no row of its record comes after it.
+func (f *filter) closeWith(topic string, partition int32, purge message) error {
+	if err := f.pack(topic, partition, nil, purge); err != nil {
+		return err
+	}
+	f.task.ClosePack(topic, partition)
+	return nil
 }
 
 // deleteEvent deletes one footprint, by the id that the history gave, and its effect on the other purposes. Floors stay; the event's hash is kept, so that it
@@ -93,9 +102,11 @@ func (a *act) deleteAll() (result, error) {
 // nothing is published, too: whoever wrote it waits for the row to reach its revision.
 func (a *act) publish() error {
 	f, partition := a.f, a.rec.Partition
-	if err := f.send(topics.Consent, partition, []byte{'r'}, a.rec.Key, a.row); err != nil {
-		return err
+	row, err := a.row.MarshalVT()
+	if err != nil {
+		return fmt.Errorf("encoding a row of consent: %w", err)
 	}
+	f.task.Emit(topics.Consent, partition, append([]byte{'r'}, a.rec.Key...), row)
 	end := a.revision.Append(append([]byte{'x'}, a.rec.Key...))
 	f.task.Emit(topics.Consent, partition, end, nil)
 	entry := a.revision.Append(bytes.Clone(a.rec.Key))

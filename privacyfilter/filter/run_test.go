@@ -122,7 +122,7 @@ func readHistory(t *testing.T, cluster stream.Cluster, people int) map[string]in
 			if h.GetEvent() == nil {
 				continue
 			}
-			subject := subjects[string(rec.Key)]
+			subject := subjects[string(h.GetEvent().Subject)]
 			id, err := testKeys.OpenHistoryEvent(subject, h.GetEvent().Event)
 			if err != nil {
 				t.Error(err)
