@@ -68,6 +68,14 @@ func (m *Message) Field(name string) *Field {
 	return nil
 }
 
+// Word is the JSON name of an Enum's number, empty where it has none.
+func (f *Field) Word(number int32) string {
+	if number < 0 || int(number) >= len(f.Values) {
+		return ""
+	}
+	return f.Values[number]
+}
+
 // Leaf is a field that holds a value, under the path by which the register and the map of a replay know it: "device.mac".
 type Leaf struct {
 	*Field

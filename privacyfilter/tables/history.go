@@ -4,27 +4,23 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unsafe"
 
 	"sluice/internal/stream"
 	"sluice/internal/topics"
 	"sluice/internal/warehouse"
+	"sluice/privacyfilter"
 	"sluice/privacyfilter/purposepb"
 )
 
+var historyShape = shapeOf(privacyfilter.History)
+
 func historySource(keep time.Duration) *warehouse.Source {
 	return &warehouse.Source{Topic: topics.History, Decode: decodeHistory, Tables: []*warehouse.Table{{
-		Name: "history_events",
-		Doc:  "Footprints: what people did that they can find again in their own history.",
-		Columns: columns([]warehouse.Column{
-			{Name: "subject", Kind: warehouse.Bytes, Doc: "Whose event it is: the history's pseudonym of the account, or of the device that has none."},
-			{Name: "event", Kind: warehouse.Bytes, Doc: "The event: the id that the person's own history shows."},
-			{Name: "type", Kind: warehouse.String, Doc: docType},
-			{Name: "time", Kind: warehouse.Time, Doc: docTime},
-		}, itemColumns, []warehouse.Column{
-			{Name: "search_term", Kind: warehouse.String, Doc: docSearchTerm},
-			{Name: "floor", Kind: warehouse.Bytes, Doc: docFloor},
-		}),
-		Time: "time", Keep: keep, Key: []string{"subject", "event"}, Subject: "subject", Event: "event", Floor: "floor",
+		Name:    "history_events",
+		Doc:     "Footprints: what people did that they can find again in their own history.",
+		Columns: historyShape.columns,
+		Time:    "time", Keep: keep, Key: []string{"subject", "event"}, Subject: "subject", Event: "event", Floor: "floor",
 	}}}
 }
 
@@ -33,7 +29,7 @@ type historyDecoder struct {
 	record purposepb.HistoryRecord
 	of     purposepb.HistoryRecord_Event
 	event  purposepb.HistoryEvent
-	ids    [2 * idSize]byte
+	ids    [3 * idSize]byte
 	sealed [128]byte // an event id of up to 112 bytes
 }
 
@@ -44,7 +40,7 @@ func decodeHistory(rec *stream.Record, out *warehouse.Rows) error {
 	defer historyDecoders.Put(d)
 	e := &d.event
 	e.Reset()
-	lend(d.ids[:], &e.Subject, &e.Floor)
+	historyShape.lend(d.ids[:], unsafe.Pointer(e))
 	e.Event = d.sealed[:0]
 	d.of.Event, d.record.Of = e, &d.of
 	if err := d.record.UnmarshalVT(rec.Value); err != nil {
@@ -56,15 +52,7 @@ func decodeHistory(rec *stream.Record, out *warehouse.Rows) error {
 	if len(e.Subject) == 0 {
 		return errNeither
 	}
-	b := out.Batches[0]
-	b.Bytes(e.Subject)
-	b.Bytes(e.Event)
-	b.String(e.Type.Name())
-	b.Int(e.Time)
-	putItems(b, e.Items)
-	b.String(e.SearchTerm)
-	b.Bytes(e.Floor)
-	return b.End()
+	return historyShape.put(out.Batches[0], unsafe.Pointer(e))
 }
 
 // putPurge appends what a purge record deletes. The floor that comes with one event's purge says nothing about that event.

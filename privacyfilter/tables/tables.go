@@ -4,7 +4,6 @@ package tables
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"sluice/internal/seal"
@@ -41,18 +40,6 @@ func longest(reg *privacyfilter.Register) time.Duration {
 	return most
 }
 
-// Docs of columns that several tables have.
-const (
-	docType       = "What the person did, such as `view_item` or `purchase`."
-	docTime       = "When it happened, by the client's clock, at the latest when it was received."
-	docSearchTerm = "What was searched for."
-	docLocale     = "Language and region of the page, such as `zh-CN`."
-	docFloor      = "Which uninterrupted consent the row rests on; opaque. When the consent ends, every row under its floor is deleted."
-)
-
-// columns joins lists of columns.
-func columns(lists ...[]warehouse.Column) []warehouse.Column { return slices.Concat(lists...) }
-
 // itemColumns are the order lines of an event, as lists in parallel.
 var itemColumns = []warehouse.Column{
 	{Name: "item_ids", Kind: warehouse.Strings, Doc: "Items of the event, one entry a line."},
@@ -79,16 +66,6 @@ func putItems(b *warehouse.Batch, items []*vocab.Item) {
 		b.AddInt(item.Price)
 	}
 	b.EndList()
-}
-
-// idSize is what most pseudonyms and floors have room in.
-const idSize = 16
-
-// lend points fields at parts of the buffer, so that decoding into them allocates nothing. What is longer gets memory of its own.
-func lend(buffer []byte, fields ...*[]byte) {
-	for i, field := range fields {
-		*field = buffer[i*idSize : i*idSize : (i+1)*idSize]
-	}
 }
 
 // errNeither is the error of a record that holds neither an event nor a purge.
