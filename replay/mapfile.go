@@ -9,11 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"sluice/ingest"
 	"sluice/internal/config"
-	"sluice/internal/vocab"
+	"sluice/internal/field"
 )
 
-// Map says how a file's columns become events (CONTRACTS §6). Make one with LoadMap, ParseMap, Columns or Events.
+// Map says how a file's columns become events . Make one with LoadMap, ParseMap, Columns or Events.
 type Map struct {
 	set    map[string]string            // path → constant
 	fields map[string]string            // path → column, or "$id"
@@ -86,7 +87,7 @@ func Columns(columns, set []string) (*Map, error) {
 	return m, m.check()
 }
 
-// Events is the map of JSON lines and Parquet files that hold events as CONTRACTS §1 has them: every field is its own column.
+// Events is the map of JSON lines and Parquet files that hold events as the API takes them: every field is its own column.
 func Events(set []string) (*Map, error) {
 	m := newMap("--events")
 	m.given = set
@@ -333,19 +334,15 @@ func (m *Map) checkValues(name string) error {
 
 // wordFault says what a closed vocabulary expects, empty if value is one of its words or the field takes any.
 func wordFault(name, value string) string {
-	switch name {
-	case "type":
-		if _, ok := vocab.ParseType(value); !ok {
-			return "unknown event type; expected one of " + strings.Join(vocab.Types(), " ")
+	for _, leaf := range ingest.Fields.Leaves() {
+		if leaf.Path != name || leaf.Kind != field.Enum || slices.Contains(leaf.Values[1:], value) {
+			continue
 		}
-	case "channel":
-		if _, ok := vocab.ParseChannel(value); !ok {
-			return "unknown channel; expected one of web app applet server"
+		what := leaf.Name
+		if leaf.Group == nil && what == "type" {
+			what = "event type"
 		}
-	case "counterparty.kind":
-		if _, ok := vocab.ParseCounterpartyKind(value); !ok {
-			return "unknown kind; expected one of seller terminal payee"
-		}
+		return "unknown " + what + "; expected one of " + strings.Join(leaf.Values[1:], " ")
 	}
 	return ""
 }

@@ -1,8 +1,8 @@
 package replay
 
 import (
-	"strings"
-
+	"sluice/ingest"
+	"sluice/internal/field"
 	"sluice/internal/spell"
 )
 
@@ -27,42 +27,53 @@ type path struct {
 }
 
 // groups opens and closes the objects of the event. "items.x" means the row's one item.
-var groups = map[string]struct{ open, shut string }{
-	"items":        {`"items":[{`, `}]`},
-	"order":        {`"order":{`, `}`},
-	"counterparty": {`"counterparty":{`, `}`},
-	"device":       {`"device":{`, `}`},
-	"network":      {`"network":{`, `}`},
-	"account":      {`"account":{`, `}`},
-	"consent":      {`"consent":{`, `}`},
-}
-
-// paths lists every place of the event (CONTRACTS §1) in the order in which events are written. The order is part of every derived id: never change it.
-var paths = makePaths(
-	"id", "type", "time:time", "sent_at:time", "user_id", "anonymous_id", "session_id", "channel", "surface", "recommendation_id", "locale",
-	"jurisdiction", "search_term", "items:json",
-	"items.item_id", "items.index:integer", "items.quantity:integer", "items.price:money",
-	"order.order_id", "order.value:money", "order.currency", "order.payment_instrument", "order.billing_country", "order.shipping_country", "order.shipping_address",
-	"counterparty.id", "counterparty.kind",
-	"device.id", "device.mac", "device.imei", "device.imsi", "device.idfa", "device.android_id", "device.oaid", "device.model", "device.os",
-	"device.app_version", "device.user_agent", "device.apps:json",
-	"network.ip", "network.carrier", "network.wifi", "network.cell",
-	"account.email", "account.phone", "account.signup_time:time", "account.status", "account.failure_reason",
-	"consent.revision", "consent.gpc:bool", "consent.denied:json",
-)
-
-func makePaths(specs ...string) []path {
-	kinds := map[string]kind{"": kindText, "time": kindTime, "money": kindMoney, "integer": kindInteger, "bool": kindBool, "json": kindJSON}
-	all := make([]path, len(specs))
-	for i, spec := range specs {
-		name, k, _ := strings.Cut(spec, ":")
-		p := path{name: name, field: name, kind: kinds[k]}
-		if group, field, ok := strings.Cut(name, "."); ok {
-			p.group, p.field = group, field
+var groups = func() map[string]struct{ open, shut string } {
+	all := make(map[string]struct{ open, shut string })
+	for _, f := range ingest.Fields.Fields {
+		switch f.Kind {
+		case field.One:
+			all[f.Name] = struct{ open, shut string }{`"` + f.Name + `":{`, `}`}
+		case field.Many:
+			all[f.Name] = struct{ open, shut string }{`"` + f.Name + `":[{`, `}]`}
 		}
-		all[i] = p
 	}
 	return all
+}()
+
+// paths lists every place of the event in the order of the fields' numbers, in which events are written. The order is part of every derived id; it stays, because
+// a number is never used for another field.
+var paths = func() []path {
+	var all []path
+	for _, f := range ingest.Fields.Fields {
+		if f.Message == nil || f.Kind == field.Many {
+			all = append(all, path{name: f.Name, field: f.Name, kind: kindOf(f)})
+		}
+		if f.Message == nil {
+			continue
+		}
+		for _, inner := range f.Message.Fields {
+			all = append(all, path{name: f.Name + "." + inner.Name, group: f.Name, field: inner.Name, kind: kindOf(inner)})
+		}
+	}
+	return all
+}()
+
+func kindOf(f *field.Field) kind {
+	switch f.Kind {
+	case field.Many, field.Texts:
+		return kindJSON
+	case field.Count:
+		return kindInteger
+	case field.Bool:
+		return kindBool
+	case field.Int:
+		if f.Form == field.Form_MONEY {
+			return kindMoney
+		}
+		return kindTime
+	default:
+		return kindText
+	}
 }
 
 // findPath is the index of a path by its name, or -1.
@@ -88,11 +99,11 @@ func nearestPath(name string) string {
 
 // pointer is the RFC 6901 pointer to the path in the event.
 func (p *path) pointer() string {
-	switch p.group {
-	case "":
+	switch f := ingest.Fields.Field(p.group); {
+	case f == nil:
 		return "/" + p.field
-	case "items":
-		return "/items/0/" + p.field
+	case f.Kind == field.Many:
+		return "/" + p.group + "/0/" + p.field
 	default:
 		return "/" + p.group + "/" + p.field
 	}

@@ -2,8 +2,8 @@ package replay
 
 import (
 	"crypto/sha256"
-	"embed"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,81 +12,89 @@ import (
 
 	"sluice/ingest"
 	"sluice/internal/config"
+	"sluice/internal/field"
 	"sluice/internal/vocab"
+	"sluice/privacyfilter"
 )
 
 // TablePrefix before the name of a table of the warehouse is its built-in map: --map warehouse:risk_events.
 const TablePrefix = "warehouse:"
 
-//go:embed warehouse/*.yaml
-var tableMaps embed.FS
-
-// table is one of the warehouse's tables whose rows are events.
+// table is one of the warehouse's tables whose rows are events. Its columns are the fields of its purpose's type.
 type table struct {
 	name    string
-	columns []string // by which it is recognized
-	binary  []string // of them, those that hold bytes
 	derived []derived
+
+	columns []string          // by which it is recognized
+	binary  []string          // of them, those that hold bytes
+	fields  map[string]string // path of the event → column
+	ignore  map[string]bool   // columns that say nothing that an event could hold
 }
 
 // derived is a column made of others, for what one cell of the table does not say. It takes the place of the column with its name, or comes at the end.
 type derived struct {
 	name  string
+	path  string // in the event, of a column that the table itself does not have
 	from  []string
 	cell  func(cells []string) string // of those columns
 	folds bool                        // those columns are left out
 }
 
-var itemLists = []string{"item_ids", "item_indexes", "item_quantities", "item_prices"}
-
-// orderID is the order of a purchase in tables that do not know it.
-var orderID = derived{name: "order_id", from: []string{"type", "event"}, cell: func(c []string) string { return when(takesOrder(c[0]), shortID(c[1:])) }}
+var (
+	itemLists = []string{"item_ids", "item_indexes", "item_quantities", "item_prices"}
+	items     = derived{name: "items", path: "items", from: itemLists, cell: itemsOf, folds: true}
+	// orderID is the event's own: a purchase must have one, and neither the history nor personalization knows it.
+	orderID = derived{
+		name: "order_id", path: "order.order_id", from: []string{"type", "event"},
+		cell: func(c []string) string { return when(takesOrder(c[0]), shortID(c[1:])) },
+	}
+)
 
 // tables are known by their columns. One whose columns another one has as well comes after it.
 var tables = []*table{
-	{
-		name: "risk_events",
-		columns: []string{
-			"subject", "event", "session", "type", "time", "channel", "order", "value", "has_value", "currency", "instrument", "billing_country", "shipping_country",
-			"shipping_address", "counterparty", "counterparty_kind", "device", "ip", "device_model", "device_os", "app_version", "email_domain", "email", "phone",
-			"signup_time", "account_status", "failure_reason", "user_agent", "carrier", "mac", "imei",
-		},
-		binary: []string{
-			"subject", "event", "session", "order", "instrument", "shipping_address", "counterparty", "device", "ip", "email", "phone", "mac", "imei",
-		},
-		derived: []derived{
-			{name: "value", from: []string{"value", "has_value"}, cell: func(c []string) string { return when(c[1] == "true", moneyOf(c[0])) }},
-			{name: "email", from: []string{"email", "email_domain"}, cell: func(c []string) string { return when(c[0] != "", c[0]+"@"+c[1]) }},
-			{name: "signup_time", from: []string{"signup_time"}, cell: func(c []string) string { return when(!strings.HasPrefix(c[0], notTold), c[0]) }},
-			// Fraud control knows neither what was bought nor what was searched for, and some events must tell it.
-			{name: "items", from: []string{"type"}, cell: func(c []string) string { return when(takesItems(c[0]), `[{"item_id":"unknown"}]`) }},
-			{name: "search_term", from: []string{"type"}, cell: func(c []string) string { return when(c[0] == "search", "unknown") }},
-		},
-	},
-	{
-		name: "personal_events",
-		columns: append([]string{
-			"subject", "event", "session", "type", "time", "search_term", "surface", "recommendation", "locale", "floor",
-		}, itemLists...),
-		binary:  []string{"subject", "event", "session", "recommendation", "floor"},
-		derived: []derived{{name: "items", from: itemLists, cell: itemsOf, folds: true}, orderID},
-	},
-	{
-		name:    "history_events",
-		columns: append([]string{"subject", "event", "type", "time", "search_term", "floor"}, itemLists...),
-		binary:  []string{"subject", "event", "floor"},
-		derived: []derived{
-			{name: "items", from: itemLists, cell: itemsOf, folds: true},
-			{name: "event", from: []string{"event"}, cell: shortID},
-			orderID,
-		},
-	},
+	newTable("risk_events", privacyfilter.Risk,
+		derived{name: "value", from: []string{"value", "has_value"}, cell: func(c []string) string { return when(c[1] == "true", moneyOf(c[0])) }},
+		// The pseudonym, at the address's own domain.
+		derived{name: "email", from: []string{"email", "email_domain"}, cell: func(c []string) string { return when(c[0] != "", c[0]+"@"+c[1]) }},
+		derived{name: "signup_time", from: []string{"signup_time"}, cell: func(c []string) string { return when(!strings.HasPrefix(c[0], notTold), c[0]) }},
+		// Fraud control knows neither what was bought nor what was searched for, and some events must tell it.
+		derived{name: "items", path: "items", from: []string{"type"}, cell: func(c []string) string { return when(takesItems(c[0]), `[{"item_id":"unknown"}]`) }},
+		derived{name: "search_term", path: "search_term", from: []string{"type"}, cell: func(c []string) string { return when(c[0] == "search", "unknown") }},
+	),
+	newTable("personal_events", privacyfilter.Personalize, items, orderID),
+	newTable("history_events", privacyfilter.History, items, derived{name: "event", from: []string{"event"}, cell: shortID}, orderID),
+}
+
+// newTable reads the definition of the purpose's type: which columns there are, and of which of them an event is made. Pseudonyms stand for what they were made of.
+func newTable(name, purpose string, with ...derived) *table {
+	t := &table{name: name, derived: with, fields: make(map[string]string), ignore: make(map[string]bool)}
+	for _, f := range privacyfilter.Type(purpose).Fields {
+		if f.Kind == field.Many {
+			t.columns = append(t.columns, itemLists...)
+			continue
+		}
+		t.columns = append(t.columns, f.Name)
+		if f.Kind == field.Bytes {
+			t.binary = append(t.binary, f.Name)
+		}
+		if f.Part == field.Part_TOLD || f.Part == field.Part_DOMAIN || len(f.From) == 0 || t.fields[f.From[0]] != "" {
+			t.ignore[f.Name] = true
+			continue
+		}
+		t.fields[f.From[0]] = f.Name
+	}
+	for _, d := range with {
+		if d.path != "" {
+			t.fields[d.path] = d.name
+		}
+	}
+	return t
 }
 
 // tableMap is the built-in map of a table of the warehouse.
 func tableMap(name string, set []string) (*Map, error) {
-	data, err := tableMaps.ReadFile("warehouse/" + name + ".yaml")
-	if err != nil {
+	at := slices.IndexFunc(tables, func(t *table) bool { return t.name == name })
+	if at < 0 {
 		names := make([]string, len(tables))
 		for i, t := range tables {
 			names[i] = TablePrefix + t.name
@@ -96,12 +104,13 @@ func tableMap(name string, set []string) (*Map, error) {
 	if !slices.ContainsFunc(set, func(entry string) bool { return strings.HasPrefix(entry, "jurisdiction=") }) {
 		return nil, &config.Error{File: TablePrefix + name, Message: "--set jurisdiction=CN expected: the warehouse does not tell it, and it decides what a person's silence means"}
 	}
-	m, err := ParseMap(TablePrefix+name, data, set)
-	if err != nil {
+	m := newMap(TablePrefix + name)
+	m.exact, m.table = true, name
+	m.fields, m.ignore = maps.Clone(tables[at].fields), tables[at].ignore
+	if err := m.override(set); err != nil {
 		return nil, err
 	}
-	m.table = name
-	return m, nil
+	return m, m.check()
 }
 
 // forTable is the map for rows of a table of the warehouse: the map itself where it says which columns it reads, else the built-in one.

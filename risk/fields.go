@@ -2,8 +2,12 @@ package risk
 
 import (
 	"math"
+	"strings"
+	"unsafe"
 
+	definition "sluice/internal/field"
 	"sluice/internal/vocab"
+	"sluice/privacyfilter"
 	"sluice/privacyfilter/purposepb"
 )
 
@@ -37,40 +41,51 @@ type field struct {
 const microsPerDay = 24 * 60 * 60 * 1e6
 
 // fields are the event's own values that a rule may read, beside the features. Identifiers are not among them: whether there is one is.
-var fields = []field{
-	textField("type", func(ev *purposepb.RiskEvent) string { return ev.Type.Name() }),
-	textField("channel", func(ev *purposepb.RiskEvent) string { return ev.Channel.Name() }),
+var fields = append(textFields(), []field{
 	{name: "order.value", kind: numberKind, read: func(ev *purposepb.RiskEvent) (value, bool) {
 		return value{number: float64(ev.Value) / 1e6}, ev.HasValue
 	}},
-	textField("order.currency", func(ev *purposepb.RiskEvent) string { return ev.Currency }),
-	textField("order.billing_country", func(ev *purposepb.RiskEvent) string { return ev.BillingCountry }),
-	textField("order.shipping_country", func(ev *purposepb.RiskEvent) string { return ev.ShippingCountry }),
 	flagField("order.has_instrument", func(ev *purposepb.RiskEvent) []byte { return ev.Instrument }),
 	flagField("order.has_shipping_address", func(ev *purposepb.RiskEvent) []byte { return ev.ShippingAddress }),
-	textField("counterparty.kind", func(ev *purposepb.RiskEvent) string { return ev.CounterpartyKind.Name() }),
 	flagField("counterparty.has_id", func(ev *purposepb.RiskEvent) []byte { return ev.Counterparty }),
-	textField("account.status", func(ev *purposepb.RiskEvent) string { return ev.AccountStatus }),
-	textField("account.failure_reason", func(ev *purposepb.RiskEvent) string { return ev.FailureReason }),
-	textField("account.email_domain", func(ev *purposepb.RiskEvent) string { return ev.EmailDomain }),
 	{name: "account.age_days", kind: numberKind, read: accountAge},
 	flagField("account.has_email", func(ev *purposepb.RiskEvent) []byte { return ev.Email }),
 	flagField("account.has_phone", func(ev *purposepb.RiskEvent) []byte { return ev.Phone }),
-	textField("device.os", func(ev *purposepb.RiskEvent) string { return ev.DeviceOs }),
-	textField("device.model", func(ev *purposepb.RiskEvent) string { return ev.DeviceModel }),
-	textField("device.app_version", func(ev *purposepb.RiskEvent) string { return ev.AppVersion }),
-	textField("device.user_agent", func(ev *purposepb.RiskEvent) string { return ev.UserAgent }),
 	flagField("device.has_id", func(ev *purposepb.RiskEvent) []byte { return ev.Device }),
 	flagField("network.has_ip", func(ev *purposepb.RiskEvent) []byte { return ev.Ip }),
-	textField("network.carrier", func(ev *purposepb.RiskEvent) string { return ev.Carrier }),
+}...)
+
+// textFields are the texts and words of fraud control's type, under the names that the event's fields have; an empty one is missing.
+func textFields() []field {
+	var texts []field
+	for _, f := range privacyfilter.Type(privacyfilter.Risk).Fields {
+		read := textReader(f)
+		if read == nil {
+			continue
+		}
+		name := f.From[0]
+		if f.Part == definition.Part_DOMAIN {
+			group, _, _ := strings.Cut(name, ".")
+			name = group + "." + f.Name
+		}
+		texts = append(texts, field{name: name, kind: textKind, read: func(ev *purposepb.RiskEvent) (value, bool) {
+			text := read(unsafe.Pointer(ev))
+			return value{text: text}, text != ""
+		}})
+	}
+	return texts
 }
 
-// textField reads a text; an empty one is missing.
-func textField(name string, read func(ev *purposepb.RiskEvent) string) field {
-	return field{name: name, kind: textKind, read: func(ev *purposepb.RiskEvent) (value, bool) {
-		s := read(ev)
-		return value{text: s}, s != ""
-	}}
+// textReader reads a field, nil where it is neither a text nor a word.
+func textReader(f *definition.Field) func(event unsafe.Pointer) string {
+	switch f.Kind {
+	case definition.Text:
+		return func(event unsafe.Pointer) string { return *definition.At[string](f, event) }
+	case definition.Enum:
+		return func(event unsafe.Pointer) string { return f.Word(*definition.At[int32](f, event)) }
+	default:
+		return nil
+	}
 }
 
 // flagField tells whether the event names something.
