@@ -54,6 +54,7 @@ type parts struct {
 	letters   *deadletter.Store
 	collector *collector.Collector
 	runs      *filter.Runs
+	backlog   *stream.Backlog
 	catalogue *catalog.View
 	personal  *profile.View
 	trending  *trending.View
@@ -227,8 +228,14 @@ func (p *parts) openLog() (err error) {
 	}
 	p.add(func() error { p.log.Close(); return nil })
 	p.runs = filter.NewRuns(n.cluster)
+	roles := streamRoles()
+	p.backlog = stream.NewBacklog(n.cluster, roles[0], roles[1:2], stream.BacklogOptions{Limit: p.rooms.collector.MaxBacklog, Logger: n.logger})
+	p.run("backlog", p.backlog.Run)
+	p.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "sluice_ingest_backlog_events", Help: "Accepted events that filter and features have not settled yet, of all collectors, as this one knows.",
+	}, func() float64 { return float64(p.backlog.Waiting()) }))
 	p.collector, err = collector.New(collector.Options{
-		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Runs: p.runs, Cluster: n.cluster, Registerer: p.registry, Logger: n.logger,
+		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Runs: p.runs, Cluster: n.cluster, Registerer: p.registry, Logger: n.logger,
 	})
 	if err != nil {
 		return err

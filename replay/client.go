@@ -99,6 +99,7 @@ func (c *client) get(ctx context.Context, path string, into any) error {
 // call tries for retryFor: connections that fail, 5xx, and 429 as its Retry-After asks. Other answers but 2xx are a *StatusError.
 func (c *client) call(ctx context.Context, method, path string, body []byte, into any) error {
 	var failing time.Time
+	noted := false
 	wait := firstPause
 	for {
 		after, err := c.once(ctx, method, path, body, into)
@@ -112,6 +113,9 @@ func (c *client) call(ctx context.Context, method, path string, body []byte, int
 		now := time.Now()
 		if failing.IsZero() {
 			failing = now
+		}
+		if !noted && !errors.Is(err, errPushedBack) {
+			noted = true
 			c.notef("%s: %v; trying again for %v", path, err, c.retryFor)
 		}
 		left := c.retryFor - now.Sub(failing)
@@ -124,6 +128,9 @@ func (c *client) call(ctx context.Context, method, path string, body []byte, int
 		wait = min(2*wait, longestPause)
 	}
 }
+
+// errPushedBack is that the server takes no more for a moment, which a replay at full speed runs into as a matter of course.
+var errPushedBack = errors.New("answered 429 Too Many Requests")
 
 // once makes one request. After is how long the server asks to wait.
 func (c *client) once(ctx context.Context, method, path string, body []byte, into any) (after time.Duration, err error) {
@@ -155,7 +162,11 @@ func (c *client) once(ctx context.Context, method, path string, body []byte, int
 		return 0, nil
 	case status/100 == 5 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout:
 		seconds, _ := strconv.Atoi(answer.Header.Get("Retry-After"))
-		return time.Duration(max(0, seconds)) * time.Second, fmt.Errorf("answered %s", answer.Status)
+		err := fmt.Errorf("answered %s", answer.Status)
+		if status == http.StatusTooManyRequests {
+			err = errPushedBack
+		}
+		return time.Duration(max(0, seconds)) * time.Second, err
 	}
 	final := &StatusError{Path: path, Status: status, body: data}
 	var problem httpx.Problem

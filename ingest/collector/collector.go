@@ -30,11 +30,21 @@ type Log interface {
 
 var _ Log = (*ingest.Log)(nil)
 
+// Backlog is how much of what was accepted waits to be settled. *stream.Backlog is one.
+type Backlog interface {
+	Open() bool                                 // whether Take would count
+	Take(n int) bool                            // counts n events that are about to be appended; false: the backlog is full
+	TakeLater(ctx context.Context, n int) error // waits until Take counts; its error is ctx's
+}
+
+var _ Backlog = (*stream.Backlog)(nil)
+
 // Options of a collector.
 type Options struct {
 	Config     *Config
 	Log        Log
 	Gate       ingest.Gate
+	Backlog    Backlog        // nil: nothing is refused for it
 	Cluster    stream.Cluster // of the catalogue's topic
 	Runs       Runs
 	Registerer prometheus.Registerer // nil = no metrics
@@ -54,6 +64,7 @@ type Collector struct {
 	events    map[string]*stage
 	items     *prometheus.CounterVec
 	bytes     prometheus.Counter
+	behind    prometheus.Counter
 }
 
 // New makes a collector and opens its client of the catalogue. Register makes it answer.
@@ -100,12 +111,36 @@ func (c *Collector) instrument(reg prometheus.Registerer) {
 		Name: "sluice_ingest_items_total", Help: "Catalogue items by outcome (accepted, rejected, deleted).",
 	}, []string{"outcome"})
 	c.bytes = prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_ingest_body_bytes_total", Help: "Bytes of request bodies, decompressed."})
+	c.behind = prometheus.NewCounter(prometheus.CounterOpts{
+		Name: "sluice_ingest_behind_total", Help: "Requests with events that were refused since the backlog was full.",
+	})
 	if reg == nil {
 		return
 	}
-	reg.MustRegister(events, c.items, c.bytes, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	reg.MustRegister(events, c.items, c.bytes, c.behind, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_ingest_in_flight_bytes", Help: "Memory that is reserved for bodies now.",
 	}, func() float64 { return float64(c.o.Config.InFlight - c.budget.left.Load()) }))
+}
+
+// open tells whether events may be accepted now. It is asked before a body is read, so that a refusal costs little.
+func (c *Collector) open() *httpx.Problem {
+	if c.o.Backlog == nil || c.o.Backlog.Open() {
+		return nil
+	}
+	return c.fallenBehind()
+}
+
+// take counts events that are about to be appended.
+func (c *Collector) take(n int) *httpx.Problem {
+	if n == 0 || c.o.Backlog == nil || c.o.Backlog.Take(n) {
+		return nil
+	}
+	return c.fallenBehind()
+}
+
+func (c *Collector) fallenBehind() *httpx.Problem {
+	c.behind.Inc()
+	return httpx.NewProblem(http.StatusTooManyRequests, "behind", "Too many accepted events wait to be settled. Nothing was stored; send the same again in a moment.")
 }
 
 // append makes events durable.

@@ -24,6 +24,7 @@ type Config struct {
 	Leeway              time.Duration       // between the signer's clock and ours
 	InFlight            int64               // bytes of bodies in memory at once
 	Remembered          int                 // ids of the newest events
+	MaxBacklog          int64               // accepted events that are not settled yet
 	Timeout             time.Duration       // of a request
 }
 
@@ -36,6 +37,7 @@ type section struct {
 	} `yaml:"user_token"`
 	InFlightMiB   int64  `yaml:"in_flight_mib"`
 	RememberedIDs int    `yaml:"remembered_ids"`
+	MaxBacklog    int64  `yaml:"max_backlog"`
 	Timeout       string `yaml:"timeout"`
 }
 
@@ -60,7 +62,7 @@ func Load(sections func(string) config.Section) (*Config, error) {
 }
 
 func (raw *section) check(s config.Section) (*Config, error) {
-	c := &Config{TrustClientIdentity: raw.TrustClientIdentity, InFlight: raw.InFlightMiB << 20, Remembered: raw.RememberedIDs}
+	c := &Config{TrustClientIdentity: raw.TrustClientIdentity, InFlight: raw.InFlightMiB << 20, Remembered: raw.RememberedIDs, MaxBacklog: raw.MaxBacklog}
 	var err error
 	if c.Leeway, err = config.ParseDuration(raw.UserToken.Leeway); err != nil {
 		return nil, s.Errorf(".user_token.leeway", "%v", err)
@@ -73,6 +75,9 @@ func (raw *section) check(s config.Section) (*Config, error) {
 	}
 	if raw.RememberedIDs < 1 || raw.RememberedIDs > 1_000_000_000 {
 		return nil, s.Errorf(".remembered_ids", "a number from 1 to 1000000000 expected")
+	}
+	if raw.MaxBacklog < 1 || raw.MaxBacklog > 1_000_000_000_000 {
+		return nil, s.Errorf(".max_backlog", "must be between 1 and 1000000000000")
 	}
 	for i, text := range raw.UserToken.PublicKeys {
 		key, err := parseKey(text)

@@ -41,6 +41,7 @@ func TestLoad(t *testing.T) {
 		"collector: {timeout: soon}":                   "f.yaml:1:22: collector.timeout: a duration such as 30m, 6h or 7d expected",
 		"collector:\n  in_flight_mib: 4":               "f.yaml:2:18: collector.in_flight_mib: a number from 8 to 1048576 expected: one body may have 5 MiB",
 		"collector:\n  remembered_ids: 0":              "f.yaml:2:19: collector.remembered_ids: a number from 1 to 1000000000 expected",
+		"collector:\n  max_backlog: 0":                 "f.yaml:2:16: collector.max_backlog: must be between 1 and 1000000000000",
 		"collector: {user_token: {leeway: x}}":         "f.yaml:1:34: collector.user_token.leeway: a duration such as 30m, 6h or 7d expected",
 		"collector: {user_token: {public_keys: [xy]}}": "f.yaml:1:40: collector.user_token.public_keys[0]: an Ed25519 public key in PEM (-----BEGIN PUBLIC KEY-----) expected",
 	} {

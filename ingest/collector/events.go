@@ -26,6 +26,10 @@ func (c *Collector) postEvents(w http.ResponseWriter, r *http.Request) {
 		refuse(w, problem)
 		return
 	}
+	if problem := c.open(); problem != nil {
+		refuse(w, problem)
+		return
+	}
 	body, problem := c.read(w, r, typeJSON, typeNDJSON, typeText)
 	if problem != nil {
 		refuse(w, problem)
@@ -59,6 +63,9 @@ func (b *batch) collect(ctx context.Context, e *envelope) *httpx.Problem {
 		if err := b.take(i, data); err != nil {
 			return unavailable(err)
 		}
+	}
+	if problem := b.c.take(len(b.accepted)); problem != nil {
+		return problem
 	}
 	duplicates, err := b.c.appendNew(ctx, b.accepted)
 	if err != nil {

@@ -34,6 +34,11 @@ func (f foreign) Append(ctx context.Context, events []*ingest.Event, received ti
 		}
 		accepted[i] = ingest.Accepted{Event: ev, ReceivedAt: who.received, TrustedClock: true}
 	}
+	if f.c.o.Backlog != nil {
+		if err := f.c.o.Backlog.TakeLater(ctx, len(accepted)); err != nil {
+			return err
+		}
+	}
 	if err := f.c.append(ctx, accepted); err != nil {
 		return err
 	}

@@ -34,6 +34,10 @@ func (c *Collector) postRows(w http.ResponseWriter, r *http.Request) {
 		refuse(w, problem)
 		return
 	}
+	if problem := c.open(); problem != nil {
+		refuse(w, problem)
+		return
+	}
 	body, problem := c.read(w, r, typeNDJSON, typeJSON)
 	if problem != nil {
 		refuse(w, problem)
@@ -95,6 +99,9 @@ func (c *Collector) rows(ctx context.Context, who *caller, run uint64, data []by
 			continue
 		}
 		accepted = append(accepted, ingest.Accepted{Event: ev, ReceivedAt: who.received, TrustedClock: true, Run: run, Row: row})
+	}
+	if problem := c.take(len(accepted)); problem != nil {
+		return nil, problem
 	}
 	if err := c.append(ctx, accepted); err != nil {
 		return nil, unavailable(err)

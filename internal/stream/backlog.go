@@ -1,0 +1,230 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+)
+
+// BacklogOptions bound a backlog.
+type BacklogOptions struct {
+	Limit  int64         // records that may wait; from there on Take refuses
+	Every  time.Duration // between two looks at the log while something waits; 100 ms if 0
+	Logger *slog.Logger  // nil = silent
+}
+
+const backlogEvery = 100 * time.Millisecond
+
+// Backlog is how many records of a topic wait to be settled: to be committed by the role that reads them, and what that role made of them by the roles
+// behind it. It is learned from committed offsets and the ends of topics, so that it holds for every process of the deployment, and it counts what this process
+// has written since it last looked. It is safe for concurrent use.
+//
+// The roles behind the first one read other topics, whose records are not counted in the same unit: one may hold many events. So the backlog remembers, for
+// each look, what the first role had committed and where those topics ended. Whoever has read up to these ends has settled that much.
+type Backlog struct {
+	cluster Cluster
+	first   Role // of one engine with one input
+	behind  []Role
+	o       BacklogOptions
+
+	mu      sync.Mutex // guards the fields below
+	waiting int64      // at the last look
+	added   int64      // since then
+	looked  chan struct{}
+
+	looks []look // by the goroutine that runs: the oldest first, none older than the newest that everybody has settled
+}
+
+// look is one look at the log.
+type look struct {
+	committed int64     // records of the first role's input
+	ends      [][]int64 // per topic that the others read and partition, listed afterwards
+}
+
+// NewBacklog makes a backlog; Run keeps it.
+func NewBacklog(cluster Cluster, first Role, behind []Role, o BacklogOptions) *Backlog {
+	if o.Every == 0 {
+		o.Every = backlogEvery
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Backlog{cluster: cluster, first: first, behind: behind, o: o, looked: make(chan struct{})}
+}
+
+// Take counts n records that are about to be written. It refuses, and counts nothing, while the limit is reached.
+func (b *Backlog) Take(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting+b.added >= b.o.Limit {
+		return false
+	}
+	b.added += int64(n)
+	return true
+}
+
+// Open tells whether Take would count.
+func (b *Backlog) Open() bool { return b.Waiting() < b.o.Limit }
+
+// Waiting is how many records wait, as far as this process knows.
+func (b *Backlog) Waiting() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.waiting + b.added
+}
+
+// TakeLater is Take for those who can wait. Its error is ctx's.
+func (b *Backlog) TakeLater(ctx context.Context, n int) error {
+	for {
+		b.mu.Lock()
+		looked := b.looked
+		b.mu.Unlock()
+		if b.Take(n) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-looked:
+		}
+	}
+}
+
+// Run looks at the log until ctx ends, while something waits.
+func (b *Backlog) Run(ctx context.Context) error {
+	client, err := b.cluster.Client()
+	if err != nil {
+		return fmt.Errorf("watching the backlog: %w", err)
+	}
+	defer client.Close()
+	admin, failing := kadm.NewClient(client), false
+	for first := true; ; first = false {
+		if first || b.Waiting() > 0 {
+			err := b.look(ctx, admin)
+			if err != nil && !failing && ctx.Err() == nil {
+				b.o.Logger.Warn("watching the backlog", "error", err)
+			}
+			failing = err != nil
+		}
+		if !pause(ctx, b.o.Every) {
+			return nil
+		}
+	}
+}
+
+// look asks the log how much waits. Where it fails, what is known stays, and what is written counts on top of it.
+func (b *Backlog) look(ctx context.Context, admin *kadm.Client) error {
+	b.mu.Lock()
+	before := b.added
+	b.mu.Unlock()
+	end, now, reached, err := b.ask(ctx, admin)
+	if err != nil {
+		return err
+	}
+	settled := b.settled(now, reached)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.waiting = max(0, end-settled)
+	b.added -= before // what was written meanwhile is counted twice until the next look
+	close(b.looked)
+	b.looked = make(chan struct{})
+	return nil
+}
+
+// ask returns the end of the input, a look, and per topic of the look how far its reader has committed it.
+func (b *Backlog) ask(ctx context.Context, admin *kadm.Client) (end int64, now look, reached [][]int64, err error) {
+	input := b.cluster.Topic(b.first.Engines[0].Inputs[0])
+	committed, err := b.committed(ctx, admin, b.first)
+	if err != nil {
+		return 0, now, nil, err
+	}
+	for _, at := range offsetsOf(committed, input) {
+		now.committed += at
+	}
+	topics := []string{input}
+	for _, role := range b.behind {
+		committed, err := b.committed(ctx, admin, role)
+		if err != nil {
+			return 0, now, nil, err
+		}
+		for _, engine := range role.Engines {
+			for _, in := range engine.Inputs {
+				topics = append(topics, b.cluster.Topic(in))
+				reached = append(reached, offsetsOf(committed, b.cluster.Topic(in)))
+			}
+		}
+	}
+	ends, err := admin.ListEndOffsets(ctx, topics...)
+	if err == nil {
+		err = ends.Error()
+	}
+	if err != nil {
+		return 0, now, nil, fmt.Errorf("listing the ends of what the roles read: %w", err)
+	}
+	for i, topic := range topics {
+		at := make([]int64, Partitions)
+		for p := range at {
+			at[p] = ends[topic][int32(p)].Offset
+		}
+		if i > 0 {
+			now.ends = append(now.ends, at)
+			continue
+		}
+		for _, offset := range at {
+			end += offset
+		}
+	}
+	return end, now, reached, nil
+}
+
+// committed are the offsets of a role's group; none where it has never run.
+func (b *Backlog) committed(ctx context.Context, admin *kadm.Client, role Role) (kadm.OffsetResponses, error) {
+	offsets, err := admin.FetchOffsets(ctx, b.cluster.Topic(role.Name))
+	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) { // the embedded broker says so, Kafka has no offsets
+		return nil, fmt.Errorf("fetching the offsets of %s: %w", role.Name, err)
+	}
+	return offsets, nil
+}
+
+// offsetsOf are a topic's committed offsets by partition, 0 where nothing was committed yet.
+func offsetsOf(committed kadm.OffsetResponses, topic string) []int64 {
+	at := make([]int64, Partitions)
+	for p := range at {
+		if c, ok := committed.Lookup(topic, int32(p)); ok {
+			at[p] = max(0, c.At)
+		}
+	}
+	return at
+}
+
+// settled is how many records of the input everybody has settled: what the first role had committed at the newest look whose ends all others have reached.
+// Before there is one, each record that they have still to read stands for one of the input, which may be too few.
+func (b *Backlog) settled(now look, reached [][]int64) int64 {
+	if n := len(b.looks); n == 0 || b.looks[n-1].committed < now.committed {
+		b.looks = append(b.looks, now)
+	}
+	for i := range slices.Backward(b.looks) {
+		if missing(b.looks[i].ends, reached) == 0 {
+			b.looks = slices.Delete(b.looks, 0, i)
+			return b.looks[0].committed
+		}
+	}
+	return b.looks[0].committed - missing(b.looks[0].ends, reached)
+}
+
+// missing counts the records up to the ends that are not reached.
+func missing(ends, reached [][]int64) (n int64) {
+	for i := range ends {
+		for p := range ends[i] {
+			n += max(0, ends[i][p]-reached[i][p])
+		}
+	}
+	return n
+}
