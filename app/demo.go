@@ -12,7 +12,6 @@ import (
 	"sluice/demo/shop"
 	"sluice/internal/broker"
 	"sluice/internal/seal"
-	"sluice/internal/stream"
 )
 
 // DemoOptions are what a demo has beside its configuration.
@@ -69,7 +68,7 @@ func (n *Node) openBroker(opened *closer) (err error) {
 		return err
 	}
 	opened.add(func() error { n.broker.Close(); return nil })
-	n.cluster = stream.Cluster{Brokers: n.broker.Addrs(), Prefix: d.Kafka.Prefix}
+	n.cluster = n.broker.Cluster(d.Kafka.Prefix)
 	if d.Server.RootKey == "" {
 		d.Server.RootKey, err = makeKey(n.data)
 	}

@@ -82,5 +82,5 @@ func Digest(ctx context.Context, c *Config, dir string) (*stream.StateDigest, er
 		return nil, err
 	}
 	defer b.Close()
-	return stream.Digest(ctx, stream.Cluster{Brokers: b.Addrs(), Prefix: d.Kafka.Prefix}, streamRoles(), projections())
+	return stream.Digest(ctx, b.Cluster(d.Kafka.Prefix), streamRoles(), projections())
 }

@@ -49,7 +49,7 @@ func compare(ctx context.Context, o options, dir string, r *result) error {
 	if err != nil {
 		return err
 	}
-	kept, oldest, err := keptDays(ctx, stream.Cluster{Brokers: b.Addrs(), Prefix: "sluice."}, o.days)
+	kept, oldest, err := keptDays(ctx, b.Cluster("sluice."), o.days)
 	if err != nil {
 		return fmt.Errorf("reading the entities: %w", err)
 	}

@@ -229,7 +229,7 @@ func clusterOf(t *testing.T, dir string) stream.Cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	return stream.Cluster{Brokers: b.Addrs(), Prefix: "sluice."}
+	return b.Cluster("sluice.")
 }
 
 // copyKeys gives a new data directory the keys of another one: equal keys make equal pseudonyms, and so comparable digests.

@@ -7,12 +7,16 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"sluice/internal/stream"
 )
 
 // Options of the embedded broker.
@@ -26,6 +30,7 @@ type Options struct {
 type Broker struct {
 	cluster *kfake.Cluster
 	dir     string
+	door    *exchange
 	stop    chan struct{}
 	stopped sync.WaitGroup
 	closing sync.Once
@@ -37,7 +42,7 @@ type Broker struct {
 // compacted topics takes (about a second a gigabyte), and leases are a second long.
 const compactEvery = 5 * time.Minute
 
-// Start opens the data directory and listens on 127.0.0.1.
+// Start opens the data directory and listens on 127.0.0.1, for other processes; this one comes by Cluster.
 func Start(o Options) (*Broker, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the broker's data directory: %w", err)
@@ -47,7 +52,12 @@ func Start(o Options) (*Broker, error) {
 			return nil, err
 		}
 	}
+	var door *exchange
 	opts := []kfake.Opt{
+		kfake.ListenFn(func(network, address string) (_ net.Listener, err error) {
+			door, err = listen(network, address)
+			return door, err
+		}),
 		kfake.NumBrokers(1),
 		kfake.Ports(o.Port),
 		kfake.DataDir(o.Dir),
@@ -65,7 +75,7 @@ func Start(o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the embedded broker on %s: %w", o.Dir, err)
 	}
-	b := &Broker{cluster: cluster, dir: o.Dir, stop: make(chan struct{})}
+	b := &Broker{cluster: cluster, dir: o.Dir, door: door, stop: make(chan struct{})}
 	if err := b.open(); err != nil {
 		cluster.Close()
 		return nil, fmt.Errorf("opening the embedded broker on %s: %w", o.Dir, err)
@@ -116,7 +126,12 @@ func (b *Broker) running() string { return runningFile(b.dir) }
 
 func runningFile(dir string) string { return filepath.Join(dir, "running") }
 
-// Addrs are the broker's addresses, host:port.
+// Cluster is the broker as this process reaches it: in memory.
+func (b *Broker) Cluster(prefix string) stream.Cluster {
+	return stream.Cluster{Brokers: b.Addrs(), Prefix: prefix, Options: []kgo.Opt{kgo.Dialer(b.door.dial)}}
+}
+
+// Addrs are the broker's addresses for other processes, host:port.
 func (b *Broker) Addrs() []string { return b.cluster.ListenAddrs() }
 
 // Close writes everything and stops. Clients should be closed before it. A second call does nothing.

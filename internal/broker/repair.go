@@ -25,7 +25,7 @@ const repairTime = 2 * time.Minute
 func (b *Broker) repair() error {
 	ctx, cancel := context.WithTimeout(context.Background(), repairTime)
 	defer cancel()
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...))
+	client, err := b.Cluster("").Client()
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (b *Broker) readSpan(ctx context.Context, admin *kadm.Client, producer int6
 		return nil, false, err
 	}
 	end, _ := listed.Lookup(span.Topic, span.Partition)
-	client, err := kgo.NewClient(kgo.SeedBrokers(b.Addrs()...), kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadUncommitted()), kgo.ConsumePartitions(
+	client, err := b.Cluster("").Client(kgo.KeepControlRecords(), kgo.FetchIsolationLevel(kgo.ReadUncommitted()), kgo.ConsumePartitions(
 		map[string]map[int32]kgo.Offset{span.Topic: {span.Partition: kgo.NewOffset().At(span.First)}},
 	))
 	if err != nil {
@@ -173,8 +173,8 @@ func isCommit(r *kgo.Record) bool { return len(r.Key) >= 4 && binary.BigEndian.U
 
 // write appends the records again, to the same partitions and in the same order, in one transaction.
 func (b *Broker) write(ctx context.Context, journal *Journal, t *stream.Transaction, records []*kgo.Record) error {
-	client, err := kgo.NewClient(
-		kgo.SeedBrokers(b.Addrs()...), kgo.TransactionalID("repair-"+t.Group), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
+	client, err := b.Cluster("").Client(
+		kgo.TransactionalID("repair-"+t.Group), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0),
 	)
 	if err != nil {
 		return err

@@ -97,7 +97,7 @@ func startEmbedded(ctx context.Context, o *Command) (*system, error) {
 		if err != nil {
 			return stream.Cluster{}, nil, err
 		}
-		return stream.Cluster{Brokers: b.Addrs(), Prefix: prefix}, b.Close, nil
+		return b.Cluster(prefix), b.Close, nil
 	}
 	return s, nil
 }

@@ -128,7 +128,7 @@ func (s *system) startBroker(ctx context.Context, kind string) error {
 			return err
 		}
 		s.closers = append(s.closers, func() error { b.Close(); return nil })
-		s.broker, s.cluster = "embedded, in the benchmark's process", stream.Cluster{Brokers: b.Addrs(), Prefix: prefix}
+		s.broker, s.cluster = "embedded, in the benchmark's process", b.Cluster(prefix)
 	default:
 		return fmt.Errorf("-broker %s: kafka or embedded expected", kind)
 	}

@@ -59,7 +59,7 @@ func Empty(t testing.TB) (cluster stream.Cluster, stop func()) {
 	}
 	stop = sync.OnceFunc(b.Close)
 	t.Cleanup(stop)
-	return stream.Cluster{Brokers: b.Addrs(), Prefix: "sluice."}, stop
+	return b.Cluster("sluice."), stop
 }
 
 // onKafka takes a prefix that no other test has.
