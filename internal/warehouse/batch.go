@@ -41,6 +41,15 @@ func (b *Batch) Memory() int {
 	return n
 }
 
+// used is how much of its memory holds rows.
+func (b *Batch) used() int {
+	n := 0
+	for i := range b.Values {
+		n += b.Values[i].used()
+	}
+	return n
+}
+
 // column is the next column, if it has one of the kinds.
 func (b *Batch) column(kind, or Kind) *Values {
 	if b.next < len(b.Values) && b.err == nil {

@@ -1,12 +1,13 @@
 package warehouse
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -19,25 +20,48 @@ type topicPartition struct {
 	partition int32
 }
 
-// held is what rows take in memory: a row of a decision is ten times one of a view.
+// held is what was read and is not stored.
 type held struct {
 	rows  int
-	bytes int // of their records
+	bytes int // of memory: the capacities of columns, purges, dead letters
+	used  int // of these, what holds values
 }
 
-func (h *held) add(more held) { h.rows, h.bytes = h.rows+more.rows, h.bytes+more.bytes }
+func (h *held) add(more held) {
+	h.rows, h.bytes, h.used = h.rows+more.rows, h.bytes+more.bytes, h.used+more.used
+}
 
-// maxBlockBytes is how many bytes of records a block takes.
-const maxBlockBytes = 4 << 20
+func (h *held) sub(less held) { h.add(held{-less.rows, -less.bytes, -less.used}) }
+
+const (
+	maxBlockBytes = 4 << 20  // of values that a block takes
+	measureEvery  = 16 << 10 // bytes of records after which a block is measured anew
+)
 
 // building is a block while its rows come in, and until it is stored.
 type building struct {
 	Block
-	held
-	out      *Rows
+	held               // as of the last measurement
+	read     int       // bytes of records since then
+	out      *Rows     //
 	since    time.Time // when its first record was read
 	promised bool      // its end was durable before this member got the partition
 	letters  []letter
+}
+
+// measure brings held up to date, and tells how it has changed.
+func (b *building) measure() (change held) {
+	now := held{rows: b.out.rows()}
+	now.bytes, now.used = b.out.memory()
+	for _, l := range b.letters {
+		n := len(l.key) + len(l.value) + int(unsafe.Sizeof(l))
+		now.bytes, now.used = now.bytes+n, now.used+n
+	}
+	change = now
+	change.sub(b.held)
+	b.held, b.read = now, 0
+	b.Purges = b.out.Purges
+	return change
 }
 
 // letter is a record that could not be decoded.
@@ -48,7 +72,7 @@ type letter struct {
 }
 
 // empty tells whether there is nothing to store: markers of transactions, records without rows, dead letters.
-func (b *building) empty() bool { return b.rows == 0 && len(b.Purges) == 0 }
+func (b *building) empty() bool { return b.out.rows() == 0 && len(b.out.Purges) == 0 }
 
 // part collects the blocks of one partition. Only the session's own goroutine touches it.
 type part struct {
@@ -60,7 +84,9 @@ type part struct {
 	complete []*building // in order
 	open     *building   // nil before its first record
 	behind   bool        // the last flush has left whole blocks here
+	purge    time.Time   // when the oldest purge that is here was read; zero = there is none
 	held                 // by all blocks that are here
+	spare    *Rows       // of a block that was stored, to be used again
 
 	next   int64 // offset after the last record that was read, -1 = none and none committed
 	stored int64 // committed or known to the store, -1 = nothing
@@ -110,16 +136,19 @@ func (p *part) add(r *kgo.Record, short string, now time.Time) error {
 	b := p.block(r.Offset, now)
 	var err error
 	if !r.Attrs.IsControl() {
-		err = p.decode(b, r, short)
+		err = p.decode(b, r, short, now)
 	}
 	p.next = r.Offset + 1
 	b.Next = p.next
+	if b.read += len(r.Key) + len(r.Value); b.read >= measureEvery {
+		p.measure()
+	}
 	switch {
 	case len(p.promised) > 0:
 		if p.next == p.promised[0] {
 			p.close(p.next, now)
 		}
-	case b.rows >= p.maxRows || b.bytes >= maxBlockBytes || len(b.Purges) > 0:
+	case b.out.rows() >= p.maxRows || b.used >= maxBlockBytes:
 		p.close(p.next, now)
 	}
 	return err
@@ -134,7 +163,10 @@ func (p *part) block(offset int64, now time.Time) *building {
 	if first < 0 {
 		first, p.stored = offset, offset
 	}
-	out := NewRows(p.source)
+	out := p.spare
+	if p.spare = nil; out == nil {
+		out = NewRows(p.source)
+	}
 	p.open = &building{Block: Block{Source: p.source, Partition: p.partition, First: first, Next: first, Batches: out.Batches}, out: out, since: now}
 	return p.open
 }
@@ -142,6 +174,7 @@ func (p *part) block(offset int64, now time.Time) *building {
 // close ends the open block at next, the promised bound if there is one.
 func (p *part) close(next int64, now time.Time) {
 	b := p.block(next, now)
+	p.measure()
 	b.Next, p.next = next, next
 	if len(p.promised) > 0 {
 		b.promised, p.promised = true, p.promised[1:]
@@ -153,13 +186,16 @@ func (p *part) close(next int64, now time.Time) {
 var errHalfRow = errors.New("a decoder that finishes its rows expected")
 
 // decode appends the rows of the record's entries to the block.
-func (p *part) decode(b *building, r *kgo.Record, short string) error {
+func (p *part) decode(b *building, r *kgo.Record, short string, now time.Time) error {
 	rec := stream.Record{Topic: short, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers}
 	var failed error
 	for entry := range rec.Entries() {
 		if err := p.decodeEntry(b, entry); err != nil {
 			failed = err
 		}
+	}
+	if p.purge.IsZero() && len(b.out.Purges) > 0 {
+		p.purge = now
 	}
 	return failed
 }
@@ -170,7 +206,7 @@ func (p *part) decodeEntry(b *building, rec *stream.Record) error {
 	for _, batch := range b.out.Batches {
 		before = append(before, batch.Rows())
 	}
-	rows, purges := b.out.rows(), len(b.out.Purges)
+	purges := len(b.out.Purges)
 	err := p.source.Decode(rec, b.out)
 	if err == nil && !b.out.whole() {
 		err = errHalfRow
@@ -179,21 +215,24 @@ func (p *part) decodeEntry(b *building, rec *stream.Record) error {
 		for i, batch := range b.out.Batches {
 			batch.Cut(before[i])
 		}
-		b.out.Purges = b.out.Purges[:purges]
-		b.letters = append(b.letters, letter{rec.Offset, rec.Key, rec.Value, err})
+		b.out.cutPurges(purges)
+		b.letters = append(b.letters, letter{rec.Offset, bytes.Clone(rec.Key), bytes.Clone(rec.Value), err}) // not the memory of the whole fetch
 	}
-	took := held{b.out.rows() - rows, len(rec.Key) + len(rec.Value)}
-	b.add(took)
-	p.held.add(took)
-	b.Purges = b.out.Purges
 	return err
+}
+
+// measure brings what the open block holds up to date.
+func (p *part) measure() {
+	if p.open != nil {
+		p.held.add(p.open.measure())
+	}
 }
 
 // maxBlocks is how many blocks of one partition one flush holds: their bounds must fit the 4096 bytes of a commit's metadata.
 const maxBlocks = 64
 
-// take gives up the blocks of a flush, whole ones and, if no bound is promised for it, the open one. No row follows a purge: a store may carry out again
-// the purges of a block that comes again, and would not put back what they deleted of later blocks.
+// take gives up the blocks of a flush, whole ones and, if no bound is promised for it, the open one. No row follows the block of a purge: a store may carry
+// out again the purges of a block that comes again, and would not put back what they deleted of later blocks.
 func (p *part) take() []*building {
 	n, purged := 0, false
 	for n < min(len(p.complete), maxBlocks) && (!purged || p.complete[n].rows == 0) {
@@ -208,7 +247,10 @@ func (p *part) take() []*building {
 	p.complete = p.complete[n:]
 	p.behind = len(p.complete) > 0
 	for _, b := range taken {
-		p.held.add(held{-b.rows, -b.bytes})
+		p.held.sub(b.held)
+	}
+	if p.purge = (time.Time{}); p.behind || p.open != nil && len(p.open.out.Purges) > 0 {
+		p.purge = time.Now()
 	}
 	return taken
 }
@@ -234,11 +276,15 @@ func (p *part) oldest() *building {
 
 // urgent tells whether blocks must not wait for others: a purge waits, or a flush ended at one and left what came after it.
 func (p *part) urgent() bool {
-	if p.behind {
-		return true
+	return p.behind || !p.purge.IsZero() && time.Since(p.purge) >= purgeDelay
+}
+
+// recycle takes the columns of a block that is stored, for the next one. Those that were mostly empty are let go, so that a burst's memory does not stay.
+func (p *part) recycle(b *building) {
+	if p.spare == nil && 2*b.used >= b.bytes {
+		p.spare = b.out
+		p.spare.Cut()
 	}
-	return len(p.complete) > 0 && time.Since(p.complete[0].since) >= purgeDelay &&
-		slices.ContainsFunc(p.complete, func(b *building) bool { return len(b.Purges) > 0 })
 }
 
 // promisePrefix marks metadata of an offset that promises blocks: "next=120,140" beside the offset 100 stands for [100, 120) and [120, 140).

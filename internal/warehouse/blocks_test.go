@@ -40,24 +40,29 @@ func (p *part) read(words ...string) {
 func TestLettersTakeMemory(t *testing.T) {
 	p := testPart()
 	p.read("broken", "row")
-	want := held{1, len("keybroken") + len("keyrow")}
-	if p.held != want || p.open.held != want || len(p.open.letters) != 1 {
-		t.Errorf("held %v, the block %v with %d letters, expected %v", p.held, p.open.held, len(p.open.letters), want)
+	p.measure()
+	if p.held != p.open.held || p.rows != 1 || p.bytes < len("keybroken") || len(p.open.letters) != 1 {
+		t.Errorf("held %v, the block %v with %d letters", p.held, p.open.held, len(p.open.letters))
 	}
 	if p.take(); p.held != (held{}) {
 		t.Errorf("held %v after all was taken", p.held)
 	}
-	p.read(slices.Repeat([]string{"broken"}, maxBlockBytes/len("keybroken")+1)...)
-	if len(p.complete) != 1 {
-		t.Errorf("%d blocks of %d bytes", len(p.complete), p.bytes)
+	p.read(slices.Repeat([]string{"broken"}, maxBlockBytes/len("keybroken"))...)
+	if len(p.complete) == 0 {
+		t.Errorf("one block of %d bytes", p.bytes)
 	}
 }
 
-// TestTakeEndsAtAPurge: what purges delete must not come before them in the same flush, but further purges may.
-func TestTakeEndsAtAPurge(t *testing.T) {
+// TestPurgesShareABlock: a purge ends no block, but a flush ends at a block that has one: what purges delete must not come after them in the same flush.
+func TestPurgesShareABlock(t *testing.T) {
 	p := testPart()
-	p.read("row", "purge", "purge", "nothing", "purge", "row", "row", "purge", "row")
-	for _, want := range [][]int64{{2, 3, 5}, {8}, {9}, {}} {
+	p.maxRows = 2
+	p.read("row", "purge", "purge", "row") // [0, 4)
+	p.read("purge", "nothing")             // [4, 6) without rows
+	p.close(p.next, time.Now())
+	p.read("row", "row")   // [6, 8)
+	p.read("row", "purge") // [8, 10), open
+	for _, want := range [][]int64{{4, 6}, {8, 10}, {}} {
 		if got := boundsOf(p.take()); !slices.Equal(got, want) {
 			t.Errorf("blocks that end at %v, expected %v", got, want)
 		}
@@ -65,14 +70,13 @@ func TestTakeEndsAtAPurge(t *testing.T) {
 	if p.urgent() {
 		t.Error("urgent without blocks")
 	}
-	p.read("purge", "row")
-	p.take()
-	if p.behind || p.urgent() {
-		t.Error("an open block is urgent")
+	p.read("purge", "row", "row", "row", "purge")
+	if p.take(); p.purge.IsZero() {
+		t.Error("a purge that was left is forgotten")
 	}
-	p.read("purge", "row", "purge")
-	if p.take(); !p.urgent() {
-		t.Error("a purge that was left is not urgent")
+	p.take()
+	if p.read("row"); p.behind || !p.purge.IsZero() {
+		t.Error("a block without purges is urgent")
 	}
 }
 

@@ -29,6 +29,12 @@ func (s *session) flush(a *assignment, f *flush) error {
 		return err
 	}
 	if len(f.blocks) > 0 {
+		for _, blocks := range f.froms {
+			for _, b := range blocks {
+				b.out.keep()
+				b.Purges = b.out.Purges
+			}
+		}
 		for _, b := range f.blocks {
 			for _, batch := range b.Batches {
 				batch.Sort()

@@ -10,7 +10,7 @@ import (
 type metrics struct {
 	rows                                           *prometheus.CounterVec
 	blocks, purges, letters, storeErrors, restarts prometheus.Counter
-	buffered, lag, oldest                          prometheus.Gauge
+	buffered, memory, lag, oldest                  prometheus.Gauge
 	flush                                          prometheus.Histogram
 }
 
@@ -38,6 +38,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		storeErrors: counter("store_errors_total", "Attempts of the store, or to keep a dead letter, that failed; they are repeated."),
 		restarts:    counter("restarts_total", "Sessions as a member of the group that ended with an error and were started anew."),
 		buffered:    gauge("buffered_rows", "Rows read and not stored yet."),
+		memory:      gauge("buffered_bytes", "Memory of the rows and purges that are read and not stored yet, with room for further ones."),
 		lag:         gauge("lag_records", "Records of this member's partitions that are not stored yet."),
 		oldest:      gauge("oldest_unflushed_seconds", "Age of the oldest record that was read and is not stored yet."),
 		flush: prometheus.NewHistogram(prometheus.HistogramOpts{

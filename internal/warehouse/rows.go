@@ -1,9 +1,20 @@
 package warehouse
 
+import "unsafe"
+
 // Rows takes what a source's records hold, in the order in which it was written: rows of its tables, and purges of what came before.
 type Rows struct {
 	Batches []*Batch // parallel to the source's Tables
 	Purges  []Purge
+
+	marks []mark
+	texts int // bytes that purges point to
+}
+
+// mark tells where purges stand among the rows. Purges without rows in between share one.
+type mark struct {
+	purge int   // the first one that stands here
+	rows  []int // by table: how many rows came before
 }
 
 // NewRows takes the rows and purges of a source.
@@ -26,7 +37,31 @@ func (r *Rows) Purge(p Purge) {
 		text = append(text, b...)
 		return text[from:len(text):len(text)]
 	}
+	r.mark()
 	r.Purges = append(r.Purges, Purge{Subject: copied(p.Subject), Event: copied(p.Event), Floor: copied(p.Floor)})
+	r.texts += cap(text)
+}
+
+// mark notes where the next purge stands.
+func (r *Rows) mark() {
+	if n := len(r.marks); n > 0 && r.marks[n-1].stands(r.Batches) {
+		return
+	}
+	m := mark{purge: len(r.Purges), rows: make([]int, len(r.Batches))}
+	for i, b := range r.Batches {
+		m.rows[i] = b.Rows()
+	}
+	r.marks = append(r.marks, m)
+}
+
+// stands tells whether no row came after the mark.
+func (m *mark) stands(batches []*Batch) bool {
+	for i, b := range batches {
+		if b.Rows() != m.rows[i] {
+			return false
+		}
+	}
+	return true
 }
 
 // rows counts the rows of all tables.
@@ -48,10 +83,31 @@ func (r *Rows) whole() bool {
 	return true
 }
 
-// Cut drops everything.
+// Cut drops everything, and keeps the memory of the columns.
 func (r *Rows) Cut() {
 	for _, b := range r.Batches {
 		b.Cut(0)
 	}
-	r.Purges = r.Purges[:0]
+	r.Purges, r.marks, r.texts = nil, nil, 0
+}
+
+// cutPurges keeps the first n purges.
+func (r *Rows) cutPurges(n int) {
+	r.Purges = r.Purges[:n]
+	for len(r.marks) > 0 && r.marks[len(r.marks)-1].purge >= n {
+		r.marks = r.marks[:len(r.marks)-1]
+	}
+}
+
+// memory is what it all takes, in bytes, and how much of that is in use.
+func (r *Rows) memory() (taken, used int) {
+	for _, b := range r.Batches {
+		taken += b.Memory()
+		used += b.used()
+	}
+	const perMark = int(unsafe.Sizeof(mark{}))
+	marks := cap(r.marks)*perMark + len(r.marks)*len(r.Batches)*int(unsafe.Sizeof(int(0)))
+	taken += cap(r.Purges)*int(unsafe.Sizeof(Purge{})) + r.texts + marks
+	used += len(r.Purges)*int(unsafe.Sizeof(Purge{})) + r.texts + marks
+	return taken, used
 }

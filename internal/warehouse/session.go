@@ -19,6 +19,8 @@ type session struct {
 	kafka   *kgo.Client
 	flushes sync.WaitGroup
 
+	recordBytes int // of an average record, as last read; only the polling goroutine touches it
+
 	mu      sync.Mutex
 	coming  *assignment // assigned, its offsets are being fetched
 	current *assignment // nil while the group rebalances
@@ -176,7 +178,7 @@ func (s *session) poll(ctx context.Context) kgo.Fetches {
 			}
 		}(a.flight.done)
 	}
-	return s.kafka.PollRecords(ctx, pollRecords)
+	return s.kafka.PollRecords(ctx, min(pollRecords, 1+pollBytes/max(1, s.recordBytes)))
 }
 
 // fetchErrors logs what the client mends by itself, and returns what it does not.
@@ -196,6 +198,7 @@ func (s *session) fetchErrors(fetches kgo.Fetches) error {
 // take puts the records into their partitions' blocks.
 func (s *session) take(a *assignment, fetches kgo.Fetches) (err error) {
 	now := time.Now()
+	records, size := 0, 0
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
 		p := a.parts[topicPartition{f.Topic, f.Partition}]
 		if p == nil || err != nil || len(f.Records) == 0 {
@@ -204,6 +207,7 @@ func (s *session) take(a *assignment, fetches kgo.Fetches) (err error) {
 		p.high = f.HighWatermark
 		s.notePassed(p, f.Records)
 		for _, r := range f.Records {
+			records, size = records+1, size+len(r.Key)+len(r.Value)
 			broken := p.add(r, p.source.Topic, now)
 			if broken == nil {
 				continue
@@ -213,7 +217,11 @@ func (s *session) take(a *assignment, fetches kgo.Fetches) (err error) {
 				return
 			}
 		}
+		p.measure()
 	})
+	if records > 0 {
+		s.recordBytes = size / records
+	}
 	return err
 }
 
@@ -247,6 +255,19 @@ func (s *session) settle(a *assignment) error {
 // begin stores what is there, of each partition up to its next purge, in another goroutine; if not all, then only of the partitions that are urgent: the
 // blocks of the others become larger, and the store has fewer of them.
 func (s *session) begin(a *assignment, all bool) {
+	f := a.gather(all)
+	if len(f.froms) == 0 {
+		return
+	}
+	a.flight = f
+	s.flushes.Go(func() {
+		f.err = s.flush(a, f)
+		close(f.done)
+	})
+}
+
+// gather takes the blocks of a flush.
+func (a *assignment) gather(all bool) *flush {
 	f := &flush{
 		done: make(chan struct{}), began: time.Now(), froms: make(map[topicPartition][]*building), rests: make(map[topicPartition][]int64),
 	}
@@ -266,14 +287,7 @@ func (s *session) begin(a *assignment, all bool) {
 			}
 		}
 	}
-	if len(f.froms) == 0 {
-		return
-	}
-	a.flight = f
-	s.flushes.Go(func() {
-		f.err = s.flush(a, f)
-		close(f.done)
-	})
+	return f
 }
 
 // land takes the result of a flush that is done.
@@ -287,11 +301,20 @@ func (s *session) land(a *assignment) error {
 		return f.err
 	}
 	for at, blocks := range f.froms {
-		a.parts[at].stored = blocks[len(blocks)-1].Next
+		p := a.parts[at]
+		p.stored = blocks[len(blocks)-1].Next
+		for _, b := range blocks {
+			p.recycle(b)
+		}
 	}
 	s.metrics.stored(f, time.Since(f.began))
 	return nil
 }
+
+const (
+	flushAt   = 3 // a flush begins when a third of the bound is in use: another third is read while it is stored
+	readAhead = 8 // reading stops an eighth before the bound, since a fetch that has begun is read to its end
+)
 
 // due tells whether it is time for a flush of all partitions: a row has waited long enough, or there is too much.
 func (s *session) due(a *assignment) bool {
@@ -300,17 +323,16 @@ func (s *session) due(a *assignment) bool {
 		if b == nil {
 			continue
 		}
-		if time.Since(b.since) >= s.o.Flush || b.rows >= s.o.MaxRows || len(p.complete) >= maxBlocks {
+		if time.Since(b.since) >= s.o.Flush || len(p.complete) >= maxBlocks {
 			return true
 		}
 	}
-	return s.full(a)
+	return a.held().used >= s.o.MaxBytes/flushAt
 }
 
 // full tells whether reading must wait for the store.
 func (s *session) full(a *assignment) bool {
-	h := a.held()
-	return h.rows >= s.o.MaxBuffered || h.bytes >= s.o.MaxBytes
+	return a.held().bytes >= s.o.MaxBytes-s.o.MaxBytes/readAhead
 }
 
 // finish stores what was read, when Run ends.
@@ -362,12 +384,17 @@ func (a *assignment) held() (h held) {
 	}
 	for _, p := range a.parts {
 		h.add(p.held)
+		if p.spare != nil {
+			taken, _ := p.spare.memory()
+			h.bytes += taken
+		}
 	}
 	return h
 }
 
 func (s *session) report(a *assignment) {
-	status := Status{Joined: true, Rows: a.held().rows}
+	h := a.held()
+	status := Status{Joined: true, Rows: h.rows, Bytes: h.bytes}
 	var oldest time.Time
 	note := func(b *building) {
 		if b != nil && (oldest.IsZero() || b.since.Before(oldest)) {

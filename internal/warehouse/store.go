@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// Block is what one stretch of a topic's partition holds. A retry of a block has the same bounds and so the same rows; purges come after all of them:
-// the record of a purge ends its block.
+// Block is what one stretch of a topic's partition holds. A retry of a block has the same bounds, and so the same rows and purges. Purges come after all
+// rows, except for those that a purge names as kept.
 type Block struct {
 	Source      *Source
 	Partition   int32
@@ -19,8 +19,8 @@ type Block struct {
 type Store interface {
 	// Append stores blocks, each once: a block with the same source, partition and bounds may come again, after an error, a crash or from another
 	// member of the group, and adds nothing. Then it applies the block's purges, and returns when what they delete can no longer be read.
-	// Blocks of one partition are in their order, and no row follows a purge: purges may be applied again with a block that comes again, since
-	// nothing after it was stored.
+	// Blocks of one partition are in their order, and no row follows a block with purges: these may be applied again with a block that comes again,
+	// since nothing after it was stored.
 	// An error means that none, some or all of it is done. Errors hold no values.
 	Append(ctx context.Context, blocks []*Block) error
 	// Scan gives every row of the table with a time in [from, to), of some columns (nil = all), in batches that are valid until each returns.

@@ -4,7 +4,6 @@
 package warehouse
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
@@ -42,7 +41,7 @@ type Table struct {
 	Keep    time.Duration // 0 = for ever
 	Key     []string      // columns that tell one row from all others
 
-	// What a purge looks at: columns of kind Bytes, "" where the table has none. A table without a subject is not purged.
+	// What a purge looks at: columns of kind Bytes, "" where the table has none. A table without a subject or an event is not purged.
 	Subject, Event, Floor string
 }
 
@@ -80,23 +79,4 @@ type Source struct {
 	// Decode appends what the record holds, which may be many events and purges, to out, in its order. An error is about this record alone: what it has
 	// appended is dropped, and it becomes a dead letter. rec must not be kept.
 	Decode func(rec *stream.Record, out *Rows) error
-}
-
-// Purge deletes rows of one subject from every table of its source: those of one event, or all under another floor than the one that holds now.
-type Purge struct {
-	Subject []byte // of a table's Subject column
-	Event   []byte // one event; empty = every row of the subject
-	Floor   []byte // rows under this floor stay, in tables that have floors; empty = none stays
-}
-
-// Deletes tells whether a row of the purge's subject must go: event and floor are the row's values in the table's columns, nil where it has none.
-func (p *Purge) Deletes(t *Table, event, floor []byte) bool {
-	switch {
-	case len(p.Event) > 0:
-		return t.Event != "" && bytes.Equal(event, p.Event)
-	case len(p.Floor) > 0 && t.Floor != "":
-		return !bytes.Equal(floor, p.Floor)
-	default:
-		return true
-	}
 }

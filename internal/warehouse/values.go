@@ -180,6 +180,11 @@ func (v *Values) memory() int {
 	return cap(v.data) + 4*cap(v.ends) + 8*cap(v.ints) + cap(v.bools) + 4*cap(v.lists)
 }
 
+// used is how much of its memory holds values.
+func (v *Values) used() int {
+	return len(v.data) + 4*len(v.ends) + 8*len(v.ints) + len(v.bools) + 4*len(v.lists)
+}
+
 // grow makes room for n rows.
 func (v *Values) grow(n int) {
 	switch v.kind {

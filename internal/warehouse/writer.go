@@ -25,14 +25,13 @@ type Letters interface {
 
 // Options of a writer.
 type Options struct {
-	Node        string                // stable name of this process: a restarted one takes its predecessor's place in the group at once
-	Flush       time.Duration         // how old a row may become before it is stored; 10 s if 0
-	MaxRows     int                   // rows of one block, at which it is stored at once; 50,000 if 0
-	MaxBuffered int                   // rows in memory, at which reading waits for the store; 400,000 if 0
-	MaxBytes    int                   // of the records that they come from, the same; 64 MB if 0
-	Letters     Letters               // nil: a record that cannot be decoded ends Run with an error
-	Logger      *slog.Logger          // nil = none
-	Registerer  prometheus.Registerer // nil = no metrics
+	Node       string                // stable name of this process: a restarted one takes its predecessor's place in the group at once
+	Flush      time.Duration         // how old a row may become before it is stored; 10 s if 0
+	MaxRows    int                   // rows of one block; 50,000 if 0
+	MaxBytes   int                   // of memory for what is read and not stored yet: reading waits for the store before it; 64 MiB if 0
+	Letters    Letters               // nil: a record that cannot be decoded ends Run with an error
+	Logger     *slog.Logger          // nil = none
+	Registerer prometheus.Registerer // nil = no metrics
 }
 
 // Status is what a writer tells about itself.
@@ -40,6 +39,7 @@ type Status struct {
 	Joined  bool  // the group has given it its partitions
 	Waiting bool  // the store has refused what it was given last
 	Rows    int   // read and not stored yet
+	Bytes   int   // of memory that these take, with room for further ones
 	Lag     int64 // records of its partitions that are not stored yet, as of the last fetch
 }
 
@@ -71,6 +71,8 @@ type Writer struct {
 
 const (
 	pollRecords = 5000
+	pollBytes   = 2 << 20                // of records, or one if it is larger
+	fetchBytes  = 4 << 20                // what a broker sends at once
 	idlePoll    = 100 * time.Millisecond // so that flushes begin in time without input
 	purgeDelay  = 250 * time.Millisecond // how long a purge waits for others
 	expireEvery = time.Hour
@@ -85,9 +87,6 @@ func New(cluster stream.Cluster, sources []*Source, store Store, o Options) *Wri
 	}
 	if o.MaxRows == 0 {
 		o.MaxRows = 50_000
-	}
-	if o.MaxBuffered == 0 {
-		o.MaxBuffered = 400_000
 	}
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 64 << 20
@@ -122,6 +121,7 @@ func (w *Writer) setStatus(s Status) {
 	w.status = s
 	w.mu.Unlock()
 	w.metrics.buffered.Set(float64(s.Rows))
+	w.metrics.memory.Set(float64(s.Bytes))
 	w.metrics.lag.Set(float64(s.Lag))
 }
 
@@ -202,6 +202,7 @@ func (w *Writer) client(s *session) (*kgo.Client, error) {
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(), // records that were polled belong to the assignment at hand; flushes never block a rebalance
 		kgo.FetchMaxWait(250*time.Millisecond),
+		kgo.FetchMaxBytes(fetchBytes),
 		kgo.SessionTimeout(w.sessionTimeout),
 		kgo.RebalanceTimeout(w.sessionTimeout), // nothing here holds a rebalance up for longer than a poll's records take
 		kgo.HeartbeatInterval(w.sessionTimeout/10),

@@ -371,7 +371,7 @@ func TestPromiseIsKeptInParts(t *testing.T) {
 	for range records {
 		some = append(some, b.message("s", "f"))
 	}
-	b.produce(5, some...)
+	b.produce(5, some[:4000]...)
 	var w *warehouse.Writer
 	flushes := 0
 	stored := make(chan struct{})
@@ -379,6 +379,7 @@ func TestPromiseIsKeptInParts(t *testing.T) {
 		flushes++
 		switch flushes {
 		case 1: // all the rest is read meanwhile, and promised by the second flush
+			b.produce(5, some[4000:]...)
 			b.until("all records read", func() bool { return w.Status().Rows >= records })
 			return inner(ctx, blocks)
 		case 2:
@@ -403,7 +404,7 @@ func TestPromiseIsKeptInParts(t *testing.T) {
 		cancel()
 		return inner(ctx, blocks)
 	}}
-	if err := b.writer(next, warehouse.Options{MaxRows: 1000, MaxBuffered: 1}).Run(ctx); err != nil { // reads nothing more while it stores
+	if err := b.writer(next, warehouse.Options{MaxRows: 1000, MaxBytes: 1}).Run(ctx); err != nil { // reads nothing more while it stores
 		t.Fatal(err)
 	}
 	committed, _ := b.offsets()
@@ -613,10 +614,11 @@ func TestLetters(t *testing.T) {
 	}
 }
 
-// TestBackpressure: while the store is away, reading stops at MaxBuffered, and nothing is lost.
+// TestBackpressure: while the store is away, reading stops at MaxBytes, and nothing is lost.
 func TestBackpressure(t *testing.T) {
 	b := newBench(t)
 	store := b.open()
+	const bound = 200 << 10
 	var mu sync.Mutex
 	away := true
 	h := &hooked{Store: store, append: func(ctx context.Context, blocks []*warehouse.Block, inner func(context.Context, []*warehouse.Block) error) error {
@@ -627,7 +629,7 @@ func TestBackpressure(t *testing.T) {
 		}
 		return inner(ctx, blocks)
 	}}
-	w, stop := b.start(h, warehouse.Options{MaxRows: 100, MaxBuffered: 2000})
+	w, stop := b.start(h, warehouse.Options{MaxRows: 100, MaxBytes: bound})
 	for i := range 30 {
 		var some []message
 		for range 400 {
@@ -635,9 +637,9 @@ func TestBackpressure(t *testing.T) {
 		}
 		b.produce(int32(i%16), some...)
 	}
-	b.until("buffers that are full", func() bool { return w.Status().Rows >= 2000 })
-	if n := w.Status().Rows; n > 2000+5000 {
-		t.Errorf("%d rows in memory", n)
+	b.until("buffers that are full", func() bool { return w.Status().Bytes >= bound*7/8 })
+	if s := w.Status(); s.Rows == 30*400 {
+		t.Errorf("all %d rows are in memory, in %d bytes", s.Rows, s.Bytes)
 	}
 	mu.Lock()
 	away = false
@@ -747,7 +749,7 @@ func TestMembersComeAndGo(t *testing.T) {
 				return store.Next(topic, partition)
 			}}
 		}
-		_, m.stop = b.start(started, warehouse.Options{Node: node, MaxRows: 50 + roll(100), MaxBuffered: 1000, Flush: time.Duration(20+roll(200)) * time.Millisecond})
+		_, m.stop = b.start(started, warehouse.Options{Node: node, MaxRows: 50 + roll(100), MaxBytes: 1 << 20, Flush: time.Duration(20+roll(200)) * time.Millisecond})
 		return m
 	}
 	produced := make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"strings"
 
 	ch "github.com/ClickHouse/clickhouse-go/v2"
@@ -12,8 +13,11 @@ import (
 	"sluice/internal/warehouse"
 )
 
-// purgesAtOnce bounds a statement: 500 purges with a subject and a floor or an event are some 75 KB; the engine parses 256 KB.
+// purgesAtOnce bounds a statement: 500 purges with a subject and a floor or an event are some 75 KB. What each keeps comes on top, at most a block's events.
 const purgesAtOnce = 500
+
+// Bounds of the engine that a statement with a block's events may need.
+var largeStatement = ch.Settings{"max_query_size": 64 << 20, "max_ast_elements": 4_000_000, "max_expanded_ast_elements": 4_000_000}
 
 // purge deletes from a table what the purges say. To delete touches every part of a table, so that it is asked first whether there is anything: most
 // people have no row in most tables. Afterwards it is asked again, and what is still there is an error.
@@ -60,34 +64,47 @@ func (s *Store) count(ctx context.Context, t *warehouse.Table, condition string)
 // quiet makes the engine's logs keep of a statement only its begin, which names nobody.
 func quiet(ctx context.Context, begin string, settings ch.Settings) context.Context {
 	settings["log_queries_cut_to_length"] = len(begin)
+	maps.Copy(settings, largeStatement)
 	return ch.Context(ctx, ch.WithSettings(settings))
 }
 
 // conditionOf is what the rows that the purges delete have in common; "" if none of them is about this table.
 func conditionOf(t *warehouse.Table, purges []warehouse.Purge) string {
-	if t.Subject == "" {
+	if t.Subject == "" || t.Event == "" {
 		return ""
 	}
-	var all, events, floors []string
-	for _, p := range purges {
-		switch subject := bytesLiteral(p.Subject); {
-		case len(p.Event) > 0:
-			if t.Event != "" {
-				events = append(events, "("+subject+", "+bytesLiteral(p.Event)+")")
-			}
+	var all, events, each []string
+	for i := range purges {
+		p := &purges[i]
+		subject := bytesLiteral(p.Subject)
+		if len(p.Event) > 0 {
+			events = append(events, "("+subject+", "+bytesLiteral(p.Event)+")")
+			continue
+		}
+		condition := quoteName(t.Subject) + " = " + subject
+		if t.Floor != "" && len(p.Floor) > 0 {
+			condition += " AND " + quoteName(t.Floor) + " != " + bytesLiteral(p.Floor)
+		}
+		var kept []string
+		for event := range p.Kept.All() {
+			kept = append(kept, bytesLiteral([]byte(event)))
+		}
+		switch {
+		case len(kept) > 0:
+			each = append(each, "("+condition+" AND "+quoteName(t.Event)+" NOT IN ("+strings.Join(kept, ", ")+"))")
 		case t.Floor == "" || len(p.Floor) == 0:
 			all = append(all, subject)
 		default:
-			floors = append(floors, "("+quoteName(t.Subject)+" = "+subject+" AND "+quoteName(t.Floor)+" != "+bytesLiteral(p.Floor)+")")
+			each = append(each, "("+condition+")")
 		}
 	}
 	if len(all) > 0 {
-		floors = append(floors, quoteName(t.Subject)+" IN ("+strings.Join(all, ", ")+")")
+		each = append(each, quoteName(t.Subject)+" IN ("+strings.Join(all, ", ")+")")
 	}
 	if len(events) > 0 {
-		floors = append(floors, "("+quoteName(t.Subject)+", "+quoteName(t.Event)+") IN ("+strings.Join(events, ", ")+")")
+		each = append(each, "("+quoteName(t.Subject)+", "+quoteName(t.Event)+") IN ("+strings.Join(events, ", ")+")")
 	}
-	return strings.Join(floors, " OR ")
+	return strings.Join(each, " OR ")
 }
 
 // bytesLiteral writes raw bytes; the engine reads it as a constant, for which the index is searched.

@@ -127,22 +127,20 @@ func TestQueues(t *testing.T) {
 
 func TestConditionOf(t *testing.T) {
 	full := &warehouse.Table{Subject: "subject", Event: "event", Floor: "floor"}
-	bare := &warehouse.Table{Subject: "who"}
+	bare := &warehouse.Table{Subject: "who", Event: "what"}
 	purges := []warehouse.Purge{{Subject: []byte{1}}, {Subject: []byte{2}, Floor: []byte{0xf}}, {Subject: []byte{3}, Event: []byte{0xe}}, {Subject: []byte{4}}}
 	for _, c := range []struct {
 		table *warehouse.Table
 		want  string
 	}{
 		{full, "(`subject` = unhex('02') AND `floor` != unhex('0f')) OR `subject` IN (unhex('01'), unhex('04')) OR (`subject`, `event`) IN ((unhex('03'), unhex('0e')))"},
-		{bare, "`who` IN (unhex('01'), unhex('02'), unhex('04'))"},
+		{bare, "`who` IN (unhex('01'), unhex('02'), unhex('04')) OR (`who`, `what`) IN ((unhex('03'), unhex('0e')))"},
+		{&warehouse.Table{Subject: "who"}, ""},
 		{&warehouse.Table{}, ""},
 	} {
 		if got := conditionOf(c.table, purges); got != c.want {
 			t.Errorf("got  %s\nwant %s", got, c.want)
 		}
-	}
-	if got := conditionOf(bare, purges[2:3]); got != "" {
-		t.Errorf("an event's purge of a table without events: %s", got)
 	}
 }
 

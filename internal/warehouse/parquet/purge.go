@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"path/filepath"
 	"slices"
 
@@ -19,61 +18,56 @@ func (s *Store) path(f *file) string { return filepath.Join(s.dir, f.path()) }
 
 // purger deletes rows of one table.
 type purger struct {
-	table     *warehouse.Table // with the columns that purges look at
-	event     int              // their places in it, -1 = none
-	floor     int
-	bySubject map[string][]*warehouse.Purge
-	subjects  [][]byte // sorted
+	*warehouse.Purger
+	table    *warehouse.Table // with the columns that purges look at
+	event    int              // their places in it
+	floor    int              // -1 = none
+	subjects [][]byte         // sorted
 }
 
 func newPurger(t *warehouse.Table, purges []warehouse.Purge) (*purger, error) {
-	names := []string{t.Subject}
-	for _, name := range []string{t.Event, t.Floor} {
-		if name != "" && !slices.Contains(names, name) {
-			names = append(names, name)
-		}
+	names := []string{t.Subject, t.Event}
+	if t.Floor != "" {
+		names = append(names, t.Floor)
 	}
 	selected, err := t.Select(names)
 	if err != nil {
 		return nil, err
 	}
-	p := &purger{table: selected, event: selected.Column(t.Event), floor: selected.Column(t.Floor), bySubject: make(map[string][]*warehouse.Purge)}
+	p := &purger{Purger: warehouse.NewPurger(purges), table: selected, event: selected.Column(t.Event), floor: selected.Column(t.Floor)}
+	p.subjects = make([][]byte, len(purges))
 	for i := range purges {
-		subject := string(purges[i].Subject)
-		p.bySubject[subject] = append(p.bySubject[subject], &purges[i])
+		p.subjects[i] = purges[i].Subject
 	}
-	for _, subject := range slices.Sorted(maps.Keys(p.bySubject)) {
-		p.subjects = append(p.subjects, []byte(subject))
-	}
+	slices.SortFunc(p.subjects, bytes.Compare)
 	return p, nil
 }
 
 // deletes tells whether a row of a batch with the purger's columns must go.
 func (p *purger) deletes(b *warehouse.Batch, row int) bool {
-	for _, purge := range p.bySubject[string(b.Values[0].Text(row))] {
-		if purge.Deletes(p.table, cell(b, p.event, row), cell(b, p.floor, row)) {
-			return true
-		}
-	}
-	return false
+	return p.Deletes(p.table, b.Values[0].Text(row), cell(b, p.event, row), cell(b, p.floor, row))
 }
 
 // stagePurges writes every stored file that holds rows to be deleted anew, without them. What is stored is older than every block of the change.
 func (s *Store) stagePurges(ctx context.Context, c *staged, blocks []*warehouse.Block) error {
 	for _, b := range blocks {
 		for _, t := range b.Source.Tables {
-			if t.Subject != "" && len(b.Purges) > 0 {
+			if t.Subject != "" && t.Event != "" && len(b.Purges) > 0 {
 				known := s.tables[t.Name]
 				c.purges[known] = append(c.purges[known], b.Purges...)
 			}
 		}
 	}
 	for t, purges := range c.purges {
+		days := s.daysOf(t)
+		if len(days) == 0 {
+			continue
+		}
 		p, err := newPurger(t.Table, purges)
 		if err != nil {
 			return err
 		}
-		for _, day := range s.daysOf(t) {
+		for _, day := range days {
 			for _, f := range s.filesOf(t, day) {
 				if err := s.stagePurge(ctx, c, t, p, f); err != nil {
 					return fmt.Errorf("purging: %w", err)

@@ -48,21 +48,15 @@ func (s *Store) stageRows(ctx context.Context, c *staged, blocks []*warehouse.Bl
 // purge marks the rows that are here so far.
 func (p *pile) purge(purges []warehouse.Purge) {
 	t := p.table.Table
-	subject := t.Column(t.Subject)
-	if subject < 0 {
+	if t.Subject == "" || t.Event == "" {
 		return
 	}
-	bySubject := make(map[string][]*warehouse.Purge, len(purges))
-	for i := range purges {
-		bySubject[string(purges[i].Subject)] = append(bySubject[string(purges[i].Subject)], &purges[i])
-	}
-	event, floor := t.Column(t.Event), t.Column(t.Floor)
+	purger := warehouse.NewPurger(purges)
+	subject, event, floor := t.Column(t.Subject), t.Column(t.Event), t.Column(t.Floor)
 	for i, b := range p.batches {
 		for row := range b.Rows() {
-			for _, purge := range bySubject[string(b.Values[subject].Text(row))] {
-				if purge.Deletes(t, cell(b, event, row), cell(b, floor, row)) {
-					p.dead[rowAt{int32(i), int32(row)}] = struct{}{}
-				}
+			if purger.Deletes(t, b.Values[subject].Text(row), cell(b, event, row), cell(b, floor, row)) {
+				p.dead[rowAt{int32(i), int32(row)}] = struct{}{}
 			}
 		}
 	}

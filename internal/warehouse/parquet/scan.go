@@ -193,10 +193,8 @@ func (sc *scan) deletes(b *warehouse.Batch, row int) bool {
 	}
 	subject := b.Values[sc.read.Column(sc.table.Subject)].Text(row)
 	for _, p := range sc.purgers {
-		for _, purge := range p.bySubject[string(subject)] {
-			if purge.Deletes(p.table, cell(b, p.event, row), cell(b, p.floor, row)) {
-				return true
-			}
+		if p.Deletes(p.table, subject, cell(b, p.event, row), cell(b, p.floor, row)) {
+			return true
 		}
 	}
 	return false
