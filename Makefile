@@ -11,7 +11,7 @@ BUF := github.com/bufbuild/buf/cmd/buf@v1.75.0
 PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12
 PROTOC_GEN_VT := github.com/planetscale/vtprotobuf/cmd/protoc-gen-go-vtproto@v0.6.0
 
-.PHONY: demo build test race integration crash lint fmt generate bench fuzz clean
+.PHONY: demo build test race integration crash lint fmt generate bench bench-all fuzz clean
 
 demo: build ## everything in one process, with a demo shop
 	$(BIN)/sluice demo
@@ -44,8 +44,13 @@ fmt: $(TOOLS)/gofumpt
 generate: $(TOOLS)/buf $(TOOLS)/protoc-gen-go $(TOOLS)/protoc-gen-go-vtproto ## protobuf code, which is committed
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" $(TOOLS)/buf generate
 
-bench: build ## the macro benchmarks; results go to benchmarks/results
-	$(GO) run ./benchmarks/stream -sluice $(BIN)/sluice -out benchmarks/results/stream.jsonl
+bench: build ## the quick set of the benchmarks, 15 minutes; results go to benchmarks/results and benchmarks/RESULTS.md
+	$(GO) run ./benchmarks run --sluice $(BIN)/sluice --out benchmarks/results/bench.jsonl
+	$(GO) run ./benchmarks table benchmarks/results/bench.jsonl >benchmarks/RESULTS.md
+
+bench-all: build ## all benchmarks, five runs each: hours
+	$(GO) run ./benchmarks run --all --runs 5 --sluice $(BIN)/sluice --out benchmarks/results/bench.jsonl
+	$(GO) run ./benchmarks table benchmarks/results/bench.jsonl >benchmarks/RESULTS.md
 
 fuzz:
 	$(GO) test -fuzz=FuzzDecode -fuzztime=30s ./ingest

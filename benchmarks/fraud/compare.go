@@ -1,7 +1,7 @@
-package main
+// Package fraud compares what a server keeps of the Fraud Detection Handbook's card transactions with a plain count of the file.
+package fraud
 
 import (
-	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
@@ -33,37 +33,45 @@ type terminalDay struct {
 	day      int64
 }
 
-// compare reads what the stopped server keeps of every terminal and compares it, day by day, with the file.
-// Days that the longest window has left behind are not kept and cannot be compared: -days 180 keeps them all.
-func compare(ctx context.Context, o options, dir string, r *result) error {
-	want, err := count(o.events)
+// TransactionMap is how the handbook's columns become payments.
+const TransactionMap = `
+set:    {type: payment, channel: server, jurisdiction: EU, order.currency: EUR, counterparty.kind: terminal}
+fields: {id: TRANSACTION_ID, time: TX_DATETIME, user_id: CUSTOMER_ID, counterparty.id: TERMINAL_ID, order.order_id: TRANSACTION_ID, order.value: TX_AMOUNT}
+time:   {zone: UTC}
+ignore: [TX_FRAUD, TX_FRAUD_SCENARIO]
+`
+
+// Compare reads what the stopped server keeps of every terminal in its data directory and compares it, day by day, with the file. Days that the longest
+// window has left behind are not kept and cannot be compared.
+func Compare(ctx context.Context, file, data string) (days, different int, err error) {
+	want, err := count(file)
 	if err != nil {
-		return fmt.Errorf("counting the file: %w", err)
+		return 0, 0, fmt.Errorf("counting the file: %w", err)
 	}
-	b, err := broker.Start(broker.Options{Dir: filepath.Join(dir, "data", "broker")})
+	b, err := broker.Start(broker.Options{Dir: filepath.Join(data, "broker")})
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
 	defer b.Close()
-	ring, err := seal.Open(filepath.Join(dir, "data", "keys", "root.key"))
+	ring, err := seal.Open(filepath.Join(data, "keys", "root.key"))
 	if err != nil {
-		return err
+		return 0, 0, err
 	}
-	kept, oldest, err := keptDays(ctx, b.Cluster("sluice."), o.days)
+	kept, oldest, err := keptDays(ctx, b.Cluster("sluice."))
 	if err != nil {
-		return fmt.Errorf("reading the entities: %w", err)
+		return 0, 0, fmt.Errorf("reading the entities: %w", err)
 	}
 	keys := pseudonym.New(ring)
 	for at, n := range want {
 		if at.day < oldest {
 			continue
 		}
-		r.TerminalDays++
+		days++
 		if kept[entityDay{keys.Identifier(privacyfilter.Risk, "counterparty", at.terminal), at.day}] != n {
-			r.DifferentDays++
+			different++
 		}
 	}
-	return nil
+	return days, different, nil
 }
 
 // entityDay is one counterparty, by its pseudonym, on one day.
@@ -73,8 +81,8 @@ type entityDay struct {
 }
 
 // keptDays counts the payments of every counterparty and day that is kept, and tells the oldest day.
-func keptDays(ctx context.Context, cluster stream.Cluster, days int) (kept map[entityDay]int64, oldest int64, err error) {
-	c, err := loadFeatures(days)
+func keptDays(ctx context.Context, cluster stream.Cluster) (kept map[entityDay]int64, oldest int64, err error) {
+	c, err := loadFeatures()
 	if err != nil {
 		return nil, 0, err
 	}
@@ -104,18 +112,10 @@ func keptDays(ctx context.Context, cluster stream.Cluster, days int) (kept map[e
 	return kept, oldest, nil
 }
 
-// featuresFile is the built-in features.yaml, with one window of so many days more: state is kept for the longest one.
-func featuresFile(days int) []byte {
-	if days == 0 {
-		return spec.Defaults
-	}
-	return bytes.Replace(spec.Defaults, []byte("windows: [1h, 1d, 7d, 30d]"), fmt.Appendf(nil, "windows: [1h, 1d, 7d, 30d, %dd]", days), 1)
-}
-
-// loadFeatures compiles featuresFile as the server does.
-func loadFeatures(days int) (*spec.Config, error) {
+// loadFeatures compiles the built-in configuration as the server does.
+func loadFeatures() (*spec.Config, error) {
 	sections := make(map[string]config.Section)
-	for name, data := range map[string][]byte{"register.yaml": privacyfilter.Defaults, "features.yaml": featuresFile(days)} {
+	for name, data := range map[string][]byte{"register.yaml": privacyfilter.Defaults, "features.yaml": spec.Defaults} {
 		file, err := config.Parse(name, data)
 		if err != nil {
 			return nil, err

@@ -1,42 +1,104 @@
-// Package server starts the program that a benchmark measures.
+// Package server starts the program that a benchmark measures, asks it what outsiders may ask, and reads what it costs.
 package server
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
+	"sluice/deploy/local/kafka/kraft"
 	"sluice/internal/process"
+	"sluice/internal/seal"
+	"sluice/internal/stream"
+	"sluice/internal/topics"
+	"sluice/systemtest/client"
 )
 
-// Server is a running server. It is restarted by Terminate, or Kill, and Begin.
+// Server is a running server. It can be stopped or killed and begun again.
 type Server struct {
 	*process.Process
-	URL string // of its present life
+	URL    string // of its present life
+	Broker string // what it runs on
+
+	dir, log string
+	kafka    *kraft.Cluster // nil where the broker is embedded
+}
+
+// Options say what to start.
+type Options struct {
+	Binary string
+	Dir    string   // gets data and logs; it must exist
+	Config string   // text of a configuration file over the built-in one; empty: none
+	Env    []string // beside the environment of this process
+}
+
+// Demo starts the demo on a free port, without a shop, and returns when it is ready.
+func Demo(ctx context.Context, o Options) (*Server, error) {
+	args := []string{"demo", "--listen", "127.0.0.1:0", "--data", filepath.Join(o.Dir, "data"), "--shop", "none", "--shoppers", "0"}
+	if o.Config != "" {
+		file := filepath.Join(o.Dir, "config.yaml")
+		if err := os.WriteFile(file, []byte(o.Config), 0o600); err != nil {
+			return nil, err
+		}
+		args = append(args, "--config", file)
+	}
+	s := newServer(o, args)
+	s.Broker = "embedded"
+	return s, s.Begin(ctx)
+}
+
+func newServer(o Options, args []string) *Server {
+	log := filepath.Join(o.Dir, "sluice.log")
+	return &Server{
+		Process: process.New(process.Options{Name: "sluice", Path: o.Binary, Args: args, Env: o.Env, Log: log}),
+		dir:     o.Dir, log: log,
+	}
+}
+
+// brokerHeap is Kafka's own default.
+const brokerHeap = "1g"
+
+// OnKafka starts one Apache Kafka broker and a server with every role on it.
+func OnKafka(ctx context.Context, o Options) (s *Server, err error) {
+	kafka, err := kraft.Start(ctx, kraft.Options{Dir: filepath.Join(o.Dir, "kafka"), Heap: brokerHeap, LongRun: true})
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, kafka.Close())
+		}
+	}()
+	cluster := stream.Cluster{Brokers: kafka.Addrs(), Prefix: "sluice."}
+	if err := topics.Create(ctx, cluster, 1); err != nil {
+		return nil, err
+	}
+	root, config := filepath.Join(o.Dir, "root.key"), filepath.Join(o.Dir, "config.yaml")
+	if err := seal.Create(root); err != nil {
+		return nil, err
+	}
+	text := fmt.Sprintf(`server: {listen: "127.0.0.1:0", data: %q, root_key: %q, node: one}
+kafka: {brokers: ["%s"]}
+keys: {write: [%s], server: [%s], operator: [%s]}
+%s`, filepath.Join(o.Dir, "data"), root, strings.Join(cluster.Brokers, `", "`), client.WriteKey, client.ServerKey, client.OperatorKey, o.Config)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	s = newServer(o, []string{"serve", "--config", config})
+	s.Broker, s.kafka = "Apache Kafka "+kraft.Version, kafka
+	return s, s.Begin(ctx)
 }
 
 // readyTime bounds how long a server may take to be ready.
 const readyTime = 10 * time.Minute
 
-// Demo starts the demo of the given program on a free port, without a shop and with its data in dir, and returns when it is ready.
-func Demo(ctx context.Context, binary, dir string, args ...string) (*Server, error) {
-	return Start(ctx, binary, dir, append([]string{"demo", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--shop", "none", "--shoppers", "0"}, args...)...)
-}
-
-// Start starts a server, which logs into dir, and returns when it is ready.
-func Start(ctx context.Context, binary, dir string, args ...string) (*Server, error) {
-	s := &Server{Process: process.New(process.Options{Name: "sluice", Path: binary, Args: args, Log: filepath.Join(dir, "sluice.log")})}
-	return s, s.Begin(ctx)
-}
-
 // Begin starts the server and returns when it is ready.
 func (s *Server) Begin(ctx context.Context) (err error) {
-	if err := s.Process.Start(); err != nil {
+	if err := s.Start(); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTime)
@@ -59,31 +121,39 @@ func (s *Server) Stop() error {
 	return err
 }
 
-// Profile writes a CPU profile of the next seconds to a file.
-func (s *Server) Profile(ctx context.Context, seconds int, path string) (err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, fmt.Sprintf("%s/debug/pprof/profile?seconds=%d", s.URL, seconds), nil)
-	if err != nil {
-		return err
+// Close ends the server and its broker at once.
+func (s *Server) Close() (err error) {
+	if s.Running() {
+		err = s.Kill()
 	}
-	req.Header.Set("Authorization", "Bearer demo_operator")
-	answer, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
+	if s.kafka != nil {
+		err = errors.Join(err, s.kafka.Close())
 	}
-	defer answer.Body.Close()
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("profiling: %s", answer.Status)
-	}
-	file, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(file, answer.Body)
-	return errors.Join(err, file.Close())
+	return err
 }
+
+// Addr is host:port of the present life.
+func (s *Server) Addr() string { return strings.TrimPrefix(s.URL, "http://") }
+
+// Data is the server's data directory.
+func (s *Server) Data() string { return filepath.Join(s.dir, "data") }
 
 // CPU is the user and system time that the server's present life has used.
 func (s *Server) CPU() time.Duration { return process.CPU(s.PID()) }
 
+// BrokerCPU is what the broker has used apart from the server, 0 where it is embedded.
+func (s *Server) BrokerCPU() (used time.Duration) {
+	if s.kafka == nil {
+		return 0
+	}
+	for _, pid := range s.kafka.PIDs() {
+		used += process.CPU(pid)
+	}
+	return used
+}
+
 // Memory is the present and the peak resident size in megabytes.
 func (s *Server) Memory() (now, peak float64) { return process.Memory(s.PID()) }
+
+// Disk is the size in bytes of all that is kept.
+func (s *Server) Disk() float64 { return process.DiskUsage(s.dir) }

@@ -41,7 +41,7 @@ func (f *Flags) Do(ctx context.Context, test func(ctx context.Context, say SayFu
 	}
 	defer func() { err = done(err) }()
 	f.Dir = dir
-	say := progress(os.Stderr)
+	say := Progress(os.Stderr)
 	say("seed %d, directory %s", f.Seed, f.Dir)
 	result, err := test(ctx, say)
 	if err != nil {
@@ -72,8 +72,8 @@ func directory(name string) (dir string, done func(err error) error, err error) 
 	}, nil
 }
 
-// progress prints lines with the time since now before them.
-func progress(w io.Writer) SayFunc {
+// Progress prints lines with the time since now before them.
+func Progress(w io.Writer) SayFunc {
 	began := time.Now()
 	return func(format string, args ...any) {
 		fmt.Fprintf(w, "%7.1f s  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"sluice/benchmarks/server"
+	"sluice/benchmarks/traffic"
+)
+
+func home(ctx context.Context, b *bench) error { return b.home(ctx, 50_000, 24) }
+
+func home200(ctx context.Context, b *bench) error { return b.home(ctx, 10_000, 200) }
+
+// home measures the first page for people with a past, in a shop where things go on.
+func (b *bench) home(ctx context.Context, people, each int) error {
+	s, err := b.demo(ctx, "")
+	if err != nil {
+		return err
+	}
+	defer s.Close() // it may have ended
+	shop := traffic.New(or(b.People, people), or(b.Items, 100_000))
+	if err := b.open(ctx, s, shop, or(b.Events, each)); err != nil {
+		return err
+	}
+	f := b.startFlow(ctx, s, shop, steadyRate, steadyPost)
+	b.profile(ctx, s)
+	errs := []error{b.ladder(ctx, s, "people", shop.Lists("home"), personal, or(b.Rate, 1500), f)}
+	errs = append(errs, b.ladder(ctx, s, "strangers", traffic.StrangersLists("home"), impersonal, 2*or(b.Rate, 1500), f))
+	errs = append(errs, f.end(b))
+	b.memory(s, "in the end")
+	return errors.Join(errs...)
+}
+
+// open fills a shop: its catalogue, the acceptance and the past of everybody.
+func (b *bench) open(ctx context.Context, s *server.Server, shop *traffic.Shop, each int) error {
+	if err := fillCatalogue(ctx, s, shop); err != nil {
+		return err
+	}
+	if err := acceptPeople(ctx, s, shop); err != nil {
+		return err
+	}
+	began := time.Now()
+	if err := fillHistories(ctx, s, shop, each); err != nil {
+		return err
+	}
+	b.record("filling histories", "events/s", float64(shop.People*each)/time.Since(began).Seconds())
+	b.memory(s, "when filled")
+	return nil
+}
