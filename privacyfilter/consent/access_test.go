@@ -94,7 +94,7 @@ func TestRestrictionHidesUntilTheRow(t *testing.T) {
 	v := newStill(t)
 	register, person := v.compiler.register, Person{UserID: "1"}
 	setRow(t, v, "u:1", row(register, 10, 3, nil))
-	event := v.compiler.keys.HistoryEvent("u:1", "e1")
+	event := footprint(v, "u:1", "e1")
 	hash := pseudonym.Hash(func() []byte { e := v.compiler.keys.Event(privacyfilter.Personalize, "u:1", "e1"); return e[:] }())
 
 	restrict(t, v, "u:1", 11, &purposepb.Restriction{Deny: []string{privacyfilter.Personalize}})

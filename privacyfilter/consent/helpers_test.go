@@ -248,3 +248,9 @@ func (c *pausable) Read(b []byte) (int, error) {
 	c.network.wait()
 	return n, err
 }
+
+// footprint is the id that the history gives of an event.
+func footprint(v *View, subject, id string) []byte {
+	event := v.compiler.keys.Event(privacyfilter.History, subject, id)
+	return event[:]
+}

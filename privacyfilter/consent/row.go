@@ -196,14 +196,14 @@ func (c *compiler) hide(out *compiled, subject string, p *person) {
 			if len(r.HideEvent) == 0 {
 				continue
 			}
-			id, err := c.keys.OpenHistoryEvent(subject, r.HideEvent)
+			of, err := c.keys.OpenEvent(privacyfilter.History, subject, r.HideEvent)
 			if err != nil {
 				continue // not an event of this subject: there is nothing to hide
 			}
 			if out.events == nil {
 				out.events, out.footprints = make(map[uint64]struct{}), make(map[string]struct{})
 			}
-			event := c.keys.Event(privacyfilter.Personalize, subject, id)
+			event := c.keys.EventOf(privacyfilter.Personalize, of)
 			out.events[binary.BigEndian.Uint64(event[:8])] = struct{}{}
 			out.footprints[string(r.HideEvent)] = struct{}{}
 		}

@@ -88,7 +88,7 @@ func TestPermissionNeedsACommittedRow(t *testing.T) {
 func TestRestartKnowsEverything(t *testing.T) {
 	c, _ := cluster(t)
 	v, stop := runUntil(t, c, "n1")
-	event := v.compiler.keys.HistoryEvent("u:alice", "e1")
+	event := footprint(v, "u:alice", "e1")
 	write := producer(t, c, "")
 	records := []*kgo.Record{
 		rowRecord(t, v, "u:alice", row(v.compiler.register, 5, 5, nil)),

@@ -123,7 +123,7 @@ func TestPurges(t *testing.T) {
 	floor := func(purpose string, offset int64) string {
 		return hex.EncodeToString(testKeys.Floor(purpose, u, privacyfilter.Revision{Generation: 1, Partition: 5, Offset: offset}))
 	}
-	sealed := testKeys.HistoryEvent(u, "e1")
+	sealed := historyEvent(u, "e1")
 	personal, trend := testKeys.Event("personalize", u, "e1"), testKeys.Event("trending", u, "e1")
 	steps := []struct {
 		name    string

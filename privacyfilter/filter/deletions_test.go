@@ -15,7 +15,7 @@ import (
 const testDay = 24 * testHour
 
 // footprint is the control record with which u1 deletes the event with this id.
-func footprint(id string) *eventpb.Control { return deleteHistory(testKeys.HistoryEvent("u:u1", id)) }
+func footprint(id string) *eventpb.Control { return deleteHistory(historyEvent("u:u1", id)) }
 
 // stranger moves stream time by an event of someone who has no records.
 func (w *world) stranger(now int64) {

@@ -204,7 +204,7 @@ func (f *filter) openEvent(rec *stream.Record, lr *eventpb.LogRecord) (in input,
 		return in, &fault{"missing_field", "an event with an id and a subject expected"}
 	}
 	in = input{rec: rec, lr: lr, ev: ev, row: f.ledger.Get(rec.Key)}
-	in.who = who{subject: subject, incarnation: in.row.GetIncarnation()}
+	in.who = who{subject: subject, incarnation: in.row.GetIncarnation(), event: pseudonym.EventHashOf(rec.Key, lr.Dedupe)}
 	if len(lr.Decision) > 0 {
 		if in.decision, err = f.Ring.Unseal(lr.KeyId, lr.Decision, rec.Key); err != nil {
 			return in, sealedFault(err)

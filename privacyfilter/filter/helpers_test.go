@@ -196,6 +196,12 @@ func deleteHistory(event []byte) *eventpb.Control {
 	return &eventpb.Control{Subject: "u:u1", Act: &eventpb.Control_DeleteHistory_{DeleteHistory: &eventpb.Control_DeleteHistory{Event: event}}}
 }
 
+// historyEvent is the id that the history gives of an event.
+func historyEvent(subject, id string) []byte {
+	event := testKeys.Event(privacyfilter.History, subject, id)
+	return event[:]
+}
+
 func importOf(effective int64, jurisdiction string, grants ...string) *eventpb.Control {
 	return &eventpb.Control{Subject: "u:u1", Act: &eventpb.Control_Import_{Import: &eventpb.Control_Import{
 		PolicyVersion: testVersion, Jurisdiction: jurisdiction, Grants: grants, EffectiveAt: effective,

@@ -275,7 +275,7 @@ func personRecords(t *rapid.T, user string) []stream.Record {
 			recs = append(recs, of(deleteHistory(nil)))
 		case 3:
 			id := fmt.Sprint("e", rapid.IntRange(0, 80).Draw(t, "id"))
-			recs = append(recs, of(deleteHistory(testKeys.HistoryEvent("u:"+user, id))))
+			recs = append(recs, of(deleteHistory(historyEvent("u:"+user, id))))
 		default:
 			ev := view(fmt.Sprint("e", rapid.IntRange(0, 80).Draw(t, "id")), now)
 			ev.UserId = user

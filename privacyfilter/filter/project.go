@@ -26,16 +26,18 @@ func NewProjector(reg *privacyfilter.Register, keys *pseudonym.Keys) *Projector 
 	return p
 }
 
-// who is whose event it is.
+// who is whose event it is, and which.
 type who struct {
 	subject     string
 	incarnation uint32
+	event       pseudonym.EventHash
 }
 
 // Risk is what fraud control may see of the event: exactly what the filter emits for it, in the subject's first incarnation.
 func (p *Projector) Risk(ev *eventpb.Event, receivedAt int64) *purposepb.RiskEvent {
 	out := new(purposepb.RiskEvent)
-	p.risk(out, new(arena), ev, receivedAt, who{subject: ingest.Subject(ev)})
+	subject := ingest.Subject(ev)
+	p.risk(out, new(arena), ev, receivedAt, who{subject: subject, event: p.keys.EventHash(subject, ev.Id)})
 	return out
 }
 
@@ -43,7 +45,7 @@ func (p *Projector) Risk(ev *eventpb.Event, receivedAt int64) *purposepb.RiskEve
 func (p *Projector) history(out *purposepb.HistoryEvent, a *arena, ev *eventpb.Event, received int64, w who, floor privacyfilter.Revision) {
 	p.of[history].fill(unsafe.Pointer(out), a, ev)
 	out.Subject = a.keep(p.keys.Subject(privacyfilter.History, w.subject, w.incarnation))
-	out.Event = p.keys.HistoryEvent(w.subject, ev.Id)
+	out.Event = a.event(p.keys, privacyfilter.History, w.event)
 	out.Time = min(ev.Time, received)
 	out.Floor = p.keys.Floor(privacyfilter.History, w.subject, floor)
 }
@@ -51,7 +53,7 @@ func (p *Projector) history(out *purposepb.HistoryEvent, a *arena, ev *eventpb.E
 func (p *Projector) personal(out *purposepb.PersonalEvent, a *arena, ev *eventpb.Event, received int64, w who, floor privacyfilter.Revision) {
 	p.of[personalize].fill(unsafe.Pointer(out), a, ev)
 	out.Subject = a.keep(p.keys.Subject(privacyfilter.Personalize, w.subject, w.incarnation))
-	out.Event = a.keep(p.keys.Event(privacyfilter.Personalize, w.subject, ev.Id))
+	out.Event = a.event(p.keys, privacyfilter.Personalize, w.event)
 	out.Time = min(ev.Time, received)
 	out.Floor = p.keys.Floor(privacyfilter.Personalize, w.subject, floor)
 }
@@ -61,14 +63,14 @@ func (p *Projector) trending(out *purposepb.TrendingEvent, a *arena, ev *eventpb
 	out.Time = min(ev.Time, received)
 	out.Window = windowOf(out.Time, windowMicros)
 	out.Contributor = a.keep(p.keys.Contributor(w.subject, w.incarnation, out.Window))
-	out.Event = a.keep(p.keys.Event(privacyfilter.Trending, w.subject, ev.Id))
+	out.Event = a.event(p.keys, privacyfilter.Trending, w.event)
 }
 
 func (p *Projector) risk(out *purposepb.RiskEvent, a *arena, ev *eventpb.Event, received int64, w who) {
 	p.of[risk].fill(unsafe.Pointer(out), a, ev)
-	event := p.keys.Event(privacyfilter.Risk, w.subject, ev.Id)
 	out.Subject = a.keep(p.keys.Subject(privacyfilter.Risk, w.subject, w.incarnation))
-	out.Event, out.EventHash = a.keep(event), pseudonym.Hash(event[:])
+	out.Event = a.event(p.keys, privacyfilter.Risk, w.event)
+	out.EventHash = pseudonym.Hash(out.Event)
 	out.Time = min(ev.Time, received)
 }
 

@@ -110,7 +110,7 @@ var envelopeFields = []string{"id", "type", "time", "user_id", "anonymous_id"}
 
 // projections projects the event to every purpose.
 func projections(reg *privacyfilter.Register, ev *eventpb.Event) map[string]proto.Message {
-	p, a, w := NewProjector(reg, testKeys), new(arena), who{subject: "u:raw-user"}
+	p, a, w := NewProjector(reg, testKeys), new(arena), who{subject: "u:raw-user", event: testKeys.EventHash("u:raw-user", "raw-id")}
 	h, m, tr, r := new(purposepb.HistoryEvent), new(purposepb.PersonalEvent), new(purposepb.TrendingEvent), new(purposepb.RiskEvent)
 	floor := privacyfilter.Revision{Generation: 1, Partition: 5, Offset: 1}
 	p.history(h, a, ev, start, w, floor)
@@ -237,8 +237,8 @@ func TestProjectedValues(t *testing.T) {
 	ev.Time = start + minute // ahead: it cannot have happened after it was received
 	got := projections(all, ev)
 	h := got[privacyfilter.History].(*purposepb.HistoryEvent)
-	if id, err := testKeys.OpenHistoryEvent("u:raw-user", h.Event); err != nil || id != "raw-id" {
-		t.Errorf("history's event id: %q, %v", id, err)
+	if of, err := testKeys.OpenEvent(privacyfilter.History, "u:raw-user", h.Event); err != nil || of != testKeys.EventHash("u:raw-user", "raw-id") {
+		t.Errorf("history's event: %x, %v", of, err)
 	}
 	expect(t, "time", h.Time, start)
 	tr := got[privacyfilter.Trending].(*purposepb.TrendingEvent)

@@ -164,6 +164,13 @@ func (a *arena) keep(sum [pseudonym.Size]byte) []byte {
 	return a.sums[from:len(a.sums):len(a.sums)]
 }
 
+// event is the purpose's pseudonym of an event, kept like the others.
+func (a *arena) event(keys *pseudonym.Keys, purpose string, h pseudonym.EventHash) []byte {
+	from := len(a.sums)
+	a.sums = keys.AppendEvent(a.sums, purpose, h)
+	return a.sums[from:len(a.sums):len(a.sums)]
+}
+
 // line is an empty item that stays until the arena is reset.
 func (a *arena) line() *vocab.Item {
 	if n := len(a.items); n < cap(a.items) {

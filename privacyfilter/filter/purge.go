@@ -63,19 +63,19 @@ func (f *filter) closeWith(topic string, partition int32, purge message) error {
 // deleteEvent deletes one footprint, by the id that the history gave, and its effect on the other purposes. Floors stay; the event's hash is kept, so that it
 // does not come back.
 func (a *act) deleteEvent(sealed []byte) (result, error) {
-	id, err := a.f.Keys.OpenHistoryEvent(a.control.Subject, sealed)
+	of, err := a.f.Keys.OpenEvent(privacyfilter.History, a.control.Subject, sealed)
 	if err != nil {
 		return ignored, nil // not one of this subject's: nothing to delete
 	}
-	a.f.rememberDeletion(a.rec.Key, a.f.Ring.DedupeHash(a.control.Subject, id), a.received)
+	a.f.rememberDeletion(a.rec.Key, of.Dedupe(), a.received)
 	if err := a.emitPurge(privacyfilter.History, sealed); err != nil {
 		return changed, err
 	}
-	event := a.f.Keys.Event(privacyfilter.Personalize, a.control.Subject, id)
+	event := a.f.Keys.EventOf(privacyfilter.Personalize, of)
 	if err := a.emitPurge(privacyfilter.Personalize, event[:]); err != nil {
 		return changed, err
 	}
-	event = a.f.Keys.Event(privacyfilter.Trending, a.control.Subject, id)
+	event = a.f.Keys.EventOf(privacyfilter.Trending, of)
 	return changed, a.emitTrendingPurge(event[:])
 }
 

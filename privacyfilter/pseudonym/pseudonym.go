@@ -2,6 +2,9 @@
 package pseudonym
 
 import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
@@ -10,28 +13,24 @@ import (
 	"hash"
 	"sync"
 
-	"github.com/tink-crypto/tink-go/v2/daead/subtle"
-
 	"sluice/internal/seal"
 	"sluice/privacyfilter"
 )
 
-// Size is the length of a pseudonym; only sealed event ids of the history are longer.
+// Size is the length of a pseudonym.
 const Size = 16
 
 // Kinds that only this package makes; no identifier is of such a kind.
 const (
 	kindSubject     = "=subject"
-	kindEvent       = "=event"
 	kindFloor       = "=floor"
 	kindContributor = "=contributor"
 )
 
-// Keys makes pseudonyms: the first 16 bytes of HMAC-SHA-256(key of the purpose, kind ‖ parts). It is safe for concurrent use.
+// Keys makes pseudonyms: the first 16 bytes of HMAC-SHA-256(key of the purpose, kind ‖ parts), and of events, which only this package opens again, blocks of AES.
+// It is safe for concurrent use.
 type Keys struct {
 	ring    *seal.Keyring
-	history *subtle.AESSIV
-
 	streams map[string]*purpose // the purposes with a stream; fixed
 
 	mu     sync.Mutex // guards others
@@ -40,12 +39,7 @@ type Keys struct {
 
 // New derives the keys from the ring.
 func New(ring *seal.Keyring) *Keys {
-	left, right := ring.Derive("pseudonym/history/event/1"), ring.Derive("pseudonym/history/event/2")
-	siv, err := subtle.NewAESSIV(append(left[:], right[:]...))
-	if err != nil {
-		panic(fmt.Sprintf("pseudonym: AES-SIV with a 64-byte key: %v", err)) // cannot fail
-	}
-	k := &Keys{ring: ring, history: siv, streams: make(map[string]*purpose), others: make(map[string]*purpose)}
+	k := &Keys{ring: ring, streams: make(map[string]*purpose), others: make(map[string]*purpose)}
 	for _, name := range []string{privacyfilter.History, privacyfilter.Trending, privacyfilter.Risk, privacyfilter.Personalize} {
 		k.streams[name] = newPurpose(ring, name)
 	}
@@ -57,9 +51,56 @@ func (k *Keys) Subject(purpose, subject string, incarnation uint32) [Size]byte {
 	return k.purpose(purpose).cached(memo{kind: kindSubject, value: subject, a: uint64(incarnation)})
 }
 
-// Event is the purpose's pseudonym of an event id of the subject. The history's is HistoryEvent.
+// EventHash is what every purpose's pseudonym of an event is made of: the event's dedupe hash, and the first half of its subject's log pseudonym.
+type EventHash [Size]byte
+
+// EventHash is the hash of the subject's event with the id.
+func (k *Keys) EventHash(subject, id string) EventHash {
+	key := k.ring.LogKey(subject)
+	return EventHashOf(key[:], k.ring.DedupeHash(subject, id))
+}
+
+// EventHashOf is the same of a record of the log: its key, and the dedupe hash in it.
+func EventHashOf(logKey []byte, dedupe uint64) (h EventHash) {
+	binary.BigEndian.PutUint64(h[:], dedupe)
+	copy(h[8:], logKey)
+	return h
+}
+
+// Dedupe is the event's dedupe hash.
+func (h EventHash) Dedupe() uint64 { return binary.BigEndian.Uint64(h[:]) }
+
+// Event is the purpose's pseudonym of the subject's event with the id.
 func (k *Keys) Event(purpose, subject, id string) [Size]byte {
-	return k.purpose(purpose).event(subject, id)
+	return k.EventOf(purpose, k.EventHash(subject, id))
+}
+
+// EventOf is the purpose's pseudonym of an event: its hash as one block of AES under the purpose's key.
+func (k *Keys) EventOf(purpose string, h EventHash) (sum [Size]byte) {
+	return [Size]byte(k.AppendEvent(make([]byte, 0, Size), purpose, h))
+}
+
+// AppendEvent appends the purpose's pseudonym of an event.
+func (k *Keys) AppendEvent(to []byte, purpose string, h EventHash) []byte {
+	to = append(to, h[:]...)
+	block := to[len(to)-Size:]
+	k.purpose(purpose).events.Encrypt(block, block)
+	return to
+}
+
+// ErrNotOurs is returned for what is no pseudonym of an event of the subject.
+var ErrNotOurs = errors.New("not an event of this subject")
+
+// OpenEvent is the hash in the purpose's pseudonym of an event of the subject. Error: ErrNotOurs.
+func (k *Keys) OpenEvent(purpose, subject string, event []byte) (h EventHash, err error) {
+	if len(event) != Size {
+		return h, ErrNotOurs
+	}
+	k.purpose(purpose).events.Decrypt(h[:], event)
+	if key := k.ring.LogKey(subject); !bytes.Equal(h[8:], key[:Size-8]) {
+		return h, ErrNotOurs
+	}
+	return h, nil
 }
 
 // Hash is the 64-bit form of a pseudonym: its first eight bytes, big endian. It is 0 for what is no pseudonym.
@@ -68,28 +109,6 @@ func Hash(pseudonym []byte) uint64 {
 		return 0
 	}
 	return binary.BigEndian.Uint64(pseudonym)
-}
-
-// HistoryEvent seals an event id (AES-SIV, RFC 5297, with the subject as associated data): the id that the subject's history shows.
-// Equal ids of a subject give equal bytes, 16 longer than the id.
-func (k *Keys) HistoryEvent(subject, id string) []byte {
-	sealed, err := k.history.EncryptDeterministically([]byte(id), []byte(subject))
-	if err != nil {
-		panic(fmt.Sprintf("pseudonym: AES-SIV of %d bytes: %v", len(id), err)) // fails only beyond 2³¹ bytes
-	}
-	return sealed
-}
-
-// ErrNotOurs is returned for a history event id that was not made for this subject.
-var ErrNotOurs = errors.New("the event id is not one of this subject's history")
-
-// OpenHistoryEvent is the event id in what HistoryEvent made. Error: ErrNotOurs.
-func (k *Keys) OpenHistoryEvent(subject string, sealed []byte) (id string, err error) {
-	plain, err := k.history.DecryptDeterministically(sealed, []byte(subject))
-	if err != nil {
-		return "", ErrNotOurs
-	}
-	return string(plain), nil
 }
 
 // Floor is the opaque form of a floor: equal for equal revisions of the subject, and joined to nothing.
@@ -125,8 +144,9 @@ func (k *Keys) purpose(name string) *purpose {
 
 // purpose holds one purpose's key and the pseudonyms that it made lately.
 type purpose struct {
-	macs  sync.Pool // of *state
-	cache *cache
+	macs   sync.Pool // of *state
+	cache  *cache
+	events cipher.Block
 }
 
 // state is a keyed hash with room for its message and its sum.
@@ -138,7 +158,12 @@ type state struct {
 
 func newPurpose(ring *seal.Keyring, name string) *purpose {
 	key := ring.Derive("pseudonym/purpose/" + name)
-	p := &purpose{cache: newCache()}
+	events := ring.Derive("pseudonym/event/" + name)
+	block, err := aes.NewCipher(events[:])
+	if err != nil {
+		panic(fmt.Sprintf("pseudonym: AES with a 32-byte key: %v", err)) // cannot fail
+	}
+	p := &purpose{cache: newCache(), events: block}
 	p.macs.New = func() any { return &state{mac: hmac.New(sha256.New, key[:])} }
 	return p
 }
@@ -161,15 +186,6 @@ func (p *purpose) cached(m memo) [Size]byte {
 	sum := p.finish(s)
 	p.cache.put(fingerprint, sum)
 	return sum
-}
-
-// event is not cached: an event id comes once.
-func (p *purpose) event(subject, id string) [Size]byte {
-	s := p.state(kindEvent)
-	s.message = binary.BigEndian.AppendUint64(s.message, uint64(len(subject)))
-	s.message = append(s.message, subject...)
-	s.message = append(s.message, id...)
-	return p.finish(s)
 }
 
 // state takes a hash and begins a message with the kind, whose end a zero byte marks.

@@ -54,26 +54,35 @@ func TestContributorRotatesWithItsWindow(t *testing.T) {
 	}
 }
 
-func TestHistoryEventOpensForItsSubjectAlone(t *testing.T) {
+func TestEventOpensForItsSubjectAlone(t *testing.T) {
 	k := New(seal.NewKeyring([32]byte{1}))
-	sealed := k.HistoryEvent("u:1", "e-1")
-	if !bytes.Equal(sealed, k.HistoryEvent("u:1", "e-1")) {
+	event := k.Event(privacyfilter.History, "u:1", "e-1")
+	if event != k.Event(privacyfilter.History, "u:1", "e-1") {
 		t.Error("not deterministic")
 	}
-	if id, err := k.OpenHistoryEvent("u:1", sealed); err != nil || id != "e-1" {
-		t.Errorf("opened %q, %v", id, err)
+	of, err := k.OpenEvent(privacyfilter.History, "u:1", event[:])
+	if err != nil || of != k.EventHash("u:1", "e-1") {
+		t.Errorf("opened %x, %v", of, err)
 	}
-	broken := bytes.Clone(sealed)
+	if k.EventOf(privacyfilter.Risk, of) != k.Event(privacyfilter.Risk, "u:1", "e-1") {
+		t.Error("what one purpose's event opens to does not give another's")
+	}
+	broken := bytes.Clone(event[:])
 	broken[0] ^= 1
 	for name, c := range map[string]struct {
 		subject string
-		sealed  []byte
-	}{"another subject": {"u:2", sealed}, "broken": {"u:1", broken}, "empty": {"u:1", nil}, "short": {"u:1", sealed[:7]}} {
-		if _, err := k.OpenHistoryEvent(c.subject, c.sealed); !errors.Is(err, ErrNotOurs) {
+		event   []byte
+	}{
+		"another subject": {"u:2", event[:]}, "broken": {"u:1", broken}, "empty": {"u:1", nil}, "short": {"u:1", event[:7]}, "long": {"u:1", append(event[:], 0)},
+	} {
+		if _, err := k.OpenEvent(privacyfilter.History, c.subject, c.event); !errors.Is(err, ErrNotOurs) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if bytes.Equal(sealed, New(seal.NewKeyring([32]byte{2})).HistoryEvent("u:1", "e-1")) {
+	if _, err := k.OpenEvent(privacyfilter.Risk, "u:1", event[:]); !errors.Is(err, ErrNotOurs) {
+		t.Errorf("another purpose's key opens it: %v", err)
+	}
+	if event == New(seal.NewKeyring([32]byte{2})).Event(privacyfilter.History, "u:1", "e-1") {
 		t.Error("two deployments share pseudonyms")
 	}
 }
@@ -121,16 +130,10 @@ func BenchmarkSubjectHit(b *testing.B) {
 
 func BenchmarkEvent(b *testing.B) {
 	k := New(seal.NewKeyring([32]byte{1}))
+	of := k.EventHash("u:customer-4711", "0f8fad5b-d9cb-469f-a165-70867728950e")
+	var event []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		k.Event(privacyfilter.Personalize, "u:customer-4711", "0f8fad5b-d9cb-469f-a165-70867728950e")
-	}
-}
-
-func BenchmarkHistoryEvent(b *testing.B) {
-	k := New(seal.NewKeyring([32]byte{1}))
-	b.ReportAllocs()
-	for b.Loop() {
-		k.HistoryEvent("u:customer-4711", "0f8fad5b-d9cb-469f-a165-70867728950e")
+		event = k.AppendEvent(event[:0], privacyfilter.Personalize, of)
 	}
 }

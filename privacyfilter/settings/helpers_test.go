@@ -263,3 +263,9 @@ func (w *world) problem(r reply) httpx.Problem {
 	}
 	return p
 }
+
+// footprint is the id that the history gives of an event.
+func (w *world) footprint(subject, id string) []byte {
+	event := w.keys.Event(privacyfilter.History, subject, id)
+	return event[:]
+}

@@ -125,7 +125,7 @@ func (s *service) deleteFootprint(ctx context.Context, in *footprintInput) (*ans
 	if err != nil {
 		return nil, problemEvent()
 	}
-	if _, err := s.Keys.OpenHistoryEvent(subjectOf(ctx).key(), event); err != nil {
+	if _, err := s.Keys.OpenEvent(privacyfilter.History, subjectOf(ctx).key(), event); err != nil {
 		return nil, problemEvent()
 	}
 	return s.change(ctx, change{act: "delete_footprint", restrict: &restriction{HideEvent: event}, control: deletion(in.Surface, event)})

@@ -210,7 +210,7 @@ func TestHistory(t *testing.T) {
 	const n = 7
 	var want []string
 	for i := range n {
-		event := w.keys.HistoryEvent("u:u1", fmt.Sprintf("e%d", i))
+		event := w.footprint("u:u1", fmt.Sprintf("e%d", i))
 		w.history.put(identity, Footprint{Event: event, Type: "view_item", Time: int64(1e15) + int64(i/2), ItemIDs: []string{"i1"}}) // pairs of equal times
 	}
 	for _, f := range w.history.prints[identity.Subject] {
@@ -274,7 +274,7 @@ func TestHistoryOfOthersCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range 3 {
-		w.history.put(a.Identities(privacyfilter.History)[0], Footprint{Event: w.keys.HistoryEvent("u:u1", strconv.Itoa(i)), Type: "search", Time: int64(i), SearchTerm: "lamp"})
+		w.history.put(a.Identities(privacyfilter.History)[0], Footprint{Event: w.footprint("u:u1", strconv.Itoa(i)), Type: "search", Time: int64(i), SearchTerm: "lamp"})
 	}
 	page := decode[HistoryPage](w, w.call(http.MethodGet, u1+"/history?limit=1", ""))
 	if page.NextCursor == nil {
@@ -677,7 +677,7 @@ func (e *ear) AppendControl(ctx context.Context, controls []*eventpb.Control, re
 func TestEveryControlIsRecorded(t *testing.T) {
 	var e ear
 	w := newWorld(t, func(o *Options) { e.Log, o.Log = o.Log, &e })
-	event := w.keys.HistoryEvent("u:u1", "e1")
+	event := w.footprint("u:u1", "e1")
 	newest := ""
 	for _, step := range []struct {
 		method, path, body, surface string

@@ -30,7 +30,6 @@ type historyDecoder struct {
 	of     purposepb.HistoryRecord_Event
 	event  purposepb.HistoryEvent
 	ids    [3 * idSize]byte
-	sealed [128]byte // an event id of up to 112 bytes
 }
 
 var historyDecoders = sync.Pool{New: func() any { return new(historyDecoder) }}
@@ -41,7 +40,6 @@ func decodeHistory(rec *stream.Record, out *warehouse.Rows) error {
 	e := &d.event
 	e.Reset()
 	historyShape.lend(d.ids[:], unsafe.Pointer(e))
-	e.Event = d.sealed[:0]
 	d.of.Event, d.record.Of = e, &d.of
 	if err := d.record.UnmarshalVT(rec.Value); err != nil {
 		return fmt.Errorf("a HistoryRecord expected: %w", err)

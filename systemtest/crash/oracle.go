@@ -64,7 +64,7 @@ type ledger struct {
 	denials  map[int64]bool        // when the denies were received: two requests never tell the same microsecond
 	grants   [len(purposes)]*grant // nil: denied. Of risk: the acceptance
 	seen     map[string]bool       // accepted event ids
-	deleted  map[string]bool
+	deleted  map[pseudonym.EventHash]bool
 }
 
 // record is the place of a record, and when it was received.
@@ -83,7 +83,7 @@ func newOracle(ring *seal.Keyring) *oracle {
 func (o *oracle) of(subject string) *ledger {
 	l := o.people[subject]
 	if l == nil {
-		l = &ledger{seen: make(map[string]bool), deleted: make(map[string]bool), allowed: make(map[int64]int64), denials: make(map[int64]bool)}
+		l = &ledger{seen: make(map[string]bool), deleted: make(map[pseudonym.EventHash]bool), allowed: make(map[int64]int64), denials: make(map[int64]bool)}
 		o.people[subject] = l
 	}
 	return l
@@ -161,13 +161,8 @@ func (o *oracle) note(ev *eventpb.Event) {
 
 // expect books that a purpose must have the event.
 func (o *oracle) expect(i int, partition int32, subject string, ev *eventpb.Event) {
-	var name string
-	if i == ofHistory {
-		name = string(o.keys.HistoryEvent(subject, ev.Id))
-	} else {
-		p := o.keys.Event(purposes[i], subject, ev.Id)
-		name = string(p[:])
-	}
+	event := o.keys.Event(purposes[i], subject, ev.Id)
+	name := string(event[:])
 	o.expected[i][partition] = append(o.expected[i][partition], name)
 	if i == ofRisk && slices.Contains(decidedTypes, ev.Type.Name()) {
 		o.decided[name] = ev.Id
@@ -187,7 +182,7 @@ func (l *ledger) admits(i int, rec *stream.Record, lr *eventpb.LogRecord, ev *ev
 	if !listed && !waits {
 		return false
 	}
-	if l.deleted[ev.Id] && i != ofRisk {
+	if l.deleted[pseudonym.EventHashOf(rec.Key, lr.Dedupe)] && i != ofRisk {
 		return false
 	}
 	if slices.Contains(ev.GetConsent().GetDenied(), purposes[i]) || i == ofPersonalize && ev.GetConsent().GetGpc() {
@@ -241,8 +236,8 @@ func (o *oracle) control(rec *stream.Record, lr *eventpb.LogRecord, c *eventpb.C
 		l.choose(record{rec.Offset, lr.ReceivedAt}, act.Choice.Allow, c.Known)
 	case *eventpb.Control_DeleteHistory_:
 		if all = len(act.DeleteHistory.Event) == 0; !all {
-			if id, err := o.keys.OpenHistoryEvent(c.Subject, act.DeleteHistory.Event); err == nil {
-				l.deleted[id] = true
+			if of, err := o.keys.OpenEvent(privacyfilter.History, c.Subject, act.DeleteHistory.Event); err == nil {
+				l.deleted[of] = true
 			}
 		}
 	case *eventpb.Control_Block_:
