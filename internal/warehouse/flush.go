@@ -35,11 +35,6 @@ func (s *session) flush(a *assignment, f *flush) error {
 				b.Purges = b.out.Purges
 			}
 		}
-		for _, b := range f.blocks {
-			for _, batch := range b.Batches {
-				batch.Sort()
-			}
-		}
 		if err := s.insist(a.ctx, "storing", func() error { return s.append(a, f) }); err != nil {
 			return err
 		}

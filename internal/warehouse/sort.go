@@ -21,6 +21,26 @@ func (b *Batch) Sort() {
 	}
 }
 
+// Compare orders a row and one of another batch of the same table by subject, time and key.
+func (b *Batch) Compare(row int, other *Batch, otherRow int) int {
+	t := b.Table
+	for _, name := range [...]string{t.Subject, t.Time} {
+		if c := t.Column(name); c >= 0 {
+			if order := b.Values[c].compare(row, &other.Values[c], otherRow); order != 0 {
+				return order
+			}
+		}
+	}
+	for _, name := range t.Key {
+		if c := t.Column(name); c >= 0 {
+			if order := b.Values[c].compare(row, &other.Values[c], otherRow); order != 0 {
+				return order
+			}
+		}
+	}
+	return 0
+}
+
 // place is a row as the sort sees it: almost every comparison ends at the prefix or the time, without following a pointer.
 type place struct {
 	prefix uint64 // of the subject, big endian
@@ -58,34 +78,16 @@ func prefixOf(b []byte) uint64 {
 
 // comparer orders rows completely: the last word has the place where a row was appended.
 func (b *Batch) comparer() func(x, y place) int {
-	var subjects *Values
-	if c := b.Table.Column(b.Table.Subject); c >= 0 {
-		subjects = &b.Values[c]
-	}
-	var keys []*Values
-	for _, name := range b.Table.Key {
-		if c := b.Table.Column(name); c >= 0 {
-			keys = append(keys, &b.Values[c])
-		}
-	}
+	subject := b.Table.Column(b.Table.Subject)
 	return func(x, y place) int {
-		if c := cmp.Compare(x.prefix, y.prefix); c != 0 {
-			return c
+		switch {
+		case x.prefix != y.prefix:
+			return cmp.Compare(x.prefix, y.prefix)
+		case x.time != y.time && (subject < 0 || bytes.Equal(b.Values[subject].Text(int(x.row)), b.Values[subject].Text(int(y.row)))):
+			return cmp.Compare(x.time, y.time)
+		default:
+			return cmp.Or(b.Compare(int(x.row), b, int(y.row)), cmp.Compare(x.row, y.row))
 		}
-		if subjects != nil {
-			if c := bytes.Compare(subjects.Text(int(x.row)), subjects.Text(int(y.row))); c != 0 {
-				return c
-			}
-		}
-		if c := cmp.Compare(x.time, y.time); c != 0 {
-			return c
-		}
-		for _, key := range keys {
-			if c := key.compare(int(x.row), int(y.row)); c != 0 {
-				return c
-			}
-		}
-		return cmp.Compare(x.row, y.row)
 	}
 }
 

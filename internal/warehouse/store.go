@@ -6,7 +6,8 @@ import (
 )
 
 // Block is what one stretch of a topic's partition holds. A retry of a block has the same bounds, and so the same rows and purges. Purges come after all
-// rows, except for those that a purge names as kept.
+// rows, except for those that a purge names as kept. Rows are in the order of the stream, in which no store must keep them: two purposes' rows of an event
+// have the same rank there.
 type Block struct {
 	Source      *Source
 	Partition   int32

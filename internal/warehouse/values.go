@@ -199,21 +199,21 @@ func (v *Values) grow(n int) {
 	}
 }
 
-// compare orders two rows by this column.
-func (v *Values) compare(x, y int) int {
+// compare orders a row and one of another column of the same kind.
+func (v *Values) compare(row int, other *Values, otherRow int) int {
 	switch v.kind {
 	case String, Bytes:
-		return bytes.Compare(v.Text(x), v.Text(y))
+		return bytes.Compare(v.Text(row), other.Text(otherRow))
 	case Uint64:
-		return cmp.Compare(v.Uint(x), v.Uint(y))
+		return cmp.Compare(v.Uint(row), other.Uint(otherRow))
 	case Bool:
-		return compareBools(v.bools[x], v.bools[y])
+		return compareBools(v.bools[row], other.bools[otherRow])
 	case Strings:
-		return slices.Compare(v.Strings(x), v.Strings(y))
+		return slices.Compare(v.Strings(row), other.Strings(otherRow))
 	case Int64s:
-		return slices.Compare(v.Ints(x), v.Ints(y))
+		return slices.Compare(v.Ints(row), other.Ints(otherRow))
 	default:
-		return cmp.Compare(v.ints[x], v.ints[y])
+		return cmp.Compare(v.ints[row], other.ints[otherRow])
 	}
 }
 

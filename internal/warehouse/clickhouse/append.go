@@ -56,6 +56,7 @@ func (s *Store) store(ctx context.Context, b *warehouse.Block) error {
 		if rows.Rows() == 0 {
 			continue
 		}
+		rows.Sort()
 		if err := s.insert(ctx, rows, token); err != nil {
 			return fmt.Errorf("table %s: %w", rows.Table.Name, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"runtime"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -17,6 +18,7 @@ type encoder struct {
 	leaves []*parquet.ColumnWriter
 	out    *bufio.Writer
 	values []parquet.Value
+	all    []ref // the rows of one batch, in their order
 
 	file *os.File // nil between files
 	rows int64
@@ -38,18 +40,27 @@ func (e *encoder) begin(path string) (err error) {
 	return nil
 }
 
-// write appends rows.
-func (e *encoder) write(b *warehouse.Batch) error {
-	for i := 0; i < b.Rows(); {
-		j := min(b.Rows(), i+chunkRows, i+groupRows-e.open)
-		for c := range b.Values {
-			if err := e.column(c, &b.Values[c], i, j); err != nil {
+// writeBatch appends all rows of a batch.
+func (e *encoder) writeBatch(b *warehouse.Batch) error {
+	for len(e.all) < b.Rows() {
+		e.all = append(e.all, ref{rowAt: rowAt{row: int32(len(e.all))}})
+	}
+	return e.write([]*warehouse.Batch{b}, e.all[:b.Rows()])
+}
+
+// write appends rows of some batches. Between two columns it lets others have the processor: nobody waits for it.
+func (e *encoder) write(batches []*warehouse.Batch, refs []ref) error {
+	for len(refs) > 0 {
+		n := min(len(refs), chunkRows, groupRows-e.open)
+		for c := range e.table.Columns {
+			if err := e.column(c, batches, refs[:n]); err != nil {
 				return fmt.Errorf("encoding column %s: %w", e.table.Columns[c].Name, err)
 			}
+			runtime.Gosched()
 		}
-		e.rows += int64(j - i)
-		e.open += j - i
-		i = j
+		e.rows += int64(n)
+		e.open += n
+		refs = refs[n:]
 		if e.open == groupRows {
 			if err := e.flush(); err != nil {
 				return err
@@ -106,25 +117,25 @@ func (e *encoder) abandon() {
 	}
 }
 
-// column writes the values of rows i to j of column c, which has one leaf. The column writer copies them.
-func (e *encoder) column(c int, v *warehouse.Values, i, j int) error {
+// column writes the rows' values of column c, which has one leaf. The column writer copies them.
+func (e *encoder) column(c int, batches []*warehouse.Batch, refs []ref) error {
 	values := e.values[:0]
-	switch v.Kind() {
+	switch e.table.Columns[c].Kind {
 	case warehouse.String, warehouse.Bytes:
-		for row := i; row < j; row++ {
-			values = append(values, parquet.ByteArrayValue(v.Text(row)))
+		for _, r := range refs {
+			values = append(values, parquet.ByteArrayValue(batches[r.batch].Values[c].Text(int(r.row))))
 		}
 	case warehouse.Bool:
-		for row := i; row < j; row++ {
-			values = append(values, parquet.BooleanValue(v.Bool(row)))
+		for _, r := range refs {
+			values = append(values, parquet.BooleanValue(batches[r.batch].Values[c].Bool(int(r.row))))
 		}
 	case warehouse.Strings, warehouse.Int64s:
-		for row := i; row < j; row++ {
-			values = appendList(values, v, row, c)
+		for _, r := range refs {
+			values = appendList(values, &batches[r.batch].Values[c], int(r.row), c)
 		}
 	default:
-		for row := i; row < j; row++ {
-			values = append(values, parquet.Int64Value(v.Int(row)))
+		for _, r := range refs {
+			values = append(values, parquet.Int64Value(batches[r.batch].Values[c].Int(int(r.row))))
 		}
 	}
 	e.values = values

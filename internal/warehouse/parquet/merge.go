@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	mergeFiles  = 16      // files of one level and day that become one of the next level
+	mergeFiles  = 32      // files of one level and day that become one of the next level
 	mergeRows   = 1 << 18 // a file with so many rows is large enough: merging would hold up Append for too long
 	settleRows  = 1 << 20 // the same, once the day has ended
 	settleAfter = 24 * time.Hour
@@ -125,7 +125,7 @@ func (s *Store) merge(ctx context.Context, t *table, day string, files []*file, 
 			if err != nil {
 				return err
 			}
-			if err := e.write(b); err != nil {
+			if err := e.writeBatch(b); err != nil {
 				return err
 			}
 		}

@@ -146,7 +146,7 @@ func keep(ctx context.Context, e *encoder, o *opened, g parquet.RowGroup, dead [
 			from, dead = at+1, dead[1:]
 		}
 		kept.Append(b, from, rows)
-		if err := e.write(kept); err != nil {
+		if err := e.writeBatch(kept); err != nil {
 			return err
 		}
 		first += int64(rows)

@@ -14,7 +14,7 @@ import (
 type pile struct {
 	table   *table
 	batches []*warehouse.Batch
-	dead    map[rowAt]struct{} // deleted by a purge that came after them
+	dead    map[rowAt]struct{} // deleted by a purge that came after them; nil = none
 }
 
 // rowAt is a row of a pile.
@@ -28,7 +28,7 @@ func (s *Store) stageRows(ctx context.Context, c *staged, blocks []*warehouse.Bl
 		for i, t := range b.Source.Tables {
 			p := piles[t]
 			if p == nil {
-				p = &pile{table: s.tables[t.Name], dead: make(map[rowAt]struct{})}
+				p = &pile{table: s.tables[t.Name]}
 				piles[t], order = p, append(order, p)
 			}
 			p.batches = append(p.batches, b.Batches[i])
@@ -56,6 +56,9 @@ func (p *pile) purge(purges []warehouse.Purge) {
 	for i, b := range p.batches {
 		for row := range b.Rows() {
 			if purger.Deletes(t, b.Values[subject].Text(row), cell(b, event, row), cell(b, floor, row)) {
+				if p.dead == nil {
+					p.dead = make(map[rowAt]struct{})
+				}
 				p.dead[rowAt{int32(i), int32(row)}] = struct{}{}
 			}
 		}
@@ -80,7 +83,6 @@ type ref struct {
 
 func (p *pile) write(ctx context.Context, c *staged) error {
 	refs := p.refs()
-	chunk := warehouse.NewBatch(p.table.Table).Grow(chunkRows)
 	for len(refs) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -89,17 +91,7 @@ func (p *pile) write(ctx context.Context, c *staged) error {
 		for n < len(refs) && refs[n].day == refs[0].day {
 			n++
 		}
-		err := c.write(p.table, dayOf(refs[0].day*dayMicros), 0, func(e *encoder) error {
-			for part := range slices.Chunk(refs[:n], chunkRows) {
-				if err := p.gather(chunk, part); err != nil {
-					return err
-				}
-				if err := e.write(chunk); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		err := c.write(p.table, dayOf(refs[0].day*dayMicros), 0, func(e *encoder) error { return e.write(p.batches, refs[:n]) })
 		if err != nil {
 			return err
 		}
@@ -108,7 +100,7 @@ func (p *pile) write(ctx context.Context, c *staged) error {
 	return nil
 }
 
-// refs are the living rows by day, subject and time; rows that are equal in these stay as they came.
+// refs are the living rows by day, subject, time and key.
 func (p *pile) refs() []ref {
 	t := p.table.Table
 	subject, at := t.Column(t.Subject), t.Column(t.Time)
@@ -129,23 +121,19 @@ func (p *pile) refs() []ref {
 			}
 		}
 	}
-	order := func(x, y ref) int {
-		if c := cmp.Compare(x.day, y.day); c != 0 {
-			return c
+	slices.SortFunc(refs, func(x, y ref) int {
+		switch {
+		case x.day != y.day:
+			return cmp.Compare(x.day, y.day)
+		case x.prefix != y.prefix:
+			return cmp.Compare(x.prefix, y.prefix)
 		}
-		if c := cmp.Compare(x.prefix, y.prefix); c != 0 {
-			return c
+		a, b := p.batches[x.batch], p.batches[y.batch]
+		if x.time != y.time && (subject < 0 || bytes.Equal(cell(a, subject, int(x.row)), cell(b, subject, int(y.row)))) {
+			return cmp.Compare(x.time, y.time)
 		}
-		if subject >= 0 {
-			if c := bytes.Compare(p.batches[x.batch].Values[subject].Text(int(x.row)), p.batches[y.batch].Values[subject].Text(int(y.row))); c != 0 {
-				return c
-			}
-		}
-		return cmp.Or(cmp.Compare(x.time, y.time), cmp.Compare(x.batch, y.batch), cmp.Compare(x.row, y.row))
-	}
-	if !slices.IsSortedFunc(refs, order) {
-		slices.SortFunc(refs, order)
-	}
+		return cmp.Or(a.Compare(int(x.row), b, int(y.row)), cmp.Compare(x.batch, y.batch), cmp.Compare(x.row, y.row))
+	})
 	return refs
 }
 
@@ -157,16 +145,4 @@ func prefixOf(b []byte) uint64 {
 	var padded [8]byte
 	copy(padded[:], b)
 	return binary.BigEndian.Uint64(padded[:])
-}
-
-// gather puts the rows into chunk, which was used before.
-func (p *pile) gather(chunk *warehouse.Batch, refs []ref) error {
-	chunk.Cut(0)
-	for c := range chunk.Values {
-		to := &chunk.Values[c]
-		for _, r := range refs {
-			to.AppendRow(&p.batches[r.batch].Values[c], int(r.row))
-		}
-	}
-	return chunk.Filled(len(refs))
 }

@@ -64,14 +64,22 @@ func kindOf(k warehouse.Kind) parquet.Kind {
 	}
 }
 
+func isList(c warehouse.Column) bool {
+	return c.Kind == warehouse.Strings || c.Kind == warehouse.Int64s
+}
+
+// pathOf is the path of the column's leaf.
+func pathOf(c warehouse.Column) []string {
+	if isList(c) {
+		return []string{c.Name, "list", "element"}
+	}
+	return []string{c.Name}
+}
+
 // leafOf finds the column's leaf in a file: its index, -1 if the file was written before the table had the column.
 func leafOf(schema *parquet.Schema, c warehouse.Column) (int, error) {
-	path := []string{c.Name}
-	list := c.Kind == warehouse.Strings || c.Kind == warehouse.Int64s
-	if list {
-		path = append(path, "list", "element")
-	}
-	leaf, ok := schema.Lookup(path...)
+	list := isList(c)
+	leaf, ok := schema.Lookup(pathOf(c)...)
 	if !ok {
 		if _, other := schema.Lookup(c.Name); other || !list && hasGroup(schema, c.Name) {
 			return 0, fmt.Errorf("column %s is no list in one of file and table", c.Name)
@@ -98,9 +106,14 @@ const (
 // writerOf makes a writer that can be used for many files of the table. Files that will soon be merged are compressed with what costs least.
 func writerOf(t *warehouse.Table, schema *parquet.Schema, codec compress.Codec) *parquet.GenericWriter[any] {
 	o := []parquet.WriterOption{
-		schema, parquet.Compression(codec), parquet.PageBufferSize(pageBytes), parquet.DataPageVersion(1), parquet.DictionaryMaxBytes(maxDictBytes),
+		schema, parquet.Compression(codec), parquet.PageBufferSize(pageBytes), parquet.DataPageVersion(1), parquet.DataPageStatistics(false), parquet.DictionaryMaxBytes(maxDictBytes),
 		parquet.MaxRowsPerRowGroup(2 * groupRows), parquet.CreatedBy("sluice", "1", "0"),
 		parquet.ColumnIndexSizeLimit(func([]string) int { return 32 }),
+	}
+	for _, c := range t.Columns {
+		if c.Name != t.Subject && c.Name != t.Time { // nobody looks for the others by their bounds
+			o = append(o, parquet.SkipPageBounds(pathOf(c)...))
+		}
 	}
 	if t.Subject != "" {
 		o = append(o, parquet.SortingWriterConfig(parquet.SortingColumns(parquet.Ascending(t.Subject), parquet.Ascending(t.Time))))

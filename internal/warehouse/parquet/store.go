@@ -17,6 +17,7 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/compress/zstd"
 
 	"sluice/internal/warehouse"
 )
@@ -65,8 +66,8 @@ const (
 	dayMicros = int64(24 * time.Hour / time.Microsecond)
 )
 
-// codecs: what is merged soon is compressed with what costs least.
-var codecs = [2]compress.Codec{&parquet.Snappy, &parquet.Zstd}
+// codecs: what is merged soon is not compressed; what stays, by Zstandard at the level that costs least.
+var codecs = [2]compress.Codec{&parquet.Uncompressed, &zstd.Codec{Level: zstd.SpeedFastest}}
 
 // Open opens a directory, which is made if it is missing. It removes what a crash left half done. Errors name the directory that another process has open,
 // or the file that is missing or damaged.
