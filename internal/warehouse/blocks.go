@@ -35,6 +35,7 @@ func (h *held) sub(less held) { h.add(held{-less.rows, -less.bytes, -less.used})
 
 const (
 	maxBlockBytes = 4 << 20  // of values that a block takes
+	maxJudged     = 1024     // purges that a store is asked about; more are many enough to be stored
 	measureEvery  = 16 << 10 // bytes of records after which a block is measured anew
 )
 
@@ -45,6 +46,7 @@ type building struct {
 	read     int       // bytes of records since then
 	out      *Rows     //
 	since    time.Time // when its first record was read
+	judged   int       // the first purges, of people of whom the store has no rows
 	promised bool      // its end was durable before this member got the partition
 	letters  []letter
 }
@@ -189,12 +191,13 @@ var errHalfRow = errors.New("a decoder that finishes its rows expected")
 func (p *part) decode(b *building, r *kgo.Record, short string, now time.Time) error {
 	rec := stream.Record{Topic: short, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers}
 	var failed error
+	purges := len(b.out.Purges)
 	for entry := range rec.Entries() {
 		if err := p.decodeEntry(b, entry); err != nil {
 			failed = err
 		}
 	}
-	if p.purge.IsZero() && len(b.out.Purges) > 0 {
+	if p.purge.IsZero() && len(b.out.Purges) > purges {
 		p.purge = now
 	}
 	return failed
@@ -247,7 +250,7 @@ func (p *part) take() []*building {
 	p.complete = p.complete[n:]
 	p.behind = len(p.complete) > 0
 	for _, b := range taken {
-		p.held.sub(b.held)
+		p.sub(b.held)
 	}
 	if p.purge = (time.Time{}); p.behind || p.open != nil && len(p.open.out.Purges) > 0 {
 		p.purge = time.Now()
@@ -274,9 +277,20 @@ func (p *part) oldest() *building {
 	return p.open
 }
 
-// urgent tells whether blocks must not wait for others: a purge waits, or a flush ended at one and left what came after it.
-func (p *part) urgent() bool {
-	return p.behind || !p.purge.IsZero() && time.Since(p.purge) >= purgeDelay
+// urgent tells whether blocks must not wait for others: a purge waits that may delete stored rows, or a flush ended at one and left what came after it.
+func (p *part) urgent(store Store) bool {
+	if p.behind || p.purge.IsZero() || time.Since(p.purge) < purgeDelay {
+		return p.behind
+	}
+	knower, ok := store.(Knower)
+	if !ok || len(p.complete) > 0 || p.open == nil || p.open.judged+maxJudged < len(p.open.out.Purges) {
+		return true
+	}
+	if purges := p.open.out.Purges; knower.MayHold(p.source, purges[p.open.judged:]) {
+		return true
+	}
+	p.open.judged, p.purge = len(p.open.out.Purges), time.Time{}
+	return false
 }
 
 // recycle takes the columns of a block that is stored, for the next one. Those that were mostly empty are let go, so that a burst's memory does not stay.

@@ -67,7 +67,7 @@ func TestPurgesShareABlock(t *testing.T) {
 			t.Errorf("blocks that end at %v, expected %v", got, want)
 		}
 	}
-	if p.urgent() {
+	if p.urgent(nil) {
 		t.Error("urgent without blocks")
 	}
 	p.read("purge", "row", "row", "row", "purge")
@@ -91,5 +91,43 @@ func TestRestIsWhatIsPromised(t *testing.T) {
 	p.read("row", "row", "row", "row", "row", "purge")
 	if taken := boundsOf(p.take()); !slices.Equal(taken, []int64{6, 9, 11}) || len(p.rest()) > 0 {
 		t.Errorf("taken %v, the rest %v", taken, p.rest())
+	}
+}
+
+// knower is a store that has rows of some people.
+type knower struct {
+	Store
+	holds bool
+	asked int
+}
+
+func (k *knower) MayHold(_ *Source, purges []Purge) bool {
+	k.asked += len(purges)
+	return k.holds
+}
+
+// TestPurgesOfStrangersWait: a purge that deletes nothing that is stored is not stored before its time, and the store is asked about it once.
+func TestPurgesOfStrangersWait(t *testing.T) {
+	p, store := testPart(), &knower{}
+	due := func() {
+		if !p.purge.IsZero() {
+			p.purge = p.purge.Add(-purgeDelay)
+		}
+	}
+	p.read("row", "purge", "purge")
+	if p.urgent(store) || store.asked > 0 {
+		t.Error("a purge does not wait for others")
+	}
+	due()
+	if p.urgent(store) || p.urgent(store) || store.asked != 2 {
+		t.Errorf("purges of strangers are urgent, or the store was asked about %d of 2", store.asked)
+	}
+	p.read("row", "purge")
+	due()
+	if store.holds = true; !p.urgent(store) || store.asked != 3 {
+		t.Errorf("a purge of somebody who is stored is not urgent, or the store was asked about %d of 3", store.asked)
+	}
+	if p.take(); p.urgent(store) {
+		t.Error("urgent after all was taken")
 	}
 }

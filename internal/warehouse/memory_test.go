@@ -94,7 +94,7 @@ func fillMemory(t *testing.T, kinds string) {
 			t.Fatal(err)
 		}
 		if a.flight == nil && s.due(a) {
-			a.flight = a.gather(true) // and the store does not answer
+			a.flight = a.gather(nil, true) // and the store does not answer
 		}
 	}
 	taken, said := live()-before, a.held().bytes

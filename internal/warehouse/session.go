@@ -255,7 +255,7 @@ func (s *session) settle(a *assignment) error {
 // begin stores what is there, of each partition up to its next purge, in another goroutine; if not all, then only of the partitions that are urgent: the
 // blocks of the others become larger, and the store has fewer of them.
 func (s *session) begin(a *assignment, all bool) {
-	f := a.gather(all)
+	f := a.gather(s.store, all)
 	if len(f.froms) == 0 {
 		return
 	}
@@ -267,12 +267,12 @@ func (s *session) begin(a *assignment, all bool) {
 }
 
 // gather takes the blocks of a flush.
-func (a *assignment) gather(all bool) *flush {
+func (a *assignment) gather(store Store, all bool) *flush {
 	f := &flush{
 		done: make(chan struct{}), began: time.Now(), froms: make(map[topicPartition][]*building), rests: make(map[topicPartition][]int64),
 	}
 	for at, p := range a.parts {
-		if !all && !p.urgent() {
+		if !all && !p.urgent(store) {
 			continue
 		}
 		taken := p.take()

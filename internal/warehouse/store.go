@@ -32,6 +32,12 @@ type Store interface {
 	Close() error
 }
 
+// Knower is a Store that can tell at once that purges delete nothing that it has: they need not be stored before the rows around them.
+type Knower interface {
+	// MayHold tells whether a row of one of the purges' subjects may be stored.
+	MayHold(s *Source, purges []Purge) bool
+}
+
 // Ahead is a Store that knows how far each partition is stored. The writer never reads what lies before, even if the group's offsets are lost.
 type Ahead interface {
 	// Next is the offset after what is stored of a topic, by its short name; false if nothing is.

@@ -20,13 +20,17 @@ type encoder struct {
 	values []parquet.Value
 	all    []ref // the rows of one batch, in their order
 
+	subject  int      // its column, -1 = none
+	subjects subjects // of the file; without those of row groups that were copied
+	copied   bool
+
 	file *os.File // nil between files
 	rows int64
 	open int // rows of the row group under way
 }
 
 func newEncoder(t *warehouse.Table, w *parquet.GenericWriter[any]) *encoder {
-	return &encoder{table: t, writer: w, leaves: w.ColumnWriters(), out: bufio.NewWriterSize(nil, 128<<10)}
+	return &encoder{table: t, subject: t.Column(t.Subject), writer: w, leaves: w.ColumnWriters(), out: bufio.NewWriterSize(nil, 128<<10)}
 }
 
 // begin starts a file, which must not exist.
@@ -36,7 +40,8 @@ func (e *encoder) begin(path string) (err error) {
 	}
 	e.out.Reset(e.file)
 	e.writer.Reset(e.out)
-	e.rows, e.open = 0, 0
+	e.rows, e.open, e.copied = 0, 0, false
+	e.subjects.reset()
 	return nil
 }
 
@@ -52,6 +57,11 @@ func (e *encoder) writeBatch(b *warehouse.Batch) error {
 func (e *encoder) write(batches []*warehouse.Batch, refs []ref) error {
 	for len(refs) > 0 {
 		n := min(len(refs), chunkRows, groupRows-e.open)
+		if e.subject >= 0 {
+			for _, r := range refs[:n] {
+				e.subjects.add(batches[r.batch].Values[e.subject].Text(int(r.row)))
+			}
+		}
 		for c := range e.table.Columns {
 			if err := e.column(c, batches, refs[:n]); err != nil {
 				return fmt.Errorf("encoding column %s: %w", e.table.Columns[c].Name, err)
@@ -81,6 +91,7 @@ func (e *encoder) copy(g parquet.RowGroup) error {
 	if err := e.flush(); err != nil {
 		return err
 	}
+	e.copied = true
 	n, err := e.writer.WriteRowGroup(g)
 	e.rows += n
 	return err

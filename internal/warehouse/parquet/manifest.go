@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync/atomic"
 )
 
 // manifestName is the file that says which files live, and up to which offset each partition is stored.
@@ -26,6 +27,8 @@ type file struct {
 	Rows  int64  `json:"rows"`
 	Size  int64  `json:"size"`
 	Level int    `json:"level,omitempty"` // how often its rows were merged
+
+	filter atomic.Pointer[filter] // of its subjects; nil = it was not made
 }
 
 // path is the file's, below the store's directory.

@@ -22,7 +22,9 @@ type purger struct {
 	table    *warehouse.Table // with the columns that purges look at
 	event    int              // their places in it
 	floor    int              // -1 = none
-	subjects [][]byte         // sorted
+	hashes   []uint64         // of all subjects
+	purges   []warehouse.Purge
+	subjects [][]byte // those that the file at hand may have, sorted
 }
 
 func newPurger(t *warehouse.Table, purges []warehouse.Purge) (*purger, error) {
@@ -34,13 +36,26 @@ func newPurger(t *warehouse.Table, purges []warehouse.Purge) (*purger, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &purger{Purger: warehouse.NewPurger(purges), table: selected, event: selected.Column(t.Event), floor: selected.Column(t.Floor)}
-	p.subjects = make([][]byte, len(purges))
+	p := &purger{
+		Purger: warehouse.NewPurger(purges), table: selected, event: selected.Column(t.Event), floor: selected.Column(t.Floor),
+		purges: purges, hashes: make([]uint64, len(purges)),
+	}
 	for i := range purges {
-		p.subjects[i] = purges[i].Subject
+		p.hashes[i] = hashOf(purges[i].Subject)
+	}
+	return p, nil
+}
+
+// choose finds the subjects that a file may have, by its filter; all, without one.
+func (p *purger) choose(f *filter) (some bool) {
+	p.subjects = p.subjects[:0]
+	for i, h := range p.hashes {
+		if f == nil || f.has(h) {
+			p.subjects = append(p.subjects, p.purges[i].Subject)
+		}
 	}
 	slices.SortFunc(p.subjects, bytes.Compare)
-	return p, nil
+	return len(p.subjects) > 0
 }
 
 // deletes tells whether a row of a batch with the purger's columns must go.
@@ -84,6 +99,10 @@ func (s *Store) stagePurge(ctx context.Context, c *staged, t *table, p *purger, 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	made, err := s.filterOf(t, f)
+	if err != nil || !p.choose(made) {
+		return err
+	}
 	o, err := open(s.path(f))
 	if err != nil {
 		return err
@@ -113,6 +132,9 @@ func (s *Store) stagePurge(ctx context.Context, c *staged, t *table, p *purger, 
 	})
 	if err != nil || len(c.Add) == before {
 		return err
+	}
+	if fresh := c.Add[before]; made != nil && fresh.filter.Load() == nil {
+		s.setFilter(fresh, made) // it has no subject that the old file did not have
 	}
 	return p.verify(s.path(c.Add[before]))
 }

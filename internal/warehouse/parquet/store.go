@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/parquet-go/parquet-go"
@@ -46,11 +47,13 @@ type Store struct {
 	version  uint64    // counts changes
 	scans    map[*scan]struct{}
 	closed   bool
+	filters  atomic.Int64 // bytes of all files' filters
 }
 
 var (
-	_ warehouse.Store = (*Store)(nil)
-	_ warehouse.Ahead = (*Store)(nil)
+	_ warehouse.Store  = (*Store)(nil)
+	_ warehouse.Ahead  = (*Store)(nil)
+	_ warehouse.Knower = (*Store)(nil)
 )
 
 // table is what the store knows about one.
@@ -312,6 +315,9 @@ func (c *staged) write(t *table, day string, level int, fill func(*encoder) erro
 	if f.Size, err = e.end(c.store.o.Sync); err != nil {
 		return fmt.Errorf("storing rows of %s: %w", t.Name, err)
 	}
+	if t.Subject != "" && !e.copied {
+		c.store.setFilter(f, newFilter(e.subjects.hashes))
+	}
 	if c.touched[t] == nil {
 		c.touched[t] = make(map[string]bool)
 	}
@@ -350,6 +356,7 @@ func (c *staged) drop(f *file) {
 // abandon removes the files of a change that was never committed.
 func (c *staged) abandon() {
 	for _, f := range c.Add {
+		c.store.dropFilter(f)
 		_ = os.Remove(filepath.Join(c.store.dir, f.path())) // a stray is removed by the next Open
 	}
 }
@@ -373,7 +380,13 @@ func (s *Store) commit(c *staged) error {
 	var days []string
 	for _, t := range s.tables {
 		for day, files := range t.days {
-			kept := slices.DeleteFunc(slices.Clone(files), func(f *file) bool { return c.dropped[f.path()] })
+			kept := slices.DeleteFunc(slices.Clone(files), func(f *file) bool {
+				if !c.dropped[f.path()] {
+					return false
+				}
+				s.dropFilter(f)
+				return true
+			})
 			switch {
 			case len(kept) == len(files):
 			case len(kept) == 0:
