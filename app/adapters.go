@@ -12,7 +12,6 @@ import (
 	"sluice/demo/shop"
 	"sluice/demo/web"
 	"sluice/features/history"
-	"sluice/features/statepb"
 	"sluice/ingest"
 	"sluice/ingest/collector"
 	"sluice/internal/catalog"
@@ -91,20 +90,16 @@ type footprints struct{ view *history.View }
 
 // Footprints lists at most limit footprints below the position, and tells whether there are more.
 func (f footprints) Footprints(id consent.Identity, limit int, before settings.Position) ([]settings.Footprint, bool) {
-	kept := f.view.Footprints(id)
-	if kept == nil {
-		return nil, false
-	}
-	entries := kept.Entries
+	entries := f.view.Footprints(id)
 	if before.Event != nil {
-		end, _ := slices.BinarySearchFunc(entries, before, func(e *statepb.Footprint, p settings.Position) int {
+		end, _ := slices.BinarySearchFunc(entries, before, func(e history.Footprint, p settings.Position) int {
 			return cmp.Or(cmp.Compare(e.Time, p.Time), bytes.Compare(e.Event, p.Event))
 		})
 		entries = entries[:end]
 	}
 	page := make([]settings.Footprint, 0, min(limit, len(entries)))
 	for _, e := range slices.Backward(entries[max(0, len(entries)-limit):]) {
-		page = append(page, settings.Footprint{Event: e.Event, Type: e.Type.Name(), Time: e.Time, ItemIDs: e.ItemIds, SearchTerm: e.SearchTerm})
+		page = append(page, settings.Footprint{Event: e.Event, Type: e.Type.Name(), Time: e.Time, ItemIDs: e.ItemIDs, SearchTerm: e.SearchTerm})
 	}
 	return page, len(entries) > limit
 }

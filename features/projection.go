@@ -14,6 +14,6 @@ func Projections() map[string]stream.Projection {
 		"personal": profile.Projection(),
 		"history":  history.Projection(),
 		"trending": trending.Projection(),
-		"entity":   entity.Projection,
+		"entity":   entity.Projection(),
 	}
 }

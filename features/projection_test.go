@@ -7,6 +7,7 @@ import (
 
 	"sluice/features/featurestest"
 	"sluice/features/profile"
+	"sluice/internal/stream"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter/purposepb"
 )
@@ -30,12 +31,12 @@ func TestProjectionsHoldNoFloor(t *testing.T) {
 		h.Commit()
 		out := make(map[string]string)
 		for _, r := range h.Compacted() {
-			Projections()["personal"](r.Key[0], r.Key[1:], r.Value, func(store string, key, value []byte) { out[store+string(key)] = string(value) })
+			Projections()["personal"](r.Key[0], r.Key[1:], r.Value, func(p stream.Pair) { out[p.Store+string(p.Key)] = string(p.Value) })
 		}
 		return out
 	}
 	one, two := projected("one", featurestest.Day0), projected("two", featurestest.Day0+7)
-	if diff := gocmp.Diff(one, two); diff != "" || len(one) != 1 {
-		t.Errorf("%d pairs (-one +two):\n%s", len(one), diff)
+	if diff := gocmp.Diff(one, two); diff != "" || len(one) != 2 {
+		t.Errorf("%d pairs, want the touch and the horizon (-one +two):\n%s", len(one), diff)
 	}
 }

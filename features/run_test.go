@@ -128,7 +128,7 @@ func (v allViews) expect(ctx context.Context, t *testing.T, now int64) {
 		},
 		"footprints": func() bool {
 			f := v.history.Footprints(who)
-			return f != nil && f.Entries[0].ItemIds[0] == "lamp"
+			return f != nil && f[0].ItemIDs[0] == "lamp"
 		},
 		"values": func() bool { return positive(v.entities.Values(another), "payments_per_account_1h") },
 		"lists":  func() bool { return len(v.trending.Lists().Trending) > 0 }, // the next tick is within a second

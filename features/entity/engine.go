@@ -3,6 +3,7 @@ package entity
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -15,8 +16,6 @@ import (
 )
 
 const (
-	hourTable byte = 3
-
 	entityKeyBytes = 1 + 16             // kind ‖ pseudonym
 	dayKeyBytes    = entityKeyBytes + 4 // ‖ day
 	hourKeyBytes   = dayKeyBytes + 1    // ‖ hour
@@ -29,9 +28,10 @@ func Engine(c *spec.Config, reg prometheus.Registerer) stream.Engine {
 	return stream.Engine{Name: "entity", Inputs: []string{"entities"}, Open: func(t *stream.Task) (stream.Processor, error) {
 		e := &engine{exact: c.Exact, retention: c.Longest() + dayMicros, metrics: metrics}
 		// Hours come before days in a transaction: a reader that sees a day folded has its hours already.
-		e.hours = stream.OpenTable(t, hourTable, "entity_hours", stream.ProtoCodec[statepb.EntityHour]())
+		e.hours = stream.OpenTable(t, record.HourTable, "entity_hours", stream.ProtoCodec[statepb.EntityHour]())
 		e.days = stream.OpenTable(t, record.Table, "entity_days", &entityDayCodec{})
-		e.clock = record.OpenClock(t, record.ClockTable, 24*time.Hour)
+		e.clock = record.OpenClock(t, 24*time.Hour, e.oldestDay)
+		e.due = record.OpenDue(t, entityKeyBytes)
 		return e, nil
 	}}
 }
@@ -40,7 +40,8 @@ type engine struct {
 	exact     int
 	retention int64
 	metrics   *record.EngineMetrics
-	clock     record.Clock
+	clock     record.Clock // its horizon is a day's number
+	due       *record.Due
 	days      *stream.Table[entityDay]
 	hours     *stream.Table[statepb.EntityHour]
 }
@@ -56,11 +57,11 @@ func (e *engine) Process(rec *stream.Record) error {
 		e.metrics.Unused.Inc()
 		return nil
 	}
-	if e.clock.Advance(ev.Time) {
-		e.sweep()
-	}
+	e.clock.Advance(ev.Time)
+	oldest := e.clock.Horizon()
+	e.due.Step(oldest, dueAtOnce, e.expire)
 	day := record.FloorDiv(ev.Time, dayMicros)
-	if day < e.oldestDay() || ev.Time < 0 {
+	if day < oldest || ev.Time < 0 {
 		e.metrics.Late.Inc()
 		return nil
 	}
@@ -75,6 +76,9 @@ func (e *engine) Process(rec *stream.Record) error {
 }
 
 func (e *engine) add(key []byte, added entry) bool {
+	if e.days.Get(key) == nil {
+		e.due.Add(dayNumber(key), key[:entityKeyBytes])
+	}
 	day := e.days.Mutate(key)
 	if day.folded > 0 {
 		day.stamp(added)
@@ -102,29 +106,25 @@ func (e *engine) fold(day []byte, added *entry) {
 }
 
 // oldestDay is the oldest day that may still matter to the longest window.
-func (e *engine) oldestDay() int64 {
-	horizon := e.clock.Horizon(e.retention)
-	if horizon < 0 {
-		return 0
-	}
-	return horizon / dayMicros
+func (e *engine) oldestDay(now int64) int64 {
+	return max(0, record.FloorDiv(now-e.retention, dayMicros))
 }
 
-func (e *engine) sweep() {
-	oldest := e.oldestDay()
-	e.days.Range(func(key []byte, d *entityDay) bool {
-		if dayNumber(key) < oldest {
-			e.metrics.Expired.Add(float64(max(d.folded, uint64(len(d.entries)))))
-			e.days.Delete(key)
-		}
-		return true
-	})
-	e.hours.Range(func(key []byte, _ *statepb.EntityHour) bool {
-		if dayNumber(key) < oldest {
-			e.hours.Delete(key)
-		}
-		return true
-	})
+// dueAtOnce is how many days of entities one event looks at for what has expired.
+const dueAtOnce = 4
+
+// expire removes an entity's day that matters no more.
+func (e *engine) expire(number int64, entity []byte) {
+	key := dayKey(entity, number)
+	day := e.days.Get(key)
+	if day == nil {
+		return
+	}
+	e.metrics.Expired.Add(float64(max(day.folded, uint64(len(day.entries)))))
+	for hour := byte(0); day.folded > 0 && hour < hoursOfDay; hour++ {
+		e.hours.Delete(append(slices.Clone(key), hour))
+	}
+	e.days.Delete(key)
 }
 
 func dayKey(entity []byte, day int64) []byte {
@@ -139,9 +139,14 @@ func dayNumber(key []byte) int64 {
 	return int64(binary.BigEndian.Uint32(key[entityKeyBytes:]))
 }
 
-// Projection projects days and the hours of folded ones, whose keys differ in length.
-func Projection(table byte, key, value []byte, yield func(store string, key, value []byte)) {
-	if table == record.Table || table == hourTable {
-		yield("entities", key, value)
+// Projection compares the days that still matter, and the hours of folded ones, whose keys differ in length.
+func Projection() stream.Projection {
+	return func(table byte, key, value []byte, yield func(stream.Pair)) {
+		switch table {
+		case record.ClockTable:
+			yield(record.HorizonPair(value))
+		case record.Table, record.HourTable:
+			yield(stream.Pair{Store: "entities", Key: key, Value: value, At: dayNumber(key)})
+		}
 	}
 }

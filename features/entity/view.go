@@ -184,7 +184,7 @@ func (v *View) apply(recs []stream.Record) {
 		switch {
 		case rec.Key[0] == record.Table && len(key) == dayKeyBytes:
 			v.day(key, rec.Value)
-		case rec.Key[0] == hourTable && len(key) == hourKeyBytes && key[dayKeyBytes] < hoursOfDay:
+		case rec.Key[0] == record.HourTable && len(key) == hourKeyBytes && key[dayKeyBytes] < hoursOfDay:
 			v.hour(key, rec.Value)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/hex"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -123,12 +124,37 @@ func (h *Harness) Compacted() []stream.Record {
 	return out
 }
 
-// State is the changelog's newest values, deleted ones left out, as text.
-func (h *Harness) State() map[string]string {
+// Compared is what a digest compares of the changelog, as text: what depends on neither order nor transactions.
+func (h *Harness) Compared(project stream.Projection) map[string]string {
+	horizon := int64(math.MinInt64)
+	var pairs []stream.Pair
+	for _, r := range h.Compacted() {
+		if r.Value == nil {
+			continue
+		}
+		project(r.Key[0], r.Key[1:], r.Value, func(p stream.Pair) {
+			if p.Store == stream.Horizon {
+				horizon = p.At
+			} else {
+				pairs = append(pairs, p)
+			}
+		})
+	}
 	out := make(map[string]string)
+	for _, p := range pairs {
+		if p.At == 0 || p.At >= horizon {
+			out[p.Store+" "+hex.EncodeToString(p.Key)] = hex.EncodeToString(p.Value)
+		}
+	}
+	return out
+}
+
+// Keys are the keys that the changelog holds in the end.
+func (h *Harness) Keys() [][]byte {
+	var out [][]byte
 	for _, r := range h.Compacted() {
 		if r.Value != nil {
-			out[hex.EncodeToString(r.Key)] = hex.EncodeToString(r.Value)
+			out = append(out, r.Key)
 		}
 	}
 	return out
@@ -177,14 +203,19 @@ func NarrowRegister(t T, field string) *privacyfilter.Register {
 
 // Bench processes records one after the other, again and again, in transactions of 1,000, and reports the changelog's bytes an event.
 func (h *Harness) Bench(b *testing.B, recs []stream.Record) {
+	h.BenchOf(b, func(i int) *stream.Record { return &recs[i%len(recs)] })
+}
+
+// BenchOf is Bench with records that are made on the way.
+func (h *Harness) BenchOf(b *testing.B, record func(i int) *stream.Record) {
 	var written int64
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := 0; b.Loop(); i++ {
-		if err := h.Processor.Process(&recs[i%len(recs)]); err != nil {
+		if err := h.Processor.Process(record(i)); err != nil {
 			b.Fatal(err)
 		}
-		if i%1000 == 0 {
+		if i%1000 == 999 {
 			for _, r := range h.Task.Changes() {
 				written += int64(len(r.Key) + len(r.Value))
 			}

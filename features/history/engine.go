@@ -1,17 +1,14 @@
 package history
 
 import (
-	"bytes"
-	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
-	"sort"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice/features/record"
 	"sluice/features/spec"
-	"sluice/features/statepb"
 	"sluice/internal/stream"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter/purposepb"
@@ -21,16 +18,17 @@ import (
 func Engine(c *spec.Config, reg prometheus.Registerer) stream.Engine {
 	metrics := record.NewEngineMetrics(reg, "history")
 	return stream.Engine{Name: "history", Inputs: []string{"history"}, Open: func(t *stream.Task) (stream.Processor, error) {
-		return &engine{
-			c: c.History, metrics: metrics, people: record.OpenPeople[footprints](t, "footprints", stream.ProtoCodec[footprints](), c.History, metrics),
-		}, nil
+		return &engine{types: c.History.Types, metrics: metrics, people: record.OpenPeople(t, record.Options{
+			Name: "footprints", Keep: []int{c.History.Keep}, Retention: c.History.Retention, Metrics: metrics,
+		})}, nil
 	}}
 }
 
 type engine struct {
-	c       spec.Profile
+	types   spec.TypeSet
 	metrics *record.EngineMetrics
-	people  *record.People[footprints, *footprints]
+	people  *record.People
+	body    []byte
 }
 
 // Process folds one record of the purpose's stream.
@@ -40,97 +38,81 @@ func (e *engine) Process(rec *stream.Record) error {
 		return fmt.Errorf("decoding a record of %s: %w", rec.Topic, err)
 	}
 	if purge := r.GetPurge(); purge != nil {
-		e.people.Purge(purge)
-		return nil
+		return e.people.Purge(purge)
 	}
 	if ev := r.GetEvent(); ev != nil {
-		e.event(ev)
+		return e.event(ev)
 	}
 	return nil
 }
 
-func (e *engine) event(ev *purposepb.HistoryEvent) {
-	entry := footprintOf(ev)
-	if !e.c.Types.Has(ev.Type) || entry.SearchTerm == "" && len(entry.ItemIds) == 0 {
+func (e *engine) event(ev *purposepb.HistoryEvent) error {
+	e.body = appendBody(e.body[:0], ev)
+	if !e.types.Has(ev.Type) || len(e.body) <= emptyBody {
 		e.metrics.Unused.Inc()
-		return
+		return nil
 	}
-	if !e.people.Admit(ev.Subject, ev.Floor, ev.Time) {
-		return
-	}
-	if current := e.people.Table.Get(ev.Subject); current != nil && bytes.Equal(current.Floor, ev.Floor) && !current.takes(entry, e.c.Keep) {
-		e.metrics.Older.Inc() // written nowhere: the record stays as it is
-		return
-	}
-	e.people.Record(ev.Subject, ev.Floor).insert(entry, e.c.Keep)
-	e.metrics.Kept.Inc()
+	return e.people.Add(ev.Subject, ev.Floor, 0, record.Entry{Time: ev.Time, ID: ev.Event, Body: e.body})
 }
 
-func footprintOf(ev *purposepb.HistoryEvent) *statepb.Footprint {
-	entry := &statepb.Footprint{Event: ev.Event, Type: ev.Type, Time: ev.Time}
-	for _, item := range ev.Items {
-		if item.GetItemId() != "" && !slices.Contains(entry.ItemIds, item.ItemId) {
-			entry.ItemIds = append(entry.ItemIds, item.ItemId)
+// Footprint is one thing that a person did, as the person is shown it.
+type Footprint struct {
+	Event      []byte // pseudonym, by which the person can delete it
+	Type       vocab.Type
+	Time       int64 // Unix microseconds
+	ItemIDs    []string
+	SearchTerm string
+}
+
+// lists of a person: the footprints.
+const lists = 1
+
+const emptyBody = 2 // neither an item nor a search term
+
+// appendBody writes what an entry holds: the type, the number of items, each item with its length, and the search term.
+func appendBody(buf []byte, ev *purposepb.HistoryEvent) []byte {
+	buf = append(buf, byte(ev.Type))
+	n := 0
+	for i, item := range ev.Items {
+		if n == 0xff {
+			break // more than an event may have
+		}
+		if record.Named(ev.Items[:i], item) {
+			n++
+		}
+	}
+	buf = append(buf, byte(n))
+	for i, item := range ev.Items {
+		if n > 0 && record.Named(ev.Items[:i], item) {
+			buf = append(binary.AppendUvarint(buf, uint64(len(item.ItemId))), item.ItemId...)
+			n--
 		}
 	}
 	if ev.Type == vocab.Type_SEARCH {
-		entry.SearchTerm = ev.SearchTerm
+		buf = append(buf, ev.SearchTerm...)
 	}
-	return entry
+	return buf
 }
 
-// footprints is one subject's kept history for display.
-type footprints struct{ statepb.Footprints }
-
-func (f *footprints) Bound() ([]byte, int64) { return f.Floor, f.Since }
-
-func (f *footprints) Bind(floor []byte, since int64) {
-	if !bytes.Equal(f.Floor, floor) {
-		f.Floor, f.Entries = floor, nil
+// footprintOf reads an entry; false if it cannot be read.
+func footprintOf(e *record.Entry) (Footprint, bool) {
+	f := Footprint{Event: slices.Clone(e.ID), Time: e.Time}
+	if len(e.Body) < emptyBody {
+		return f, false
 	}
-	f.Since = since
-}
-
-func (f *footprints) Empty() bool { return len(f.Entries) == 0 }
-
-func (f *footprints) Oldest() int64 {
-	if f.Empty() {
-		return f.Since
+	f.Type = vocab.Type(e.Body[0])
+	rest := e.Body[emptyBody:]
+	for range e.Body[1] {
+		length, n := binary.Uvarint(rest)
+		if n <= 0 || length > uint64(len(rest)-n) {
+			return f, false
+		}
+		f.ItemIDs = append(f.ItemIDs, string(rest[n:n+int(length)]))
+		rest = rest[n+int(length):]
 	}
-	return f.Entries[0].Time
-}
-
-func (f *footprints) Expire(horizon int64) int {
-	n := sort.Search(len(f.Entries), func(i int) bool { return f.Entries[i].Time >= horizon })
-	f.Entries = slices.Delete(f.Entries, 0, n)
-	return n
-}
-
-func (f *footprints) Remove(event []byte) {
-	f.Entries = slices.DeleteFunc(f.Entries, func(e *statepb.Footprint) bool { return bytes.Equal(e.Event, event) })
-}
-
-// takes tells whether insert would change anything: an entry that is there already, or older than all of a full list, does not.
-func (f *footprints) takes(entry *statepb.Footprint, keep int) bool {
-	at, found := slices.BinarySearchFunc(f.Entries, entry, compareFootprints)
-	return !found && (at > 0 || len(f.Entries) < keep)
-}
-
-// insert puts an entry in its place and keeps the newest so many.
-func (f *footprints) insert(entry *statepb.Footprint, keep int) {
-	at, _ := slices.BinarySearchFunc(f.Entries, entry, compareFootprints)
-	f.Entries = slices.Insert(f.Entries, at, entry)
-	f.Entries = slices.Delete(f.Entries, 0, max(0, len(f.Entries)-keep))
-}
-
-func compareFootprints(a, b *statepb.Footprint) int {
-	return cmp.Or(cmp.Compare(a.Time, b.Time), bytes.Compare(a.Event, b.Event))
+	f.SearchTerm = string(rest)
+	return f, true
 }
 
 // Projection compares footprints without their floors.
-func Projection() stream.Projection {
-	return record.Only("footprints", record.Table, record.WithoutFloor(func(m *statepb.Footprints) bool {
-		m.Floor, m.Since = nil, 0
-		return len(m.Entries) > 0
-	}))
-}
+func Projection() stream.Projection { return record.Projection("footprints", lists) }

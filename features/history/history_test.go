@@ -42,8 +42,8 @@ func TestFootprints(t *testing.T) {
 		t.Helper()
 		h.Commit()
 		var got []string
-		for _, e := range view.Footprints(featurestest.Identity(1, "f")).GetEntries() {
-			got = append(got, fmt.Sprintf("%s %s %v %s", e.Event, e.Type.Name(), e.ItemIds, e.SearchTerm))
+		for _, e := range view.Footprints(featurestest.Identity(1, "f")) {
+			got = append(got, fmt.Sprintf("%s %s %v %s", e.Event, e.Type.Name(), e.ItemIDs, e.SearchTerm))
 		}
 		if diff := gocmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
@@ -66,7 +66,7 @@ func TestFootprints(t *testing.T) {
 	expect()
 	h.purgeHistory(&purposepb.Purge{Subject: featurestest.ID('u', 1)})
 	h.Commit()
-	if len(view.people) != 0 {
+	if view.people.Len() != 0 {
 		t.Error("a record is left after the purge")
 	}
 }

@@ -4,32 +4,28 @@ package history
 import (
 	"bytes"
 	"context"
-	"sync"
 	"time"
 
 	"sluice/features/record"
 	"sluice/features/spec"
-	"sluice/features/statepb"
 	"sluice/internal/stream"
 	"sluice/privacyfilter/consent"
 )
 
 // View follows the history engine's changelog: each person's footprints. It is safe for concurrent use.
 //
-// It keeps the records as they come and decodes one when it is asked for: people look at their footprints far less often than they leave some,
+// It keeps the records as they come and decodes them when they are asked for: people look at their footprints far less often than they leave some,
 // and a record without pointers costs the garbage collector nothing.
 type View struct {
 	follower *stream.Follower
 	metrics  *record.ViewMetrics
-
-	mu     sync.RWMutex // guards people; the records are immutable
-	people map[[16]byte][]byte
+	people   *record.Copy
 }
 
 // NewView makes the view; Run starts it.
 func NewView(cluster stream.Cluster, _ *spec.Config, o record.ViewOptions) *View {
 	o.Fill()
-	v := &View{metrics: record.NewViewMetrics(o.Registerer, "history"), people: make(map[[16]byte][]byte)}
+	v := &View{metrics: record.NewViewMetrics(o.Registerer, "history"), people: record.NewCopy(lists)}
 	v.follower = stream.NewFollower(cluster, "state.history", stream.FollowerOptions{Apply: v.apply, Logger: o.Logger})
 	return v
 }
@@ -41,40 +37,32 @@ func (v *View) Run(ctx context.Context) error { return v.follower.Run(ctx) }
 func (v *View) CaughtUp() <-chan struct{} { return v.follower.CaughtUp() }
 
 // Footprints are the person's footprints under the identity's floor, oldest first; nil if there are none.
-func (v *View) Footprints(id consent.Identity) *statepb.Footprints {
-	v.mu.RLock()
-	record, ok := v.people[id.Subject]
-	v.mu.RUnlock()
-	if !ok {
-		return nil
-	}
-	f := new(statepb.Footprints)
-	if err := f.UnmarshalVT(record); err != nil {
+func (v *View) Footprints(id consent.Identity) []Footprint {
+	var p record.Person
+	known, err := v.people.Read(&p, id.Subject)
+	if err != nil {
 		v.metrics.Broken.Inc()
 		return nil
 	}
-	if len(f.Entries) == 0 || !bytes.Equal(f.Floor, id.Floor) {
+	if !known || len(p.Lists[0]) == 0 || !bytes.Equal(p.Floor, id.Floor) {
 		return nil
 	}
-	return f
+	out := make([]Footprint, 0, len(p.Lists[0]))
+	for i := range p.Lists[0] {
+		f, ok := footprintOf(&p.Lists[0][i])
+		if !ok {
+			v.metrics.Broken.Inc()
+			continue
+		}
+		out = append(out, f)
+	}
+	return out
 }
 
 func (v *View) apply(recs []stream.Record) {
 	began := time.Now()
 	for i := range recs {
-		if rec := &recs[i]; len(rec.Key) == 1+16 && rec.Key[0] == record.Table {
-			v.record([16]byte(rec.Key[1:]), rec.Value)
-		}
+		v.people.Apply(&recs[i])
 	}
-	v.metrics.Applied(began, map[string]int{"people": len(v.people)})
-}
-
-func (v *View) record(subject [16]byte, value []byte) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if value == nil {
-		delete(v.people, subject)
-		return
-	}
-	v.people[subject] = bytes.Clone(value)
+	v.metrics.Applied(began, map[string]int{"people": v.people.Len()})
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"sluice/features/featurestest"
-	"sluice/features/record"
 	"sluice/internal/stream"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter/consent"
@@ -65,9 +64,7 @@ func BenchmarkPersonalApply(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := 0; b.Loop(); i++ {
-		if rec := &recs[i%len(recs)]; rec.Key[0] == record.Table {
-			view.record([16]byte(rec.Key[1:]), rec.Value)
-		}
+		view.apply(recs[i%len(recs):][:1])
 	}
 }
 

@@ -7,13 +7,11 @@ import (
 
 	"sluice/features/record"
 	"sluice/features/scored"
-	"sluice/features/statepb"
 )
 
 // folder is the applying goroutine's scratch.
 type folder struct {
-	message        statepb.Profile
-	numbers        []uint32
+	person         record.Person
 	oldRun, newRun []int32
 	pairs          []pairChange
 	deltas         []delta

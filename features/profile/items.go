@@ -2,7 +2,6 @@ package profile
 
 import (
 	"math"
-	"strings"
 	"sync"
 	"time"
 
@@ -42,14 +41,14 @@ func (x *items) len() int {
 }
 
 // number is the number of the item called name; it is made if there is none.
-func (x *items) number(name string) uint32 {
-	if n, ok := x.numbers[name]; ok { // only this goroutine writes
+func (x *items) number(id []byte) uint32 {
+	if n, ok := x.numbers[string(id)]; ok { // only this goroutine writes
 		return n
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	n := uint32(len(x.byID))
-	name = strings.Clone(name)
+	name := string(id)
 	x.numbers[name] = n
 	x.byID = append(x.byID, &item{name: name, people: make(map[uint32]int32), weights: make(map[edge]int64)})
 	return n

@@ -69,7 +69,7 @@ func TestPersonalStateIsAFunctionOfTheEvents(t *testing.T) {
 			}
 		}
 		second.Commit()
-		if diff := gocmp.Diff(first.State(), second.State()); diff != "" {
+		if diff := gocmp.Diff(first.Compared(Projection()), second.Compared(Projection())); diff != "" {
 			t.Fatalf("the order shows (-first +second):\n%s", diff)
 		}
 		view := newView(t, c, first.Compacted())

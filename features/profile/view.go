@@ -3,14 +3,16 @@ package profile
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"sluice/features/record"
 	"sluice/features/spec"
-	"sluice/features/statepb"
 	"sluice/internal/stream"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter/consent"
@@ -31,6 +33,7 @@ type View struct {
 	follower *stream.Follower
 	metrics  *record.ViewMetrics
 
+	people *record.Copy
 	items  *items
 	shards [record.Shards]personShard
 	newest atomic.Int64 // event time
@@ -48,9 +51,10 @@ type person struct{ state atomic.Pointer[history] }
 
 // history is one version of a person's record. It is immutable.
 type history struct {
-	floor    []byte
-	touches  []compactTouch
-	searches []Search
+	floor     []byte
+	partition int32
+	touches   []compactTouch
+	searches  []Search
 }
 
 // compactTouch is a Touch whose item is a number of items.
@@ -64,8 +68,7 @@ type compactTouch struct {
 // NewView makes the view; Run starts it.
 func NewView(cluster stream.Cluster, c *spec.Config, o record.ViewOptions) *View {
 	o.Fill()
-	v := &View{c: c, now: o.Now, metrics: record.NewViewMetrics(o.Registerer, "personal"), items: newItems()}
-	v.fold.message.Touches = new(statepb.Touches)
+	v := &View{c: c, now: o.Now, metrics: record.NewViewMetrics(o.Registerer, "personal"), items: newItems(), people: record.NewCopy(lists)}
 	for _, h := range c.CoVisits.HalfLives {
 		v.decays = append(v.decays, newDecay(h))
 	}
@@ -100,14 +103,22 @@ func (v *View) Profile(id consent.Identity) *Profile {
 	if h == nil || !bytes.Equal(h.floor, id.Floor) || len(h.touches)+len(h.searches) == 0 {
 		return nil
 	}
-	out := &Profile{Touches: make([]record.Touch, 0, len(h.touches)), Searches: h.searches}
+	horizon := v.people.Horizon(h.partition)
+	searches, _ := slices.BinarySearchFunc(h.searches, horizon, func(s Search, horizon int64) int { return cmp.Compare(s.Time, horizon) })
+	out := &Profile{Touches: make([]record.Touch, 0, len(h.touches)), Searches: h.searches[searches:]}
 	v.items.mu.RLock()
 	defer v.items.mu.RUnlock()
 	for i := range h.touches {
 		t := &h.touches[i]
+		if t.time < horizon {
+			continue
+		}
 		if it := v.items.byID[t.item]; it != nil { // nil: the record was replaced since, and nobody has the item any more
 			out.Touches = append(out.Touches, record.Touch{Event: t.event, Type: vocab.Type(t.typ), Time: t.time, ItemID: it.name, Session: t.session})
 		}
+	}
+	if len(out.Touches)+len(out.Searches) == 0 {
+		return nil
 	}
 	return out
 }
@@ -123,8 +134,8 @@ func (s *personShard) find(subject [16]byte) *person {
 func (v *View) apply(recs []stream.Record) {
 	began := time.Now()
 	for i := range recs {
-		if rec := &recs[i]; len(rec.Key) == 1+16 && rec.Key[0] == record.Table {
-			v.record([16]byte(rec.Key[1:]), rec.Value)
+		if subject, isHead := v.people.Apply(&recs[i]); isHead {
+			v.record(subject, recs[i].Partition)
 		}
 	}
 	n := 0
@@ -134,15 +145,16 @@ func (v *View) apply(recs []stream.Record) {
 	v.metrics.Applied(began, map[string]int{"people": n, "items": len(v.items.numbers), "touches": int(v.total.Load())})
 }
 
-// record takes a subject's new record, nil = deleted: what the old version added to the item structures goes, what the new one adds comes.
-func (v *View) record(subject [16]byte, value []byte) {
+// record takes a subject's new version: what the old version added to the item structures goes, what the new one adds comes.
+func (v *View) record(subject [16]byte, partition int32) {
 	var next *history
-	if value != nil {
-		var err error
-		if next, err = v.decode(value); err != nil {
-			v.metrics.Broken.Inc()
-			return
-		}
+	known, err := v.people.Read(&v.fold.person, subject)
+	if err == nil && known {
+		next, err = v.read(partition)
+	}
+	if err != nil {
+		v.metrics.Broken.Inc()
+		return
 	}
 	shard := v.shard(subject)
 	p := shard.people[subject] // only this goroutine writes
@@ -172,41 +184,27 @@ func (h *history) list() []compactTouch {
 	return h.touches
 }
 
-// decode reads a record. Its items get numbers; those that are new are referred to by its touches right after.
-func (v *View) decode(value []byte) (*history, error) {
-	m := &v.fold.message
-	columns := m.Touches
-	*m = statepb.Profile{Touches: columns} // everything else may be kept; columns are used again
-	record.ResetTouches(columns)
-	if err := m.UnmarshalVT(value); err != nil {
-		return nil, err
-	}
-	if err := record.CheckColumns(m.Touches); err != nil {
-		return nil, err
-	}
-	h := &history{floor: m.Floor, searches: searchesOf(m.Searches)}
+// read makes the person's present version. Its items get numbers; those that are new are referred to by its touches right after.
+func (v *View) read(partition int32) (*history, error) {
+	p := &v.fold.person
+	h := &history{floor: bytes.Clone(p.Floor), partition: partition, searches: searchesOf(p.Lists[searchList])}
 	if n := len(h.searches); n > 0 {
 		v.seen(h.searches[n-1].Time)
 	}
-	if len(columns.Events) == 0 {
-		return h, nil
-	}
-	numbers := v.fold.numbers[:0]
-	for _, name := range columns.Items {
-		numbers = append(numbers, v.items.number(name))
-	}
-	v.fold.numbers = numbers
-	h.touches = make([]compactTouch, len(columns.Events))
-	var last int64
-	for i := range h.touches {
-		last += columns.Times[i]
-		h.touches[i] = compactTouch{
-			event: columns.Events[i], session: record.SessionAt(columns, i), time: last, item: numbers[columns.Item[i]], typ: columns.Types[i],
+	entries := p.Lists[touchList]
+	h.touches = make([]compactTouch, 0, len(entries))
+	for i := range entries {
+		t, item, ok := readTouch(&entries[i])
+		if !ok {
+			return nil, errTouch
 		}
+		h.touches = append(h.touches, compactTouch{event: t.Event, session: t.Session, time: t.Time, item: v.items.number(item), typ: uint8(t.Type)})
+		v.seen(t.Time)
 	}
-	v.seen(last)
 	return h, nil
 }
+
+var errTouch = errors.New("a touch that cannot be read")
 
 func (v *View) seen(micros int64) {
 	if micros > v.newest.Load() { // one writer

@@ -1,51 +1,59 @@
 package record
 
 import (
+	"encoding/binary"
+	"math"
 	"time"
 
-	"sluice/features/statepb"
 	"sluice/internal/stream"
 )
 
 // Clock is a task's stream time in whole steps: the newest event time of its partition, rounded down. What has expired is decided by it alone, so that the same
-// events leave the same state in whatever order they come. (stream.Clock ticks alike, but cannot be asked where it stands.)
+// events leave the same state in whatever order they come. Expired is what lies before the horizon, from the moment that the clock says so; that it is also removed
+// is a matter of the steps after. (stream.Clock ticks alike, but cannot be asked where it stands.)
 type Clock struct {
-	table *stream.Table[statepb.Clock]
-	step  int64 // microseconds
+	table   *stream.Table[Encoded]
+	step    int64 // microseconds
+	horizon func(now int64) int64
 }
 
 var clockKey = []byte{'c'}
 
-// OpenClock declares the clock's table, and opens it.
-func OpenClock(t *stream.Task, id byte, step time.Duration) Clock {
-	return Clock{table: stream.OpenTable(t, id, "clock", stream.ProtoCodec[statepb.Clock]()), step: step.Microseconds()}
+// OpenClock declares the clock's table, and opens it. The horizon at the beginning of a step is in the engine's own unit.
+func OpenClock(t *stream.Task, step time.Duration, horizon func(now int64) int64) Clock {
+	return Clock{table: stream.OpenTable(t, ClockTable, "clock", EncodedCodec{}), step: step.Microseconds(), horizon: horizon}
 }
 
-// Advance moves stream time to at least micros and tells whether it crossed a step.
-func (c Clock) Advance(micros int64) bool {
+// Advance moves stream time to at least micros.
+func (c Clock) Advance(micros int64) {
 	step := FloorDiv(micros, c.step)
-	if now := c.table.Get(clockKey); now != nil && step <= now.Step {
-		return false
-	}
-	c.table.Mutate(clockKey).Step = step
-	return true
-}
-
-// Now is the beginning of the newest step, the smallest int64 before there is any.
-func (c Clock) Now() int64 {
 	if now := c.table.Get(clockKey); now != nil {
-		return now.Step * c.step
+		if at, _ := binary.Varint(now.Bytes); step <= at {
+			return
+		}
 	}
-	return -1 << 63
+	c.table.Put(clockKey, &Encoded{Bytes: binary.AppendVarint(binary.AppendVarint(nil, step), c.horizon(step*c.step))})
 }
 
-// Horizon is the time before which everything has expired.
-func (c Clock) Horizon(retention int64) int64 {
-	now := c.Now()
-	if now < -1<<63+retention {
-		return -1 << 63
+// Horizon is what everything that lies before it has expired by; the smallest int64 before there is any time.
+func (c Clock) Horizon() int64 {
+	if now := c.table.Get(clockKey); now != nil {
+		return HorizonOf(now.Bytes)
 	}
-	return now - retention
+	return math.MinInt64
+}
+
+// HorizonOf is the horizon of a clock's record.
+func HorizonOf(value []byte) int64 {
+	_, n := binary.Varint(value)
+	if n <= 0 {
+		return math.MinInt64
+	}
+	horizon, n := binary.Varint(value[n:])
+	if n <= 0 {
+		return math.MinInt64
+	}
+	return horizon
 }
 
 // FloorDiv is the quotient rounded down, for a positive divisor.

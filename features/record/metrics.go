@@ -6,7 +6,7 @@ import (
 
 // EngineMetrics count what becomes of an engine's input events. No label holds an id.
 type EngineMetrics struct {
-	Kept, Unused, Late, Older, otherFloor, Expired prometheus.Counter
+	Kept, Unused, Late, Older, OtherFloor, Expired prometheus.Counter
 }
 
 // NewEngineMetrics registers an engine's metrics; reg nil = nowhere.
@@ -26,7 +26,7 @@ func NewEngineMetrics(reg prometheus.Registerer, engine string) *EngineMetrics {
 		Unused:     events.WithLabelValues("unused"),      // of a type that leaves no trace, without an item, or of an unknown kind of entity
 		Late:       events.WithLabelValues("expired"),     // older than retention when it came
 		Older:      events.WithLabelValues("older"),       // older than all that a full record keeps, or there already
-		otherFloor: events.WithLabelValues("other_floor"), // collected under another floor than the one that holds
+		OtherFloor: events.WithLabelValues("other_floor"), // collected under another floor than the one that holds
 		Expired:    expired,
 	}
 }

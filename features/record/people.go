@@ -1,115 +1,480 @@
-// Package record is what the feature engines and their views share: floors, retention and purges of a person's record, touches, stream time, metrics.
+// Package record is what the feature engines and their views share: a person's lists with floors, retention and purges, stream time, metrics.
 package record
 
 import (
 	"bytes"
+	"errors"
+	"math"
+	"slices"
 	"time"
 
-	"sluice/features/spec"
 	"sluice/internal/stream"
 	"sluice/privacyfilter/purposepb"
 )
 
-// kept is what the engines personal and history keep of one subject: entries that were collected under one floor.
-type kept[V any] interface {
-	*V
-	Bound() (floor []byte, since int64) // since: when a purge set the floor, 0 = an event brought it
-	Bind(floor []byte, since int64)     // drops what was kept under another floor
-	Empty() bool
-	Oldest() int64            // time of the oldest entry, or since where there is none
-	Expire(horizon int64) int // entries that were older, now gone
-	Remove(event []byte)
+// Options say what an engine keeps of each person.
+type Options struct {
+	Name      string                    // of the table
+	Keep      []int                     // entries of each list
+	Retention int64                     // microseconds
+	ID        func(event []byte) []byte // what the ids of an event's entries begin with; nil = the event's pseudonym
+	Suffix    int                       // bytes of an id behind that
+	Metrics   *EngineMetrics
 }
 
-// People keeps one record a subject. It knows floors, retention and purges; the engine knows what a record holds.
-type People[V any, P kept[V]] struct {
-	Table     *stream.Table[V]
-	clock     Clock
-	retention int64
-	metrics   *EngineMetrics
+// People keeps lists of each person: entries that were collected under one floor. It knows floors, retention and purges; the engine knows what an entry holds.
+// It belongs to one task.
+type People struct {
+	o             Options
+	heads, chunks *stream.Table[Encoded]
+	clock         Clock
+	due           *Due
+
+	head         Head // of the person at hand
+	heading      reader
+	entries      []Entry // of the chunk at hand
+	chunking     reader
+	key, writing []byte
 }
 
-// Tables that several engines have.
+// Tables of the engines. What a reader must have before something else has the smaller id, also where it reads a checkpoint in the order of keys.
 const (
-	Table      byte = 1 // of every engine's first table
+	ChunkTable byte = 1 // of people's lists
+	HourTable  byte = 1 // of entities
 	ClockTable byte = 2
+	Table      byte = 3 // people's heads, contributions, entities' days
+	DueTable   byte = 4
 )
 
-// OpenPeople opens an engine's table of records and its clock.
-func OpenPeople[V any, P kept[V]](t *stream.Task, name string, codec stream.Codec[V], c spec.Profile, m *EngineMetrics) *People[V, P] {
-	return &People[V, P]{
-		Table: stream.OpenTable(t, Table, name, codec), clock: OpenClock(t, ClockTable, 24*time.Hour), retention: c.Retention, metrics: m,
-	}
+const (
+	subjectBytes = 16
+	dueAtOnce    = 4 // people that one event looks at for what has expired
+	dayMicros    = int64(24 * time.Hour / time.Microsecond)
+)
+
+// OpenPeople opens the tables of an engine that keeps people.
+func OpenPeople(t *stream.Task, o Options) *People {
+	p := &People{o: o}
+	// Chunks come before heads in a transaction: a reader that sees a head has its chunks already.
+	p.chunks = stream.OpenTable(t, ChunkTable, o.Name+"_chunks", EncodedCodec{})
+	p.heads = stream.OpenTable(t, Table, o.Name, EncodedCodec{})
+	p.clock = OpenClock(t, 24*time.Hour, func(now int64) int64 { return now - o.Retention })
+	p.due = OpenDue(t, subjectBytes)
+	return p
 }
 
-// Admit tells whether an event may leave a trace: retention has not expired it, and it was collected under the floor that holds.
-func (p *People[V, P]) Admit(subject, floor []byte, micros int64) bool {
-	if p.clock.Advance(micros) {
-		p.sweep()
+// Add keeps an event's entries (of one time, by id) in a list, and the newest of all. What is kept in the end does not depend on the order in which events came:
+// an event that is there already, or older than all of a full list, changes nothing.
+func (p *People) Add(subject, floor []byte, at int, entries ...Entry) error {
+	if len(subject) != subjectBytes || len(entries) == 0 {
+		p.o.Metrics.Unused.Inc()
+		return nil
 	}
-	if micros < p.clock.Horizon(p.retention) {
-		p.metrics.Late.Inc()
-		return false
+	micros := entries[0].Time
+	p.clock.Advance(micros)
+	horizon := p.clock.Horizon()
+	if err := p.sweep(horizon); err != nil {
+		return err
 	}
-	current := p.Table.Get(subject)
-	if current == nil {
-		return true
+	if micros < horizon {
+		p.o.Metrics.Late.Inc()
+		return nil
 	}
-	if bound, since := P(current).Bound(); since != 0 && !bytes.Equal(bound, floor) {
-		p.metrics.otherFloor.Inc()
-		return false
+	known, err := p.load(subject)
+	if err != nil {
+		return err
 	}
-	return true
+	known = known && !p.head.gone(horizon)
+	if known && p.head.Since != 0 && !bytes.Equal(p.head.Floor, floor) {
+		p.o.Metrics.OtherFloor.Inc()
+		return nil
+	}
+	if !known || !bytes.Equal(p.head.Floor, floor) {
+		p.begin(subject, floor)
+	}
+	changed := false
+	for i := range entries {
+		inserted, err := p.insert(subject, at, &entries[i])
+		if err != nil {
+			return err
+		}
+		changed = changed || inserted
+	}
+	if !changed {
+		p.o.Metrics.Older.Inc() // written nowhere: the record stays as it is
+		return nil
+	}
+	p.o.Metrics.Kept.Inc()
+	p.lookAt(subject, micros)
+	p.save(subject)
+	return nil
 }
 
-// Record is the subject's record under the floor, to be changed. What was collected under another floor is gone.
-func (p *People[V, P]) Record(subject, floor []byte) P {
-	v := P(p.Table.Mutate(subject))
-	if bound, _ := v.Bound(); !bytes.Equal(bound, floor) {
-		v.Bind(floor, 0)
+// sweep removes what retention has expired, of a few people at a time: what is expired is hidden before.
+func (p *People) sweep(horizon int64) error {
+	day := FloorDiv(horizon, dayMicros)
+	if !p.due.Any(day) {
+		return nil
 	}
-	return v
+	var errs error
+	p.due.Step(day, dueAtOnce, func(due int64, subject []byte) { errs = errors.Join(errs, p.expire(due, subject, horizon)) })
+	return errs
 }
 
 // Purge obeys a control record: one event goes, or everything of another floor. The floor is remembered, so that nothing that was collected before it
 // can come in behind it.
-func (p *People[V, P]) Purge(purge *purposepb.Purge) {
-	current := p.Table.Get(purge.Subject)
-	if len(purge.Event) > 0 {
-		if current == nil {
-			return
-		}
-		v := P(p.Table.Mutate(purge.Subject))
-		v.Remove(purge.Event)
-		if _, since := v.Bound(); v.Empty() && since == 0 {
-			p.Table.Delete(purge.Subject)
-		}
-		return
+func (p *People) Purge(purge *purposepb.Purge) error {
+	if len(purge.Subject) != subjectBytes {
+		return nil
 	}
-	if len(purge.Floor) == 0 {
-		p.Table.Delete(purge.Subject)
-		return
+	known, err := p.load(purge.Subject)
+	if err != nil {
+		return err
 	}
-	if current != nil {
-		if floor, since := P(current).Bound(); since != 0 && bytes.Equal(floor, purge.Floor) {
-			return // said again
+	known = known && !p.head.gone(p.clock.Horizon())
+	switch {
+	case len(purge.Event) > 0 && known:
+		return p.remove(purge.Subject, purge.Event)
+	case len(purge.Event) > 0:
+	case len(purge.Floor) == 0:
+		p.delete(purge.Subject)
+	case known && p.head.Since != 0 && bytes.Equal(p.head.Floor, purge.Floor): // said again
+	default:
+		if !known || !bytes.Equal(p.head.Floor, purge.Floor) {
+			p.begin(purge.Subject, purge.Floor)
 		}
+		p.head.Since = max(1, purge.Time)
+		p.lookAt(purge.Subject, p.head.Since)
+		p.save(purge.Subject)
 	}
-	P(p.Table.Mutate(purge.Subject)).Bind(purge.Floor, max(1, purge.Time))
+	return nil
 }
 
-// sweep removes what retention has expired, and records of which nothing is left.
-func (p *People[V, P]) sweep() {
-	horizon := p.clock.Horizon(p.retention)
-	p.Table.Range(func(subject []byte, v *V) bool {
-		if P(v).Oldest() >= horizon {
-			return true
+// remove takes one event away.
+func (p *People) remove(subject, event []byte) error {
+	if p.o.ID != nil {
+		event = p.o.ID(event)
+	}
+	removed := 0
+	for at := range p.head.lists {
+		n, err := p.removeFrom(subject, at, event)
+		if err != nil {
+			return err
 		}
-		changed := P(p.Table.Mutate(subject))
-		p.metrics.Expired.Add(float64(changed.Expire(horizon)))
-		if _, since := changed.Bound(); changed.Empty() && since < horizon {
-			p.Table.Delete(subject)
+		removed += n
+	}
+	if removed == 0 {
+		return nil
+	}
+	if p.head.empty() && p.head.Since == 0 {
+		p.delete(subject)
+		return nil
+	}
+	p.save(subject)
+	return nil
+}
+
+// expire removes what retention has expired of a person, and the person of whom nothing is left.
+func (p *People) expire(day int64, subject []byte, horizon int64) error {
+	known, err := p.load(subject)
+	if err != nil || !known || p.head.due != day {
+		return err
+	}
+	expired := 0
+	for at := range p.head.lists {
+		n, err := p.expireFrom(subject, at, horizon)
+		if err != nil {
+			return err
 		}
-		return true
-	})
+		expired += n
+	}
+	p.o.Metrics.Expired.Add(float64(expired))
+	if p.head.empty() && p.head.Since < horizon {
+		p.delete(subject)
+		return nil
+	}
+	oldest, err := p.oldest(subject)
+	if err != nil {
+		return err
+	}
+	p.head.due = math.MaxInt64
+	p.lookAt(subject, oldest)
+	p.save(subject)
+	return nil
+}
+
+// lookAt sees to it that the person is looked at when the day of micros has expired.
+func (p *People) lookAt(subject []byte, micros int64) {
+	if day := FloorDiv(micros, dayMicros); day < p.head.due {
+		p.head.due = day
+		p.due.Add(day, subject)
+	}
+}
+
+// load makes the person the one at hand; false if there is none.
+func (p *People) load(subject []byte) (bool, error) {
+	v := p.heads.Get(subject)
+	if v == nil {
+		p.head.reset(nil, len(p.o.Keep))
+		p.head.due = math.MaxInt64
+		return false, nil
+	}
+	p.heading = reader{data: v.Bytes, bodies: p.heading.bodies[:0]}
+	return true, p.head.decode(&p.heading, len(p.o.Keep))
+}
+
+// begin makes the person at hand an empty one under a floor.
+func (p *People) begin(subject, floor []byte) {
+	p.drop(subject)
+	p.head.reset(floor, len(p.o.Keep))
+}
+
+// drop deletes the chunks of the person at hand.
+func (p *People) drop(subject []byte) {
+	for at := range p.head.lists {
+		for l := &p.head.lists[at]; l.chunks > 0; l.chunks-- {
+			p.chunks.Delete(p.chunkKey(subject, at, l.last()))
+		}
+	}
+}
+
+func (p *People) delete(subject []byte) {
+	p.drop(subject)
+	p.heads.Delete(subject)
+}
+
+func (p *People) save(subject []byte) {
+	p.writing = p.head.append(p.writing[:0])
+	p.heads.Put(subject, &Encoded{Bytes: bytes.Clone(p.writing)})
+}
+
+func (p *People) chunkKey(subject []byte, at int, number uint32) []byte {
+	p.key = chunkKey(p.key[:0], subject, at, number)
+	return p.key
+}
+
+// chunk makes a chunk the one at hand.
+func (p *People) chunk(subject []byte, at int, number uint32) error {
+	p.entries = p.entries[:0]
+	v := p.chunks.Get(p.chunkKey(subject, at, number))
+	if v == nil {
+		return nil
+	}
+	p.chunking = reader{data: v.Bytes, bodies: p.chunking.bodies[:0]}
+	p.entries = p.chunking.entries(p.entries)
+	return p.chunking.err()
+}
+
+func (p *People) putChunk(subject []byte, at int, number uint32, entries []Entry) {
+	p.writing = appendEntries(p.writing[:0], entries)
+	p.chunks.Put(p.chunkKey(subject, at, number), &Encoded{Bytes: bytes.Clone(p.writing)})
+}
+
+// insert puts an entry in its place and keeps the newest so many; false if nothing changes.
+func (p *People) insert(subject []byte, at int, e *Entry) (bool, error) {
+	l, keep := &p.head.lists[at], p.o.Keep[at]
+	if l.chunks > 0 && e.compare(&l.tail[0]) < 0 {
+		if inserted, err := p.insertSealed(subject, at, e); !inserted || err != nil {
+			return false, err
+		}
+	} else {
+		i, found := find(l.tail, e)
+		if found || i == 0 && l.chunks == 0 && len(l.tail) >= keep {
+			return false, nil
+		}
+		l.tail = slices.Insert(l.tail, i, *e)
+	}
+	if err := p.trim(subject, at, l.len()-keep); err != nil {
+		return false, err
+	}
+	if len(l.tail) > tailEntries {
+		p.putChunk(subject, at, l.first+l.chunks, l.tail[:chunkEntries])
+		l.chunks, l.sealed = l.chunks+1, l.sealed+chunkEntries
+		l.tail = slices.Delete(l.tail, 0, chunkEntries)
+	}
+	return true, nil
+}
+
+// insertSealed puts an entry that is older than the tail into its chunk: the newest one that begins before it.
+func (p *People) insertSealed(subject []byte, at int, e *Entry) (bool, error) {
+	l := &p.head.lists[at]
+	for number := l.last(); ; number-- {
+		if err := p.chunk(subject, at, number); err != nil {
+			return false, err
+		}
+		i, found := find(p.entries, e)
+		if found {
+			return false, nil
+		}
+		if i == 0 && number > l.first {
+			continue // also an empty chunk
+		}
+		if i == 0 && l.len() >= p.o.Keep[at] {
+			return false, nil // older than all of a full list
+		}
+		l.sealed++
+		switch {
+		case i == 0 && len(p.entries) >= chunkEntries && l.first > 0:
+			l.first, l.chunks = l.first-1, l.chunks+1
+			p.putChunk(subject, at, l.first, []Entry{*e})
+			return true, nil
+		case len(p.entries) < 2*chunkEntries:
+			p.putChunk(subject, at, number, slices.Insert(p.entries, i, *e))
+			return true, nil
+		default:
+			return true, p.rewrite(subject, at, e)
+		}
+	}
+}
+
+// rewrite writes all chunks of a list anew, as full as new ones are, with one entry more.
+func (p *People) rewrite(subject []byte, at int, added *Entry) error {
+	l := &p.head.lists[at]
+	all := make([]Entry, 0, l.sealed)
+	for number := l.first; number <= l.last(); number++ {
+		v := p.chunks.Get(p.chunkKey(subject, at, number))
+		if v == nil {
+			continue
+		}
+		r := reader{data: v.Bytes}
+		all = r.entries(all)
+		if err := r.err(); err != nil {
+			return err
+		}
+		p.chunks.Delete(p.chunkKey(subject, at, number))
+	}
+	i, _ := find(all, added)
+	all = slices.Insert(all, i, *added)
+	l.first, l.chunks = firstChunk, 0
+	for chunk := range slices.Chunk(all, chunkEntries) {
+		p.putChunk(subject, at, l.first+l.chunks, chunk)
+		l.chunks++
+	}
+	return nil
+}
+
+// trim takes the oldest n entries away.
+func (p *People) trim(subject []byte, at, n int) error {
+	l := &p.head.lists[at]
+	first := l.first
+	for n > 0 && l.chunks > 0 {
+		if err := p.chunk(subject, at, l.first); err != nil {
+			return err
+		}
+		cut := min(n, len(p.entries))
+		p.cut(subject, at, cut)
+		n -= cut
+	}
+	if n > 0 {
+		l.tail = slices.Delete(l.tail, 0, n)
+	}
+	if l.first == first {
+		return nil
+	}
+	return p.tidy(subject, at)
+}
+
+// cut takes the oldest n entries of the first chunk away, which is the one at hand.
+func (p *People) cut(subject []byte, at, n int) {
+	l := &p.head.lists[at]
+	l.sealed -= n
+	if n < len(p.entries) {
+		p.putChunk(subject, at, l.first, p.entries[n:])
+		return
+	}
+	p.chunks.Delete(p.chunkKey(subject, at, l.first))
+	l.first, l.chunks = l.first+1, l.chunks-1
+}
+
+// expireFrom takes away what is older than horizon, and tells how many entries that were.
+func (p *People) expireFrom(subject []byte, at int, horizon int64) (int, error) {
+	l := &p.head.lists[at]
+	expired := 0
+	for l.chunks > 0 {
+		if err := p.chunk(subject, at, l.first); err != nil {
+			return expired, err
+		}
+		n, whole := before(p.entries, horizon), len(p.entries)
+		if n == 0 && whole > 0 {
+			return expired, nil
+		}
+		p.cut(subject, at, n)
+		expired += n
+		if n < whole {
+			return expired, nil
+		}
+	}
+	n := before(l.tail, horizon)
+	l.tail = slices.Delete(l.tail, 0, n)
+	return expired + n, nil
+}
+
+// removeFrom takes an event's entries away and tells how many there were.
+func (p *People) removeFrom(subject []byte, at int, event []byte) (int, error) {
+	l := &p.head.lists[at]
+	gone := func(e Entry) bool { return len(e.ID) >= len(event) && bytes.Equal(e.ID[:len(e.ID)-p.o.Suffix], event) }
+	kept := len(l.tail)
+	l.tail = slices.DeleteFunc(l.tail, gone)
+	removed := kept - len(l.tail)
+	for number := l.first; number < l.first+l.chunks; number++ {
+		if err := p.chunk(subject, at, number); err != nil {
+			return removed, err
+		}
+		if left := slices.DeleteFunc(slices.Clone(p.entries), gone); len(left) < len(p.entries) {
+			l.sealed -= len(p.entries) - len(left)
+			removed += len(p.entries) - len(left)
+			p.putChunk(subject, at, number, left)
+		}
+	}
+	return removed, p.tidy(subject, at)
+}
+
+// tidy drops empty chunks at either end, and opens the newest one again where the tail is empty.
+func (p *People) tidy(subject []byte, at int) error {
+	l := &p.head.lists[at]
+	for l.chunks > 0 {
+		if err := p.chunk(subject, at, l.first); err != nil {
+			return err
+		}
+		if len(p.entries) > 0 {
+			break
+		}
+		p.cut(subject, at, 0)
+	}
+	for l.chunks > 0 && len(l.tail) == 0 {
+		v := p.chunks.Get(p.chunkKey(subject, at, l.last()))
+		if v != nil {
+			r := reader{data: v.Bytes} // with memory of its own: the tail goes on living
+			l.tail = r.entries(l.tail)
+			if err := r.err(); err != nil {
+				return err
+			}
+		}
+		p.chunks.Delete(p.chunkKey(subject, at, l.last()))
+		l.chunks--
+		l.sealed -= len(l.tail)
+	}
+	return nil
+}
+
+// oldest is the time of the oldest entry, or since where there is none.
+func (p *People) oldest(subject []byte) (int64, error) {
+	if p.head.empty() {
+		return p.head.Since, nil
+	}
+	oldest := int64(math.MaxInt64)
+	for at := range p.head.lists {
+		l := &p.head.lists[at]
+		entries := l.tail
+		if l.chunks > 0 {
+			if err := p.chunk(subject, at, l.first); err != nil {
+				return 0, err
+			}
+			entries = p.entries
+		}
+		if len(entries) > 0 {
+			oldest = min(oldest, entries[0].Time)
+		}
+	}
+	return oldest, nil
 }

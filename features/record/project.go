@@ -1,43 +1,42 @@
 package record
 
-import "sluice/internal/stream"
+import (
+	"encoding/binary"
 
-// transform makes the compared value of a record, nil if it is not compared.
-type transform func(value []byte) []byte
+	"sluice/internal/stream"
+)
 
-// AsItIs compares the whole value.
-func AsItIs(value []byte) []byte { return value }
-
-// Only projects one table into one store.
-func Only(store string, id byte, of transform) stream.Projection {
-	return func(table byte, key, value []byte, yield func(store string, key, value []byte)) {
-		if table != id {
-			return
-		}
-		if value = of(value); value != nil {
-			yield(store, key, value)
+// Projection compares the entries of people's lists in a store, wherever they stand: neither floors nor chunks.
+func Projection(store string, lists int) stream.Projection {
+	return func(table byte, key, value []byte, yield func(stream.Pair)) {
+		r := reader{data: value}
+		switch {
+		case table == ClockTable:
+			yield(HorizonPair(value))
+		case table == ChunkTable && len(key) == chunkKeyBytes:
+			yieldEntries(store, key[:subjectBytes+1], r.entries(nil), yield)
+		case table == Table && len(key) == subjectBytes:
+			var h Head
+			if h.decode(&r, lists) != nil {
+				return
+			}
+			for at := range h.lists {
+				yieldEntries(store, append(append([]byte(nil), key...), byte(at)), h.lists[at].tail, yield)
+			}
 		}
 	}
 }
 
-// projected is what withoutFloor needs of a generated type.
-type projected[T any] interface {
-	*T
-	message
-	UnmarshalVT(data []byte) error
+// yieldEntries yields entries of the list whose key is subject ‖ list.
+func yieldEntries(store string, list []byte, entries []Entry, yield func(stream.Pair)) {
+	for i := range entries {
+		e := &entries[i]
+		key := appendBytes(binary.BigEndian.AppendUint64(append([]byte(nil), list...), uint64(e.Time)), e.ID)
+		yield(stream.Pair{Store: store, Key: key, Value: e.Body, At: e.Time})
+	}
 }
 
-// WithoutFloor decodes a record and lets strip take away what is not compared; strip tells whether anything is left.
-func WithoutFloor[T any, P projected[T]](strip func(m P) bool) transform {
-	return func(value []byte) []byte {
-		m := P(new(T))
-		if m.UnmarshalVT(value) != nil || !strip(m) {
-			return nil
-		}
-		out, err := AppendMessage(nil, m)
-		if err != nil {
-			return nil
-		}
-		return out
-	}
+// HorizonPair is the horizon of a clock's record.
+func HorizonPair(value []byte) stream.Pair {
+	return stream.Pair{Store: stream.Horizon, At: HorizonOf(value)}
 }

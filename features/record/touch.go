@@ -52,6 +52,11 @@ func AnyItem(items []*vocab.Item) bool {
 	return slices.ContainsFunc(items, func(item *vocab.Item) bool { return item.GetItemId() != "" })
 }
 
+// Named tells whether an item has an id that none of those before it has.
+func Named(before []*vocab.Item, item *vocab.Item) bool {
+	return item.GetItemId() != "" && !slices.ContainsFunc(before, func(other *vocab.Item) bool { return other.GetItemId() == item.ItemId })
+}
+
 // Remove takes an event's touches away and tells how many there were.
 func (ts *Touches) Remove(event uint64) int {
 	before := len(*ts)

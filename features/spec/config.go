@@ -13,7 +13,7 @@ type Config struct {
 	EventClock bool
 	Risk       []*Feature          // in the file's order
 	Names      []string            // of their windows, feature by feature
-	counted    [len(Kinds)]typeSet // events that some feature counts, by kind of entity
+	counted    [len(Kinds)]TypeSet // events that some feature counts, by kind of entity
 	Exact      int                 // hashes that a folded hour keeps before it sketches: the greatest exact_up_to
 
 	Personal, History Profile
@@ -51,15 +51,16 @@ func (c *Config) ContributorWindows(reg *privacyfilter.Register) (window time.Du
 	return window, max(kept, int((keep+window-1)/window)+1)
 }
 
-// typeSet is a set of event types: bit n for the type with the number n.
-type typeSet uint64
+// TypeSet is a set of event types: bit n for the type with the number n.
+type TypeSet uint64
 
-func (s typeSet) Has(t vocab.Type) bool { return t > 0 && t < 64 && s&(1<<uint(t)) != 0 }
+// Has tells whether the type is in the set.
+func (s TypeSet) Has(t vocab.Type) bool { return t > 0 && t < 64 && s&(1<<uint(t)) != 0 }
 
 // Feature is one declared aggregate over an entity's events.
 type Feature struct {
 	name    string
-	Types   typeSet
+	Types   TypeSet
 	Kind    Kind // whose events
 	Op      Operation
 	Of      Kind    // what distinct counts
@@ -113,7 +114,7 @@ var KeyFields = map[string]Kind{
 
 // Profile says what is kept of one person for a purpose.
 type Profile struct {
-	Types     typeSet
+	Types     TypeSet
 	Keep      int
 	Retention int64 // microseconds
 }
@@ -134,7 +135,7 @@ type Sessions struct {
 
 // Trending says what is counted for the lists of all.
 type Trending struct {
-	Types        typeSet
+	Types        TypeSet
 	Window, Tick time.Duration
 	Kept         int
 	People       int

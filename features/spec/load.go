@@ -265,11 +265,11 @@ func windows(at fault, names []string) ([]int64, error) {
 }
 
 // types reads the names of event types, all of which the purpose must take.
-func types(at fault, path string, names []string, purpose *privacyfilter.Purpose) (typeSet, error) {
+func types(at fault, path string, names []string, purpose *privacyfilter.Purpose) (TypeSet, error) {
 	if len(names) == 0 {
 		return 0, at.errorf(path, "at least one event type expected")
 	}
-	var set typeSet
+	var set TypeSet
 	for i, name := range names {
 		t, ok := vocab.ParseType(name)
 		if !ok {
@@ -303,7 +303,7 @@ func (l *loader) loadProfiles(s config.Section) error {
 }
 
 // firstType is the name of the set's first type.
-func firstType(s typeSet) string { return vocab.Type(bits.TrailingZeros64(uint64(s))).Name() }
+func firstType(s TypeSet) string { return vocab.Type(bits.TrailingZeros64(uint64(s))).Name() }
 
 func (l *loader) profile(at fault, name string, y *profileYAML) (p Profile, err error) {
 	purpose, ok := l.reg.Purpose(name)

@@ -17,17 +17,18 @@ import (
 func Engine(c *spec.Config, reg prometheus.Registerer) stream.Engine {
 	metrics := record.NewEngineMetrics(reg, "trending")
 	return stream.Engine{Name: "trending", Inputs: []string{"trending"}, Open: func(t *stream.Task) (stream.Processor, error) {
-		return &engine{
-			c: c.Trending, metrics: metrics, clock: record.OpenClock(t, record.ClockTable, c.Trending.Window),
-			table: stream.OpenTable(t, record.Table, "contributions", &contributionCodec{}),
-		}, nil
+		e := &engine{c: c.Trending, metrics: metrics, table: stream.OpenTable(t, record.Table, "contributions", &contributionCodec{})}
+		e.clock = record.OpenClock(t, c.Trending.Window, e.oldestWindow)
+		e.due = record.OpenDue(t, contributorBytes)
+		return e, nil
 	}}
 }
 
 type engine struct {
 	c       spec.Trending
 	metrics *record.EngineMetrics
-	clock   record.Clock
+	clock   record.Clock // its horizon is a window's number
+	due     *record.Due
 	table   *stream.Table[contribution]
 }
 
@@ -55,16 +56,24 @@ func (e *engine) event(ev *purposepb.TrendingEvent) {
 		e.metrics.Unused.Inc()
 		return
 	}
-	if e.clock.Advance(ev.Time) {
-		e.sweep()
-	}
-	if ev.Window < e.oldestWindow() {
+	e.clock.Advance(ev.Time)
+	oldest := e.clock.Horizon()
+	e.due.Step(oldest, dueAtOnce, e.expire)
+	if ev.Window < oldest {
 		e.metrics.Late.Inc()
+		return
+	}
+	if len(ev.Contributor) != contributorBytes {
+		e.metrics.Unused.Inc()
 		return
 	}
 	key := contributionKey(ev.Window, ev.Contributor)
 	touch := record.Touch{Event: record.Hash64(ev.Event), Type: ev.Type, Time: ev.Time}
-	if current := e.table.Get(key); current != nil && len(current.touches) >= e.c.PerPerson &&
+	current := e.table.Get(key)
+	if current == nil {
+		e.due.Add(ev.Window, ev.Contributor)
+	}
+	if current != nil && len(current.touches) >= e.c.PerPerson &&
 		record.CompareEvents(touch.Time, touch.Event, current.touches[0].Time, current.touches[0].Event) < 0 {
 		e.metrics.Older.Inc()
 		return
@@ -76,24 +85,23 @@ func (e *engine) event(ev *purposepb.TrendingEvent) {
 	}
 }
 
-// oldestWindow is the number of the oldest window that is still kept.
-func (e *engine) oldestWindow() int64 {
-	now := e.clock.Now()
-	if now == -1<<63 {
-		return now
-	}
+const (
+	contributorBytes = 16
+	dueAtOnce        = 4 // contributions that one event looks at for what has expired
+)
+
+// oldestWindow is the number of the oldest window that is still kept at a time.
+func (e *engine) oldestWindow(now int64) int64 {
 	return record.FloorDiv(now, e.c.Window.Microseconds()) - int64(e.c.Kept) + 1
 }
 
-func (e *engine) sweep() {
-	oldest := e.oldestWindow()
-	e.table.Range(func(key []byte, v *contribution) bool {
-		if windowOf(key) < oldest {
-			e.metrics.Expired.Add(float64(len(v.touches)))
-			e.table.Delete(key)
-		}
-		return true
-	})
+// expire removes a contribution of a window that is not kept any more.
+func (e *engine) expire(window int64, contributor []byte) {
+	key := contributionKey(window, contributor)
+	if v := e.table.Get(key); v != nil {
+		e.metrics.Expired.Add(float64(len(v.touches)))
+		e.table.Delete(key)
+	}
 }
 
 func (e *engine) purge(purge *purposepb.TrendingPurge) {
@@ -135,5 +143,14 @@ func (c *contributionCodec) Decode(data []byte) (*contribution, error) {
 	return &contribution{touches: ts}, err
 }
 
-// Projection compares contributions as they are.
-func Projection() stream.Projection { return record.Only("contributions", record.Table, record.AsItIs) }
+// Projection compares the contributions of the windows that are kept.
+func Projection() stream.Projection {
+	return func(table byte, key, value []byte, yield func(stream.Pair)) {
+		switch table {
+		case record.ClockTable:
+			yield(record.HorizonPair(value))
+		case record.Table:
+			yield(stream.Pair{Store: "contributions", Key: key, Value: value, At: windowOf(key)})
+		}
+	}
+}

@@ -13,9 +13,21 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 )
 
-// Projection turns a changelog record into what a digest compares: no offsets, revisions, received times, keys or caches.
-// It may yield any number of (key, value) pairs in named stores.
-type Projection func(table byte, key, value []byte, yield func(store string, key, value []byte))
+// Projection turns a changelog record into what a digest compares, any number of pairs: no offsets, revisions, received times, keys or caches.
+type Projection func(table byte, key, value []byte, yield func(Pair))
+
+// Pair is what a digest compares.
+type Pair struct {
+	Store      string
+	Key, Value []byte
+
+	// At is when the pair expires, in time of the engine's own; 0 = never. What lies before the horizon of its partition is not compared: its engine may have
+	// removed it, or not yet.
+	At int64
+}
+
+// Horizon is the store of pairs whose At is the horizon of their partition.
+const Horizon = ""
 
 // StoreDigest is the digest of one store.
 type StoreDigest struct {
@@ -70,56 +82,75 @@ type total struct {
 	sum  sum256
 }
 
-// part is what one changelog record adds to a store.
+// part is what one changelog record adds to a store until at.
 type part struct {
 	to   *total
+	at   int64
 	keys int64
 	sum  sum256
 }
 
-// digestEngine keeps, for each changelog key, what its newest record adds, so that an older one can be taken away again.
+// recordParts is what the newest record of a key adds.
+type recordParts struct {
+	partition int32
+	parts     []part
+}
+
+// digestEngine keeps, for each changelog key, what its newest record adds, and adds up what has not expired in the end.
 func digestEngine(ctx context.Context, cluster Cluster, engine Engine, project Projection, totals map[string]*total) error {
-	parts := make(map[string][]part)
+	newest := make(map[string]recordParts)
+	horizons := make(map[int32]int64)
 	apply := func(recs []Record) {
 		for i := range recs {
 			if len(recs[i].Key) == 0 {
 				continue
 			}
-			key := string(recs[i].Key)
-			for _, p := range parts[key] {
-				p.to.keys -= p.keys
-				p.to.sum.subtract(p.sum)
+			delete(newest, string(recs[i].Key))
+			if recs[i].Value == nil {
+				continue
 			}
-			delete(parts, key)
-			if recs[i].Value != nil {
-				parts[key] = partsOf(recs[i], project, totals)
+			var parts []part
+			project(recs[i].Key[0], recs[i].Key[1:], recs[i].Value, func(p Pair) {
+				if p.Store == Horizon {
+					horizons[recs[i].Partition] = p.At
+					return
+				}
+				parts = addPart(parts, totals, &p)
+			})
+			if len(parts) > 0 {
+				newest[string(recs[i].Key)] = recordParts{recs[i].Partition, slices.Clip(parts)}
 			}
 		}
 	}
-	return ReadAll(ctx, cluster, engine.Changelog(), apply)
-}
-
-func partsOf(rec Record, project Projection, totals map[string]*total) []part {
-	var parts []part
-	project(rec.Key[0], rec.Key[1:], rec.Value, func(store string, key, value []byte) {
-		t := totals[store]
-		if t == nil {
-			t = new(total)
-			totals[store] = t
-		}
-		h := hashPair(key, value)
-		t.keys++
-		t.sum.add(h)
-		for i := range parts {
-			if parts[i].to == t {
-				parts[i].keys++
-				parts[i].sum.add(h)
-				return
+	if err := ReadAll(ctx, cluster, engine.Changelog(), apply); err != nil {
+		return err
+	}
+	for _, r := range newest {
+		horizon, ok := horizons[r.partition]
+		for _, p := range r.parts {
+			if !ok || p.at == 0 || p.at >= horizon {
+				p.to.keys += p.keys
+				p.to.sum.add(p.sum)
 			}
 		}
-		parts = append(parts, part{to: t, keys: 1, sum: h})
-	})
-	return parts
+	}
+	return nil
+}
+
+// addPart adds a pair to the parts of a record.
+func addPart(parts []part, totals map[string]*total, p *Pair) []part {
+	t := totals[p.Store]
+	if t == nil {
+		t = new(total)
+		totals[p.Store] = t
+	}
+	sum := hashPair(p.Key, p.Value)
+	if n := len(parts); n > 0 && parts[n-1].to == t && parts[n-1].at == p.At {
+		parts[n-1].keys++
+		parts[n-1].sum.add(sum)
+		return parts
+	}
+	return append(parts, part{to: t, at: p.At, keys: 1, sum: sum})
 }
 
 // ReadAll gives apply every record that the topic holds now, and returns.
@@ -199,13 +230,6 @@ func (s *sum256) add(o sum256) {
 	var carry uint64
 	for i := range s {
 		s[i], carry = bits.Add64(s[i], o[i], carry)
-	}
-}
-
-func (s *sum256) subtract(o sum256) {
-	var borrow uint64
-	for i := range s {
-		s[i], borrow = bits.Sub64(s[i], o[i], borrow)
 	}
 }
 

@@ -171,7 +171,7 @@ func TestCodecs(t *testing.T) {
 		_, _ = blockCodec{}.Decode(garbage)
 		_, _ = numberCodec{}.Decode(garbage)
 		_, _ = deletionsCodec{}.Decode(garbage)
-		Projection()(garbageTable(t), garbage, garbage, func(string, []byte, []byte) {})
+		Projection()(garbageTable(t), garbage, garbage, func(stream.Pair) {})
 	})
 }
 

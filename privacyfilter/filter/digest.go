@@ -12,11 +12,11 @@ import (
 // revisions; "dedupe" holds subject ‖ hash of every known event, without the hour in which it was received, and "deletions" that of every deleted one, without
 // the day.
 func Projection() stream.Projection {
-	return func(table byte, key, value []byte, yield func(store string, key, value []byte)) {
+	return func(table byte, key, value []byte, yield func(stream.Pair)) {
 		switch table {
 		case tableLedger:
 			if content := ledgerContent(value); content != nil {
-				yield("ledger", key, content)
+				yield(stream.Pair{Store: "ledger", Key: key, Value: content})
 			}
 		case tableDedupe:
 			if h, err := (headCodec{}).Decode(value); err == nil {
@@ -51,9 +51,9 @@ func ledgerContent(value []byte) []byte {
 	return content
 }
 
-func yieldHashes(store string, subject []byte, hashes chunk, yield func(store string, key, value []byte)) {
+func yieldHashes(store string, subject []byte, hashes chunk, yield func(stream.Pair)) {
 	for _, hash := range hashes {
 		key := binary.BigEndian.AppendUint64(append([]byte(nil), subject...), hash)
-		yield(store, key, nil)
+		yield(stream.Pair{Store: store, Key: key})
 	}
 }

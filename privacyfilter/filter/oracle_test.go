@@ -338,11 +338,11 @@ func digestOf(changelog map[string]stream.Record) map[string]map[string]string {
 		if rec.Value == nil {
 			continue
 		}
-		project(rec.Key[0], rec.Key[1:], rec.Value, func(store string, key, value []byte) {
-			if stores[store] == nil {
-				stores[store] = make(map[string]string)
+		project(rec.Key[0], rec.Key[1:], rec.Value, func(p stream.Pair) {
+			if stores[p.Store] == nil {
+				stores[p.Store] = make(map[string]string)
 			}
-			stores[store][string(key)] = string(value)
+			stores[p.Store][string(p.Key)] = string(p.Value)
 		})
 	}
 	return stores
