@@ -26,6 +26,7 @@ type table struct {
 	derived []derived
 
 	columns []string          // by which it is recognized
+	later   []string          // further ones, which older rows do not have
 	binary  []string          // of them, those that hold bytes
 	fields  map[string]string // path of the event → column
 	ignore  map[string]bool   // columns that say nothing that an event could hold
@@ -73,7 +74,11 @@ func newTable(name, purpose string, with ...derived) *table {
 			t.columns = append(t.columns, itemLists...)
 			continue
 		}
-		t.columns = append(t.columns, f.Name)
+		if f.Later {
+			t.later = append(t.later, f.Name)
+		} else {
+			t.columns = append(t.columns, f.Name)
+		}
 		if f.Kind == field.Bytes {
 			t.binary = append(t.binary, f.Name)
 		}
@@ -132,7 +137,7 @@ func (s *source) recognize(r binaryReader) {
 	columns := r.Columns()
 	for _, t := range tables {
 		if !slices.ContainsFunc(t.columns, func(c string) bool { return !slices.Contains(columns, c) }) {
-			r.Binary(t.binary...)
+			r.Binary(slices.DeleteFunc(slices.Clone(t.binary), func(c string) bool { return !slices.Contains(columns, c) })...)
 			s.table, s.Reader = t, newTableReader(r, t)
 			return
 		}
@@ -143,7 +148,7 @@ func (s *source) recognize(r binaryReader) {
 type tableReader struct {
 	Reader
 	columns []string
-	copied  []int // by column: where its cell stands in the table's row, -1 if it is derived
+	copied  []int // by column: where its cell stands in the table's row, -1 if it is derived or was not there yet
 	derived []derivedColumn
 	cells   []string
 	args    []string
@@ -168,6 +173,11 @@ func newTableReader(r Reader, t *table) *tableReader {
 	for i, name := range have {
 		if !folded[name] {
 			tr.columns, tr.copied = append(tr.columns, name), append(tr.copied, i)
+		}
+	}
+	for _, name := range t.later {
+		if !slices.Contains(have, name) {
+			tr.columns, tr.copied = append(tr.columns, name), append(tr.copied, -1)
 		}
 	}
 	for _, d := range t.derived {

@@ -193,6 +193,7 @@ type Options struct {
 	Pseudonym     string                 `protobuf:"bytes,6,opt,name=pseudonym,proto3" json:"pseudonym,omitempty"`                     // the kind of pseudonym that leaves the filter in its place
 	From          []string               `protobuf:"bytes,7,rep,name=from,proto3" json:"from,omitempty"`                               // of a purpose's field: the event's fields that it holds ("device.mac")
 	Part          Part                   `protobuf:"varint,8,opt,name=part,proto3,enum=sluice.field.v1.Part" json:"part,omitempty"`    // of a purpose's field: what of it, if not all
+	Later         bool                   `protobuf:"varint,9,opt,name=later,proto3" json:"later,omitempty"`                            // of a purpose's field: rows were stored before there was one; they have no such column
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -283,6 +284,13 @@ func (x *Options) GetPart() Part {
 	return Part_WHOLE
 }
 
+func (x *Options) GetLater() bool {
+	if x != nil {
+		return x.Later
+	}
+	return false
+}
+
 var file_internal_field_field_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
@@ -304,7 +312,7 @@ var File_internal_field_field_proto protoreflect.FileDescriptor
 
 const file_internal_field_field_proto_rawDesc = "" +
 	"\n" +
-	"\x1ainternal/field/field.proto\x12\x0fsluice.field.v1\x1a google/protobuf/descriptor.proto\"\x81\x02\n" +
+	"\x1ainternal/field/field.proto\x12\x0fsluice.field.v1\x1a google/protobuf/descriptor.proto\"\x97\x02\n" +
 	"\aOptions\x12\x10\n" +
 	"\x03doc\x18\x01 \x01(\tR\x03doc\x12)\n" +
 	"\x04form\x18\x02 \x01(\x0e2\x15.sluice.field.v1.FormR\x04form\x12,\n" +
@@ -313,7 +321,8 @@ const file_internal_field_field_proto_rawDesc = "" +
 	"\x04told\x18\x05 \x01(\tR\x04told\x12\x1c\n" +
 	"\tpseudonym\x18\x06 \x01(\tR\tpseudonym\x12\x12\n" +
 	"\x04from\x18\a \x03(\tR\x04from\x12)\n" +
-	"\x04part\x18\b \x01(\x0e2\x15.sluice.field.v1.PartR\x04part*&\n" +
+	"\x04part\x18\b \x01(\x0e2\x15.sluice.field.v1.PartR\x04part\x12\x14\n" +
+	"\x05later\x18\t \x01(\bR\x05later*&\n" +
 	"\x04Form\x12\t\n" +
 	"\x05PLAIN\x10\x00\x12\b\n" +
 	"\x04TIME\x10\x01\x12\t\n" +

@@ -31,6 +31,7 @@ func (m *Options) CloneVT() *Options {
 	r.Told = m.Told
 	r.Pseudonym = m.Pseudonym
 	r.Part = m.Part
+	r.Later = m.Later
 	if rhs := m.From; rhs != nil {
 		tmpContainer := make([]string, len(rhs))
 		copy(tmpContainer, rhs)
@@ -76,6 +77,16 @@ func (m *Options) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.Later {
+		i--
+		if m.Later {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x48
 	}
 	if m.Part != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Part))
@@ -170,6 +181,9 @@ func (m *Options) SizeVT() (n int) {
 	}
 	if m.Part != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Part))
+	}
+	if m.Later {
+		n += 2
 	}
 	n += len(m.unknownFields)
 	return n
@@ -409,6 +423,26 @@ func (m *Options) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
+		case 9:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Later", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Later = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
