@@ -488,6 +488,7 @@ type Device struct {
 	AppVersion    string                 `protobuf:"bytes,10,opt,name=app_version,json=appVersion,proto3" json:"app_version,omitempty"`
 	UserAgent     string                 `protobuf:"bytes,11,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
 	Apps          []string               `protobuf:"bytes,12,rep,name=apps,proto3" json:"apps,omitempty"`
+	Language      string                 `protobuf:"bytes,13,opt,name=language,proto3" json:"language,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -604,6 +605,13 @@ func (x *Device) GetApps() []string {
 		return x.Apps
 	}
 	return nil
+}
+
+func (x *Device) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
 }
 
 type Network struct {
@@ -1552,7 +1560,7 @@ const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"\x10shipping_address\x18\b \x01(\tB\r\xa2\xbb\x18\t2\aaddressR\x0fshippingAddress\"q\n" +
 	"\fCounterparty\x12$\n" +
 	"\x02id\x18\x01 \x01(\tB\x14\xa2\xbb\x18\x10\x18\x012\fcounterpartyR\x02id\x12;\n" +
-	"\x04kind\x18\x02 \x01(\x0e2!.sluice.vocab.v1.CounterpartyKindB\x04\xa2\xbb\x18\x00R\x04kind\"\xfc\x02\n" +
+	"\x04kind\x18\x02 \x01(\x0e2!.sluice.vocab.v1.CounterpartyKindB\x04\xa2\xbb\x18\x00R\x04kind\"\xe8\x03\n" +
 	"\x06Device\x12\x1e\n" +
 	"\x02id\x18\x01 \x01(\tB\x0e\xa2\xbb\x18\n" +
 	"\x18\x012\x06deviceR\x02id\x12\x1d\n" +
@@ -1570,7 +1578,9 @@ const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"appVersion\x12#\n" +
 	"\n" +
 	"user_agent\x18\v \x01(\tB\x04\xa2\xbb\x18\x00R\tuserAgent\x12\x18\n" +
-	"\x04apps\x18\f \x03(\tB\x04\xa2\xbb\x18\x00R\x04apps\"y\n" +
+	"\x04apps\x18\f \x03(\tB\x04\xa2\xbb\x18\x00R\x04apps\x12j\n" +
+	"\blanguage\x18\r \x01(\tBN\xa2\xbb\x18J\n" +
+	"FWhat the device itself is set to, such as zh-CN; the page's is locale.\x18\x01R\blanguage\"y\n" +
 	"\aNetwork\x12\x1a\n" +
 	"\x02ip\x18\x01 \x01(\tB\n" +
 	"\xa2\xbb\x18\x06\x18\x012\x02ipR\x02ip\x12\x1e\n" +

@@ -795,6 +795,7 @@ type RiskEvent struct {
 	Mac              []byte                 `protobuf:"bytes,30,opt,name=mac,proto3" json:"mac,omitempty"`
 	Imei             []byte                 `protobuf:"bytes,31,opt,name=imei,proto3" json:"imei,omitempty"`
 	EventHash        uint64                 `protobuf:"varint,32,opt,name=event_hash,json=eventHash,proto3" json:"event_hash,omitempty"`
+	DeviceLanguage   string                 `protobuf:"bytes,33,opt,name=device_language,json=deviceLanguage,proto3" json:"device_language,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -1051,6 +1052,13 @@ func (x *RiskEvent) GetEventHash() uint64 {
 		return x.EventHash
 	}
 	return 0
+}
+
+func (x *RiskEvent) GetDeviceLanguage() string {
+	if x != nil {
+		return x.DeviceLanguage
+	}
+	return ""
 }
 
 type RiskRecord struct {
@@ -1732,7 +1740,7 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\x04time\x18\x03 \x01(\x12R\x04time\x1a7\n" +
 	"\vContributor\x12\x16\n" +
 	"\x06window\x18\x01 \x01(\x03R\x06window\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\fR\x03key\"\xab\x17\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"\xf1\x18\n" +
 	"\tRiskEvent\x12\x95\x01\n" +
 	"\asubject\x18\x01 \x01(\fB{\xa2\xbb\x18w\n" +
 	"\\Whose event it is: fraud control's pseudonym of the account, or of the device that has none.:\auser_id:\fanonymous_id@\x04R\asubject\x12Q\n" +
@@ -1808,7 +1816,9 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\x12The device's IMEI.:\vdevice.imeiR\x04imei\x12}\n" +
 	"\n" +
 	"event_hash\x18  \x01(\x04B^\xa2\xbb\x18Z\n" +
-	"RThe first 8 bytes of `event`, big endian: how the windows of features remember it.:\x02id@\x04R\teventHash\"\\\n" +
+	"RThe first 8 bytes of `event`, big endian: how the windows of features remember it.:\x02id@\x04R\teventHash\x12\xc3\x01\n" +
+	"\x0fdevice_language\x18! \x01(\tB\x99\x01\xa2\xbb\x18\x94\x01\n" +
+	"\x7fWhat the device itself is set to, such as `zh-CN`. One that fits neither the account's history nor the country is worth a look.:\x0fdevice.languageH\x01R\x0edeviceLanguage\"\\\n" +
 	"\n" +
 	"RiskRecord\x122\n" +
 	"\x05event\x18\x01 \x01(\v2\x1c.sluice.purpose.v1.RiskEventR\x05event\x12\x1a\n" +

@@ -381,6 +381,7 @@ func (m *RiskEvent) CloneVT() *RiskEvent {
 	r.UserAgent = m.UserAgent
 	r.Carrier = m.Carrier
 	r.EventHash = m.EventHash
+	r.DeviceLanguage = m.DeviceLanguage
 	if rhs := m.Subject; rhs != nil {
 		tmpBytes := make([]byte, len(rhs))
 		copy(tmpBytes, rhs)
@@ -1392,6 +1393,15 @@ func (m *RiskEvent) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if len(m.DeviceLanguage) > 0 {
+		i -= len(m.DeviceLanguage)
+		copy(dAtA[i:], m.DeviceLanguage)
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.DeviceLanguage)))
+		i--
+		dAtA[i] = 0x2
+		i--
+		dAtA[i] = 0x8a
 	}
 	if m.EventHash != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.EventHash))
@@ -2645,6 +2655,10 @@ func (m *RiskEvent) SizeVT() (n int) {
 	}
 	if m.EventHash != 0 {
 		n += 2 + protohelpers.SizeOfVarint(uint64(m.EventHash))
+	}
+	l = len(m.DeviceLanguage)
+	if l > 0 {
+		n += 2 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -5589,6 +5603,38 @@ func (m *RiskEvent) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
+		case 33:
+			if wireType != 2 {
+				return fmt.Errorf("proto: wrong wireType = %d for field DeviceLanguage", wireType)
+			}
+			var stringLen uint64
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				stringLen |= uint64(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			intStringLen := int(stringLen)
+			if intStringLen < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			postIndex := iNdEx + intStringLen
+			if postIndex < 0 {
+				return protohelpers.ErrInvalidLength
+			}
+			if postIndex > l {
+				return io.ErrUnexpectedEOF
+			}
+			m.DeviceLanguage = string(dAtA[iNdEx:postIndex])
+			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
