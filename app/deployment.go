@@ -37,6 +37,7 @@ type serverConfig struct {
 	RootKey string `yaml:"root_key"`
 	Node    string `yaml:"node"`
 	Linger  string `yaml:"linger"`
+	State   int64  `yaml:"state_mib"`
 
 	linger time.Duration
 }
@@ -113,9 +114,15 @@ func loadDeployment(file *Config) (*deployment, error) {
 	return d, d.validate(file)
 }
 
+// minState is the least of server.state_mib: what the tables of one transaction may take beside those that are full.
+const minState = 16
+
 func (d *deployment) validate(file *Config) (err error) {
 	if d.Server.linger, err = config.ParseDuration(d.Server.Linger); err != nil && d.Server.Linger != "0s" {
 		return file.Section("server").Errorf(".linger", "%v", err)
+	}
+	if d.Server.State < minState {
+		return file.Section("server").Errorf(".state_mib", "a number from %d expected", minState)
 	}
 	if d.Kafka.Replicas < 1 {
 		return file.Section("kafka").Errorf(".replicas", "a number from 1 expected")

@@ -43,6 +43,7 @@ type parts struct {
 	name     string // of the node, stable
 	ring     *seal.Keyring
 	keys     *pseudonym.Keys
+	memory   *stream.Memory // of all engines' state
 	registry *prometheus.Registry
 	api      *httpx.API
 	ready    *readiness
@@ -90,7 +91,7 @@ func (n *Node) build(ctx context.Context) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{rooms: r, node: n, registry: newRegistry(), api: httpx.NewAPI(n.Version, n.deployment.Keys.keys()), ready: &readiness{roles: n.roles}}
+	p := &parts{rooms: r, node: n, memory: stream.NewMemory(n.deployment.Server.State << 20), registry: newRegistry(), api: httpx.NewAPI(n.Version, n.deployment.Keys.keys()), ready: &readiness{roles: n.roles}}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -170,7 +171,7 @@ func (p *parts) workAfter(role stream.Role, view <-chan struct{}) error {
 	n := p.node
 	options := stream.RunnerOptions{Node: p.name, Logger: n.logger, Registerer: p.registry}
 	for _, engine := range role.Engines {
-		store, err := stream.OpenStore(n.data.join("state", engine.Name), stream.StoreOptions{})
+		store, err := stream.OpenStore(n.data.join("state", engine.Name), stream.StoreOptions{Memory: p.memory})
 		if err != nil {
 			return err
 		}

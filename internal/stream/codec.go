@@ -2,7 +2,7 @@ package stream
 
 import "google.golang.org/protobuf/proto"
 
-// Codec writes and reads a table's values. Encode appends to buf and gives equal bytes for equal values.
+// Codec writes and reads a table's values. Encode appends to buf and gives equal bytes for equal values. Decode must not keep data.
 type Codec[V any] interface {
 	Encode(buf []byte, v *V) ([]byte, error)
 	Decode(data []byte) (*V, error)

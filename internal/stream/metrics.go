@@ -18,6 +18,7 @@ type engineMetrics struct {
 	lag, restore prometheus.Gauge
 	checkpoint   prometheus.Histogram
 	entries      *prometheus.GaugeVec
+	bytes        *prometheus.GaugeVec
 }
 
 func newRunnerMetrics(reg prometheus.Registerer, role Role) *runnerMetrics {
@@ -39,7 +40,10 @@ func newRunnerMetrics(reg prometheus.Registerer, role Role) *runnerMetrics {
 				Name: "sluice_stream_state_entries", Help: "Entries in memory by table.", ConstLabels: of.labels,
 			}, []string{"table"}),
 		}
-		reg.MustRegister(e.entries)
+		e.bytes = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "sluice_stream_state_bytes", Help: "Bytes in memory by table.", ConstLabels: of.labels,
+		}, []string{"table"})
+		reg.MustRegister(e.entries, e.bytes)
 		m.engines = append(m.engines, e)
 	}
 	return m

@@ -42,7 +42,6 @@ const (
 	produceLinger  = time.Second
 	sessionTimeout = 10 * time.Second       // after which the group takes a silent member's partitions
 	idlePoll       = 500 * time.Millisecond // so that checkpoints are written without input
-	checkpointTime = 20 * time.Millisecond  // after a transaction, but for the last task of it
 )
 
 // Runner runs a role's tasks: it reads the assigned input partitions, and commits outputs, changelogs and input offsets of all its tasks
@@ -163,8 +162,9 @@ type liveTask struct {
 	changelog    string            // full name of the topic
 	topics       map[string]string // short name of an output topic → full name
 	next         int64             // changelog offset after the last committed record
+	saving       saving            // the checkpoint that is being written
 	checkpointed time.Time
-	unsaved      bool
+	unsaved      bool // the checkpoint lacks something, and none is being written that has it
 
 	// Of the open transaction.
 	fetched   []piece
@@ -179,7 +179,7 @@ func (r *Runner) session(ctx context.Context) (err error) {
 	if s.kafka, err = s.join(); err != nil {
 		return err
 	}
-	defer s.kafka.Close()
+	defer s.close()
 	// Taking over the transactional id ends a dead predecessor's transaction now: its pending offsets would hold up the group until they time out.
 	if _, _, err := s.kafka.Client().ProducerID(ctx); err != nil {
 		return fmt.Errorf("taking over the transactional id: %w", err)
@@ -190,6 +190,13 @@ func (r *Runner) session(ctx context.Context) (err error) {
 		}
 	}
 	return s.saveTasks()
+}
+
+func (s *session) close() {
+	for _, t := range s.tasks {
+		t.close()
+	}
+	s.kafka.Close()
 }
 
 func (s *session) join() (*kgo.GroupTransactSession, error) {
@@ -254,7 +261,7 @@ func (s *session) step(ctx context.Context) error {
 		if err := s.transact(ctx, fetches); err != nil {
 			return err
 		}
-		if err := s.checkpoint(); err != nil {
+		if err := s.checkpoint(checkpointBusy); err != nil {
 			return err
 		}
 		s.took = time.Since(began)
@@ -263,7 +270,7 @@ func (s *session) step(ctx context.Context) error {
 		}
 		return nil
 	}
-	return s.checkpoint()
+	return s.checkpoint(checkpointIdle)
 }
 
 // poll waits for records, at most idlePoll. What a client holds ready was fetched at the end of the last poll: after a transaction that took long it is
@@ -316,7 +323,10 @@ func (s *session) reassign(ctx context.Context) error {
 	}
 	assigned := make(map[place]bool)
 	for _, c := range changes {
-		delete(s.tasks, c.place) // what its checkpoint lacks, the changelog has
+		if t := s.tasks[c.place]; t != nil {
+			t.close() // what its checkpoint lacks, the changelog has
+			delete(s.tasks, c.place)
+		}
 		assigned[c.place] = c.assigned
 	}
 	open := make([][]int32, len(s.role.Engines))
@@ -387,92 +397,6 @@ func (s *session) assigned() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.joined
-}
-
-// saveTasks writes every checkpoint, so that the next start has nothing to read again.
-func (s *session) saveTasks() error {
-	for _, t := range s.tasks {
-		if !t.unsaved {
-			continue
-		}
-		if err := s.save(t); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// checkpoint writes the tasks that have waited longest, of those that are due, until it has taken checkpointTime: a transaction waits for it.
-func (s *session) checkpoint() error {
-	for began := time.Now(); time.Since(began) < checkpointTime; {
-		due := s.due()
-		if due == nil || time.Since(due.checkpointed) < s.o.CheckpointEvery {
-			return nil
-		}
-		if err := s.save(due); err != nil {
-			return &processError{err}
-		}
-	}
-	return nil
-}
-
-// due is the task whose checkpoint is the oldest of those that lack something, nil if none does.
-func (s *session) due() *liveTask {
-	var oldest *liveTask
-	for _, t := range s.tasks {
-		if t.unsaved && (oldest == nil || t.checkpointed.Before(oldest.checkpointed)) {
-			oldest = t
-		}
-	}
-	return oldest
-}
-
-// save writes a task's checkpoint.
-func (s *session) save(t *liveTask) error {
-	began := time.Now()
-	if err := t.save(); err != nil {
-		return fmt.Errorf("writing the checkpoint of partition %d of %s: %w", t.Partition, s.role.Engines[t.engine].Name, err)
-	}
-	s.metrics.engines[t.engine].checkpoint.Observe(time.Since(began).Seconds())
-	s.countEntries(t.engine)
-	return nil
-}
-
-// countEntries tells how much of an engine's tables is in memory.
-func (s *session) countEntries(engine int) {
-	entries := make(map[string]int)
-	for _, t := range s.tasks {
-		if t.engine != engine {
-			continue
-		}
-		for _, tb := range t.tables {
-			entries[tb.tableName()] += tb.size()
-		}
-	}
-	for name, n := range entries {
-		s.metrics.engines[engine].entries.WithLabelValues(name).Set(float64(n))
-	}
-}
-
-// save writes the task's dirty entries and its place in the changelog in one batch.
-func (t *liveTask) save() error {
-	b := t.store.newBatch()
-	for _, tb := range t.tables {
-		if err := tb.checkpoint(func(key, value []byte) error { return b.set(tb.tableID(), key, value) }); err != nil {
-			return err
-		}
-	}
-	t.checkpointed, t.unsaved = time.Now(), false
-	if err := b.setPosition(position{Next: t.next, Time: t.checkpointed}); err != nil {
-		return err
-	}
-	if err := b.commit(); err != nil {
-		return err
-	}
-	for _, tb := range t.tables {
-		tb.evict(t.store.limit)
-	}
-	return nil
 }
 
 func (r *Runner) setStatus(status Status) {

@@ -5,48 +5,73 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 )
 
 // Store is an engine's checkpoint on disk: the tables of its partitions and the changelog offset that they include, in one Pebble database.
 //
 // Keys: partition (2 bytes, big endian) ‖ table id ‖ key. Table id 0 is the store's own: it holds a partition's position.
 type Store struct {
-	db    *pebble.DB
-	limit int // entries of a table that stay in memory
+	db      *pebble.DB
+	memory  *Memory
+	flushed atomic.Int64 // Unix nanoseconds
 }
 
 // StoreOptions sizes a store.
 type StoreOptions struct {
-	CacheBytes int64 // block cache; 32 MiB if 0
-	Entries    int   // entries of one table and partition that stay in memory; 2,000,000 if 0
+	CacheBytes int64   // block cache; 8 MiB if 0
+	Memory     *Memory // that the store's tables share with others; one of DefaultMemory if nil
 	Logger     pebble.Logger
 }
 
-// OpenStore opens or makes the database in dir.
+const (
+	memtableBytes = 8 << 20
+	flushEvery    = time.Minute // so that a crash has little of a changelog to read again
+)
+
+// OpenStore opens or makes the database in dir. It has no write-ahead log: the changelog has everything, and what a crash takes from the checkpoint, its
+// position included, is the end of what was written.
 func OpenStore(dir string, o StoreOptions) (*Store, error) {
 	if o.CacheBytes == 0 {
-		o.CacheBytes = 32 << 20
+		o.CacheBytes = 8 << 20
 	}
-	if o.Entries == 0 {
-		o.Entries = 2_000_000
+	if o.Memory == nil {
+		o.Memory = NewMemory(0)
 	}
 	if o.Logger == nil {
 		o.Logger = quietLogger{}
 	}
 	cache := pebble.NewCache(o.CacheBytes)
 	defer cache.Unref()
-	db, err := pebble.Open(dir, &pebble.Options{Cache: cache, MemTableSize: 16 << 20, Logger: o.Logger})
+	options := &pebble.Options{Cache: cache, MemTableSize: memtableBytes, DisableWAL: true, Logger: o.Logger}
+	for i := range options.Levels {
+		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most of what is asked for and not in memory is nowhere
+	}
+	db, err := pebble.Open(dir, options)
 	if err != nil {
 		return nil, fmt.Errorf("opening checkpoint %s: %w", dir, err)
 	}
-	return &Store{db: db, limit: o.Entries}, nil
+	s := &Store{db: db, memory: o.Memory}
+	s.flushed.Store(time.Now().UnixNano())
+	return s, nil
 }
 
-// Close closes the database.
-func (s *Store) Close() error { return s.db.Close() }
+// Close writes what is still in memory, and closes the database.
+func (s *Store) Close() error { return errors.Join(s.db.Flush(), s.db.Close()) }
+
+// flushNowAndThen writes what Pebble holds in memory.
+func (s *Store) flushNowAndThen() error {
+	now, last := time.Now().UnixNano(), s.flushed.Load()
+	if now-last < int64(flushEvery) || !s.flushed.CompareAndSwap(last, now) {
+		return nil
+	}
+	_, err := s.db.AsyncFlush()
+	return err
+}
 
 // position is what a partition's checkpoint includes: the changelog below Next, written at Time.
 type position struct {
@@ -64,14 +89,14 @@ func (s *Store) forPartition(p int32) *partitionStore {
 	return &partitionStore{Store: s, partition: p}
 }
 
-func (p *partitionStore) key(table byte, key string) []byte {
+func (p *partitionStore) key(table byte, key []byte) []byte {
 	k := make([]byte, 0, 3+len(key))
 	k = binary.BigEndian.AppendUint16(k, uint16(p.partition))
 	k = append(k, table)
 	return append(k, key...)
 }
 
-func (p *partitionStore) get(table byte, key string, use func(data []byte) error) (found bool, err error) {
+func (p *partitionStore) get(table byte, key []byte, use func(data []byte) error) (found bool, err error) {
 	data, closer, err := p.db.Get(p.key(table, key))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
@@ -85,7 +110,7 @@ func (p *partitionStore) get(table byte, key string, use func(data []byte) error
 
 // scan yields the table's records until yield says stop.
 func (p *partitionStore) scan(table byte, yield func(key, value []byte) (bool, error)) (err error) {
-	it, err := p.db.NewIter(&pebble.IterOptions{LowerBound: p.key(table, ""), UpperBound: p.key(table+1, "")})
+	it, err := p.db.NewIter(&pebble.IterOptions{LowerBound: p.key(table, nil), UpperBound: p.key(table+1, nil)})
 	if err != nil {
 		return err
 	}
@@ -101,7 +126,7 @@ func (p *partitionStore) scan(table byte, yield func(key, value []byte) (bool, e
 
 // position reads how far the checkpoint goes; zero if there is none.
 func (p *partitionStore) position() (pos position, err error) {
-	_, err = p.get(0, "", func(data []byte) error {
+	_, err = p.get(0, nil, func(data []byte) error {
 		if len(data) != 16 {
 			return errors.New("checkpoint position: 16 bytes expected")
 		}
@@ -123,7 +148,7 @@ func (p *partitionStore) newBatch() *batch {
 
 // set writes a table's record; a nil value deletes it.
 func (b *batch) set(table byte, key, value []byte) error {
-	k := b.key(table, string(key))
+	k := b.key(table, key)
 	if value == nil {
 		return b.writes.Delete(k, nil)
 	}
@@ -133,16 +158,21 @@ func (b *batch) set(table byte, key, value []byte) error {
 func (b *batch) setPosition(pos position) error {
 	data := binary.BigEndian.AppendUint64(nil, uint64(pos.Next))
 	data = binary.BigEndian.AppendUint64(data, uint64(pos.Time.UnixMicro()))
-	return b.writes.Set(b.key(0, ""), data, nil)
+	return b.writes.Set(b.key(0, nil), data, nil)
 }
 
-// commit applies the batch. It is not synced: the changelog has everything, and a lost tail only means to read more of it.
-func (b *batch) commit() error { return b.writes.Commit(pebble.NoSync) }
+// commit applies the batch.
+func (b *batch) commit() error {
+	if err := b.writes.Commit(pebble.NoSync); err != nil {
+		return err
+	}
+	return b.flushNowAndThen()
+}
 
 // clear forgets the partition.
 func (p *partitionStore) clear() error {
 	end := binary.BigEndian.AppendUint16(nil, uint16(p.partition+1))
-	return p.db.DeleteRange(p.key(0, ""), end, pebble.NoSync)
+	return p.db.DeleteRange(p.key(0, nil), end, pebble.NoSync)
 }
 
 // quietLogger drops Pebble's progress notes; its errors come back as errors, and fatal ones must stop the process.

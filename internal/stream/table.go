@@ -1,40 +1,50 @@
 package stream
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
-// Table is a task's typed state by key, in memory, with its committed bytes in the checkpoint.
+// Table is a task's typed state by key. Committed values are kept as bytes, in memory as far as the process's Memory goes and in the checkpoint; a value is
+// decoded when it is asked for, and a few stay so.
 //
 // An entry is touched while a transaction changes it, and dirty from the commit until a checkpoint holds it:
 //
-//	clean ──Mutate/Delete──▶ touched ──commit──▶ dirty ──checkpoint──▶ clean
-//	                            └──abort──▶ as it was (from its saved bytes if dirty, else from the checkpoint)
+//	clean ──Mutate/Put/Delete──▶ touched ──commit──▶ dirty ──checkpoint──▶ clean ──evict──▶ in the checkpoint alone
+//	                                └──abort──▶ as it was: its bytes have not changed
 type Table[V any] struct {
 	task    *Task
 	id      byte
 	name    string
 	codec   Codec[V]
-	live    map[string]*entry[V]
-	touched []*entry[V]
-	dirty   []*entry[V]
-	arena   []byte
-	cold    bool // the checkpoint holds entries that memory does not
+	entries entries
+	decoded map[uint32]*decoded[V] // by number of the entry
+	size    int                    // bytes that were decoded into these
+	touched []uint32
+	arena   []byte // bytes of the open transaction
+	cold    bool   // the checkpoint holds entries that memory does not
 }
 
-type entry[V any] struct {
-	key       string
+// decoded is an entry's value in use.
+type decoded[V any] struct {
 	value     *V     // nil: deleted
-	saved     []byte // committed bytes of a dirty entry; nil: deleted
-	encoded   []byte // bytes of the open transaction
+	encoded   []byte // of the open transaction
 	isTouched bool
-	isDirty   bool
 }
 
-// arenaSize is the size of the blocks that committed bytes share until the next checkpoint.
-const arenaSize = 64 << 10
+const (
+	decodedKept = 128       // decoded values of a table and partition that outlive a transaction
+	decodedSize = 128 << 10 // bytes that they were decoded from, at most
+	arenaKept   = 256 << 10 // a table's buffer that is larger is let go after its transaction
+)
 
 // OpenTable declares a table of the task and loads it from the checkpoint. An id is used once in an engine, and never for anything else.
 func OpenTable[V any](t *Task, id byte, name string, codec Codec[V]) *Table[V] {
-	tb := &Table[V]{task: t, id: id, name: name, codec: codec, live: make(map[string]*entry[V])}
+	memory := NewMemory(0)
+	if t.store != nil {
+		memory = t.store.memory
+	}
+	tb := &Table[V]{task: t, id: id, name: name, codec: codec, decoded: make(map[uint32]*decoded[V]), entries: newEntries(memory)}
 	for _, other := range t.tables {
 		if other.tableID() == id {
 			t.fail(fmt.Errorf("table %s: id %d is the id of table %s", name, id, other.tableName()))
@@ -45,16 +55,12 @@ func OpenTable[V any](t *Task, id byte, name string, codec Codec[V]) *Table[V] {
 		return tb
 	}
 	err := t.store.scan(id, func(key, value []byte) (bool, error) {
-		if len(tb.live) >= t.store.limit {
+		if memory.isFull() {
 			tb.cold = true
 			return false, nil
 		}
-		v, err := codec.Decode(value)
-		if err != nil {
-			return false, fmt.Errorf("decoding a record of table %s: %w", name, err)
-		}
-		k := string(key)
-		tb.live[k] = &entry[V]{key: k, value: v}
+		tb.entries.set(tb.entries.add(key), value)
+		tb.entries.bill()
 		return true, nil
 	})
 	if err != nil {
@@ -65,51 +71,78 @@ func OpenTable[V any](t *Task, id byte, name string, codec Codec[V]) *Table[V] {
 
 // Get is the value at key, nil if there is none. It must not be changed.
 func (tb *Table[V]) Get(key []byte) *V {
-	if e := tb.find(key); e != nil {
-		return e.value
+	n, ok := tb.find(key)
+	if !ok {
+		return nil
+	}
+	if d := tb.decode(n); d != nil {
+		return d.value
 	}
 	return nil
 }
 
 // Mutate is the value at key, to be changed in place; it is made if there is none. The changelog gets one record of it per transaction.
 func (tb *Table[V]) Mutate(key []byte) *V {
-	e := tb.find(key)
-	if e == nil {
-		e = &entry[V]{key: string(key)}
-		tb.live[e.key] = e
+	n, ok := tb.find(key)
+	if !ok {
+		n = tb.entries.add(key)
 	}
-	if e.value == nil {
-		e.value = new(V)
+	d := tb.decode(n)
+	if d == nil {
+		d = &decoded[V]{}
+		tb.decoded[n] = d
 	}
-	tb.touch(e)
-	return e.value
+	if d.value == nil {
+		d.value = new(V)
+	}
+	tb.touch(n, d)
+	return d.value
 }
 
 // Put sets the value at key. The table owns v from here on.
 func (tb *Table[V]) Put(key []byte, v *V) {
-	e := tb.find(key)
-	if e == nil {
-		e = &entry[V]{key: string(key)}
-		tb.live[e.key] = e
+	n, ok := tb.find(key)
+	if !ok {
+		n = tb.entries.add(key)
 	}
-	e.value = v
-	tb.touch(e)
+	d := tb.decoded[n]
+	if d == nil {
+		d = &decoded[V]{}
+		tb.decoded[n] = d
+	}
+	d.value = v
+	tb.touch(n, d)
 }
 
 // Delete removes the value at key; nothing happens if there is none.
 func (tb *Table[V]) Delete(key []byte) {
-	e := tb.find(key)
-	if e == nil || e.value == nil {
+	n, ok := tb.find(key)
+	if !ok {
 		return
 	}
-	e.value = nil
-	tb.touch(e)
+	d := tb.decoded[n]
+	if d == nil {
+		if _, ok := tb.entries.value(n); !ok {
+			return
+		}
+		d = &decoded[V]{}
+		tb.decoded[n] = d
+	} else if d.value == nil {
+		return
+	}
+	d.value = nil
+	tb.touch(n, d)
 }
 
-// Range yields all values in any order, read-only; deleting the yielded key is allowed.
+// Range yields all values in any order, read-only; changing or deleting the yielded key is allowed.
 func (tb *Table[V]) Range(yield func(key []byte, v *V) bool) {
-	for k, e := range tb.live {
-		if e.value != nil && !yield([]byte(k), e.value) {
+	for n := range uint32(len(tb.entries.all)) {
+		v, err := tb.peek(n)
+		if err != nil {
+			tb.task.fail(err)
+			return
+		}
+		if v != nil && !yield(slices.Clone(tb.entries.key(n)), v) {
 			return
 		}
 	}
@@ -117,179 +150,168 @@ func (tb *Table[V]) Range(yield func(key []byte, v *V) bool) {
 		return
 	}
 	err := tb.task.store.scan(tb.id, func(key, value []byte) (bool, error) {
-		if _, ok := tb.live[string(key)]; ok {
+		if _, ok := tb.entries.find(key); ok {
 			return true, nil
 		}
 		v, err := tb.codec.Decode(value)
 		if err != nil {
-			return false, fmt.Errorf("decoding a record of table %s: %w", tb.name, err)
+			return false, tb.decodingError(err)
 		}
-		return yield(append([]byte(nil), key...), v), nil
+		return yield(slices.Clone(key), v), nil
 	})
 	if err != nil {
 		tb.task.fail(err)
 	}
 }
 
-// Len is the number of values in memory.
-func (tb *Table[V]) Len() int { return len(tb.live) }
+// Len is the number of entries in memory.
+func (tb *Table[V]) Len() int { return tb.entries.len() }
 
-func (tb *Table[V]) find(key []byte) *entry[V] {
-	if e := tb.live[string(key)]; e != nil || !tb.cold {
-		return e
+// find is the number of the key's entry, which comes from the checkpoint if memory lacks it.
+func (tb *Table[V]) find(key []byte) (n uint32, ok bool) {
+	if n, ok = tb.entries.find(key); ok || !tb.cold {
+		return n, ok
 	}
-	e, err := tb.load(string(key))
+	ok, err := tb.task.store.get(tb.id, key, func(value []byte) error {
+		n = tb.entries.add(key)
+		tb.entries.set(n, value)
+		return nil
+	})
 	if err != nil {
-		tb.task.fail(err)
+		tb.task.fail(fmt.Errorf("reading table %s: %w", tb.name, err))
+	}
+	return n, ok
+}
+
+// decode is the entry's value in use, nil if it has none.
+func (tb *Table[V]) decode(n uint32) *decoded[V] {
+	if d := tb.decoded[n]; d != nil {
+		return d
+	}
+	data, ok := tb.entries.value(n)
+	if !ok {
 		return nil
 	}
-	if e != nil {
-		tb.live[e.key] = e
-	}
-	return e
-}
-
-// load reads a clean entry from the checkpoint; nil if it holds none.
-func (tb *Table[V]) load(key string) (*entry[V], error) {
-	if tb.task.store == nil {
-		return nil, nil //nolint:nilnil // absence is not an error
-	}
-	var v *V
-	found, err := tb.task.store.get(tb.id, key, func(data []byte) (err error) {
-		v, err = tb.codec.Decode(data)
-		return err
-	})
+	v, err := tb.codec.Decode(data)
 	if err != nil {
-		return nil, fmt.Errorf("reading table %s: %w", tb.name, err)
+		tb.task.fail(tb.decodingError(err))
+		return nil
 	}
-	if !found {
-		return nil, nil //nolint:nilnil // absence is not an error
-	}
-	return &entry[V]{key: key, value: v}, nil
+	d := &decoded[V]{value: v}
+	tb.decoded[n] = d
+	tb.size += len(data)
+	return d
 }
 
-func (tb *Table[V]) touch(e *entry[V]) {
-	if !e.isTouched {
-		e.isTouched = true
-		tb.touched = append(tb.touched, e)
+// peek is the entry's value, nil if it has none. It is not kept.
+func (tb *Table[V]) peek(n uint32) (*V, error) {
+	if d := tb.decoded[n]; d != nil {
+		return d.value, nil
+	}
+	data, ok := tb.entries.value(n)
+	if !ok {
+		return nil, nil //nolint:nilnil // absence is not an error
+	}
+	v, err := tb.codec.Decode(data)
+	if err != nil {
+		return nil, tb.decodingError(err)
+	}
+	return v, nil
+}
+
+func (tb *Table[V]) decodingError(err error) error {
+	return fmt.Errorf("decoding a record of table %s: %w", tb.name, err)
+}
+
+func (tb *Table[V]) touch(n uint32, d *decoded[V]) {
+	if !d.isTouched {
+		d.isTouched = true
+		tb.touched = append(tb.touched, n)
 	}
 }
 
 func (tb *Table[V]) tableID() byte     { return tb.id }
 func (tb *Table[V]) tableName() string { return tb.name }
-func (tb *Table[V]) size() int         { return len(tb.live) }
+func (tb *Table[V]) state() *entries   { return &tb.entries }
 
 func (tb *Table[V]) flush(yield func(id byte, key, value []byte)) error {
-	for _, e := range tb.touched {
-		e.encoded = nil
-		if e.value != nil {
-			encoded, err := tb.encode(e.value)
-			if err != nil {
+	for _, n := range tb.touched {
+		d := tb.decoded[n]
+		d.encoded = nil
+		if d.value != nil {
+			if err := tb.encode(d); err != nil {
 				return fmt.Errorf("encoding a record of table %s: %w", tb.name, err)
 			}
-			e.encoded = encoded
 		}
-		yield(tb.id, []byte(e.key), e.encoded)
+		yield(tb.id, tb.entries.key(n), d.encoded)
 	}
 	return nil
 }
 
-// encode writes v into the arena, so that small records share an allocation.
-func (tb *Table[V]) encode(v *V) ([]byte, error) {
-	if cap(tb.arena)-len(tb.arena) < arenaSize/8 {
-		tb.arena = make([]byte, 0, arenaSize)
-	}
+// encode writes a value into the arena, which all of a transaction share.
+func (tb *Table[V]) encode(d *decoded[V]) error {
 	start := len(tb.arena)
-	grown, err := tb.codec.Encode(tb.arena, v)
+	grown, err := tb.codec.Encode(tb.arena, d.value)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	if grown == nil {
+		grown = []byte{} // nil would be a deletion
 	}
 	tb.arena = grown
-	return grown[start:len(grown):len(grown)], nil
+	d.encoded = grown[start:len(grown):len(grown)]
+	return nil
 }
 
 func (tb *Table[V]) commit() {
-	for _, e := range tb.touched {
-		e.isTouched = false
-		e.saved, e.encoded = e.encoded, nil
-		if tb.task.store == nil {
-			tb.settle(e) // nothing to check-point: keep no bytes
-			continue
+	for _, n := range tb.touched {
+		d := tb.decoded[n]
+		if d.value == nil {
+			tb.entries.unset(n)
+			delete(tb.decoded, n)
+		} else {
+			tb.entries.set(n, d.encoded)
+			tb.size += len(d.encoded)
 		}
-		if !e.isDirty {
-			e.isDirty = true
-			tb.dirty = append(tb.dirty, e)
+		d.isTouched, d.encoded = false, nil
+		switch {
+		case tb.task.store != nil:
+			tb.entries.change(n)
+		case d.value == nil:
+			tb.entries.remove(n)
 		}
 	}
+	tb.settle()
+}
+
+func (tb *Table[V]) abort() {
+	for _, n := range tb.touched {
+		delete(tb.decoded, n)
+		if tb.entries.all[n].flags&(isPresent|isDirty) == 0 {
+			tb.entries.remove(n) // it was new
+		}
+	}
+	tb.settle()
+}
+
+// settle ends a transaction: few decoded values outlive it.
+func (tb *Table[V]) settle() {
 	tb.touched = tb.touched[:0]
+	tb.arena = tb.arena[:0]
+	if cap(tb.arena) > arenaKept {
+		tb.arena = nil
+	}
+	if len(tb.decoded) > decodedKept || tb.size > decodedSize {
+		clear(tb.decoded)
+		tb.size = 0
+	}
+	tb.entries.bill()
 }
 
-func (tb *Table[V]) abort() error {
-	for _, e := range tb.touched {
-		e.isTouched, e.encoded = false, nil
-		if err := tb.revert(e); err != nil {
-			return err
-		}
-	}
-	tb.touched = tb.touched[:0]
-	return nil
-}
-
-func (tb *Table[V]) revert(e *entry[V]) error {
-	if e.isDirty {
-		e.value = nil
-		if e.saved == nil {
-			return nil
-		}
-		v, err := tb.codec.Decode(e.saved)
-		e.value = v
-		return err
-	}
-	before, err := tb.load(e.key)
-	if err != nil {
-		return err
-	}
-	if before == nil {
-		delete(tb.live, e.key)
-		return nil
-	}
-	e.value = before.value
-	return nil
-}
-
-// checkpoint hands over the committed bytes of every dirty entry. It must run between transactions.
-func (tb *Table[V]) checkpoint(set func(key, value []byte) error) error {
-	for _, e := range tb.dirty {
-		if err := set([]byte(e.key), e.saved); err != nil {
-			return err
-		}
-		tb.settle(e)
-	}
-	tb.dirty = tb.dirty[:0]
-	tb.arena = nil
-	return nil
-}
-
-// settle makes a committed entry clean.
-func (tb *Table[V]) settle(e *entry[V]) {
-	e.isDirty, e.saved = false, nil
-	if e.value == nil {
-		delete(tb.live, e.key)
-	}
-}
-
-// evict forgets clean entries until at most nine tenths of limit are in memory. The checkpoint holds them.
-func (tb *Table[V]) evict(limit int) {
-	if len(tb.live) <= limit {
-		return
-	}
-	tb.cold = true
-	for k, e := range tb.live {
-		if len(tb.live) <= limit-limit/10 {
-			return
-		}
-		if !e.isDirty && !e.isTouched {
-			delete(tb.live, k)
-		}
-	}
+// evict makes room: a few entries that the checkpoint holds are forgotten.
+func (tb *Table[V]) evict() (evicted int) {
+	evicted = tb.entries.evict(func(n uint32) { delete(tb.decoded, n) })
+	tb.cold = tb.cold || evicted > 0
+	tb.entries.bill()
+	return evicted
 }

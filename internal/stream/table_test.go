@@ -1,9 +1,12 @@
 package stream
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -12,7 +15,7 @@ import (
 // TestTableAgainstModel runs random operations on a table with a checkpoint and on a plain map; both must agree after every commit, abort, checkpoint and reopening.
 func TestTableAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		store, err := OpenStore(tempDir(t), StoreOptions{Entries: rapid.IntRange(2, 20).Draw(t, "limit")})
+		store, err := OpenStore(tempDir(t), StoreOptions{Memory: NewMemory(rapid.Int64Range(1, 900).Draw(t, "limit"))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -34,15 +37,23 @@ func TestTableAgainstModel(t *testing.T) {
 			"abort":  func(t *rapid.T) { m.end(t, false) },
 			"checkpoint": func(t *rapid.T) {
 				m.end(t, true)
-				if err := m.task.save(); err != nil {
+				if err := m.task.saveAll(); err != nil {
+					t.Fatal(err)
+				}
+				m.task.evict()
+			},
+			"piece": func(t *rapid.T) {
+				m.end(t, true)
+				if err := m.task.save(time.Nanosecond); err != nil {
 					t.Fatal(err)
 				}
 			},
 			"reopen": func(t *rapid.T) {
 				m.end(t, true)
-				if err := m.task.save(); err != nil {
+				if err := m.task.saveAll(); err != nil {
 					t.Fatal(err)
 				}
+				m.task.close()
 				m.open(t)
 			},
 			"": func(t *rapid.T) { m.compare(t) },
@@ -79,6 +90,7 @@ func (m *tableModel) end(t *rapid.T, commit bool) {
 	if commit {
 		m.committed = maps.Clone(m.pending)
 		m.task.next++
+		m.task.unsaved = true
 	} else {
 		m.pending = maps.Clone(m.committed)
 	}
@@ -126,5 +138,59 @@ func BenchmarkTableMutateAndCommit(b *testing.B) {
 		if i%1000 == 0 {
 			task.Take()
 		}
+	}
+}
+
+// TestSlabAgainstModel takes and gives strings of many sizes: none may overwrite another.
+func TestSlabAgainstModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var s slab
+		held := make(map[slot][]byte)
+		live := 0
+		for i := range rapid.IntRange(1, 300).Draw(t, "steps") {
+			if len(held) > 0 && rapid.Bool().Draw(t, "give") {
+				for at, want := range held {
+					if got := s.at(at)[:len(want)]; !bytes.Equal(got, want) {
+						t.Fatalf("slot %d of %d bytes was overwritten", at, len(want))
+					}
+					s.give(at, len(want))
+					_, size := classOf(len(want))
+					live -= size
+					delete(held, at)
+					break
+				}
+				continue
+			}
+			n := rapid.OneOf(rapid.IntRange(1, 300), rapid.IntRange(1, 20_000)).Draw(t, "size")
+			at, b := s.take(n)
+			for j := range b {
+				b[j] = byte(i)
+			}
+			held[at] = slices.Clone(b)
+			_, size := classOf(n)
+			live += size
+		}
+		for at, want := range held {
+			if !bytes.Equal(s.at(at)[:len(want)], want) {
+				t.Fatalf("slot %d of %d bytes was overwritten", at, len(want))
+			}
+		}
+		if s.live != int64(live) {
+			t.Fatalf("%d bytes live, %d expected", s.live, live)
+		}
+	})
+}
+
+// BenchmarkTableMemory tells what an entry of 16 + 100 bytes takes.
+func BenchmarkTableMemory(b *testing.B) {
+	const n = 100_000
+	for b.Loop() {
+		e := newEntries(NewMemory(1 << 30))
+		value := make([]byte, 100)
+		for i := range n {
+			e.set(e.add(fmt.Appendf(nil, "subject-%08d", i)), value)
+		}
+		b.ReportMetric(float64(e.bytes())/n, "bytes/entry")
+		b.ReportMetric(float64(len(e.slab.blocks)), "blocks")
 	}
 }

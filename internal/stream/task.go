@@ -1,6 +1,9 @@
 package stream
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Task is one input partition with its state: the unit that moves between processes. One goroutine owns it.
 type Task struct {
@@ -49,7 +52,7 @@ func (t *Task) Take() []Emitted {
 func (t *Task) Changes() []Record {
 	var out []Record
 	err := t.flush(func(id byte, key, value []byte) {
-		out = append(out, Record{Partition: t.Partition, Key: append([]byte{id}, key...), Value: value})
+		out = append(out, Record{Partition: t.Partition, Key: append([]byte{id}, key...), Value: slices.Clone(value)})
 	})
 	if err != nil {
 		t.fail(err)
@@ -65,7 +68,7 @@ func (t *Task) fail(err error) {
 	}
 }
 
-// flush encodes what changed in the open transaction: one call per changed key. Nil values are deletions.
+// flush encodes what changed in the open transaction: one call per changed key. Nil values are deletions; keys and values hold until finish.
 func (t *Task) flush(yield func(id byte, key, value []byte)) error {
 	for _, tb := range t.tables {
 		if err := tb.flush(yield); err != nil {
@@ -82,8 +85,8 @@ func (t *Task) finish(commit bool) {
 	for _, tb := range t.tables {
 		if commit {
 			tb.commit()
-		} else if err := tb.abort(); err != nil {
-			t.fail(err)
+		} else {
+			tb.abort()
 		}
 	}
 }
@@ -92,10 +95,9 @@ func (t *Task) finish(commit bool) {
 type table interface {
 	tableID() byte
 	tableName() string
-	size() int
+	state() *entries
 	flush(yield func(id byte, key, value []byte)) error
 	commit()
-	abort() error
-	checkpoint(set func(key, value []byte) error) error
-	evict(limit int)
+	abort()
+	evict() (evicted int)
 }
