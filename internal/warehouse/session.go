@@ -312,7 +312,7 @@ func (s *session) land(a *assignment) error {
 }
 
 const (
-	flushAt   = 3 // a flush begins when a third of the bound is in use: another third is read while it is stored
+	flushAt   = 2 // a flush begins when half of the bound is in use: most of the other half is read while it is stored
 	readAhead = 8 // reading stops an eighth before the bound, since a fetch that has begun is read to its end
 )
 

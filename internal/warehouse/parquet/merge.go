@@ -117,18 +117,7 @@ func (s *Store) merge(ctx context.Context, t *table, day string, files []*file, 
 				return err
 			}
 		}
-		for {
-			b, err := m.next(ctx)
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			if err := e.writeBatch(b); err != nil {
-				return err
-			}
-		}
+		return m.writeTo(ctx, e)
 	})
 	if err != nil {
 		c.abandon()
@@ -171,6 +160,32 @@ func (m *merger) close() {
 		}
 		c.file.close()
 	}
+}
+
+// writeTo encodes all rows from the files' own batches, without copying them together.
+func (m *merger) writeTo(ctx context.Context, e *encoder) error {
+	batches, refs := make([]*warehouse.Batch, len(m.cursors)), make([]ref, 0, chunkRows)
+	for len(m.heap) > 0 {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		c := m.heap[0]
+		n := c.run(m.heap.second(), min(c.batch.Rows()-c.row, chunkRows-len(refs)))
+		batches[c.age] = c.batch
+		for row := c.row; row < c.row+n; row++ {
+			refs = append(refs, ref{rowAt: rowAt{int32(c.age), int32(row)}})
+		}
+		if len(refs) == chunkRows || c.row+n == c.batch.Rows() { // the batch is about to be filled anew
+			if err := e.write(batches, refs); err != nil {
+				return err
+			}
+			refs = refs[:0]
+		}
+		if err := m.skip(n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // next returns the next rows, or io.EOF. The batch is good until the next call.

@@ -99,7 +99,7 @@ func hasGroup(schema *parquet.Schema, name string) bool {
 const (
 	groupRows    = 1 << 16   // rows of a row group: what a purge has to encode anew
 	chunkRows    = 2048      // rows that are encoded or decoded in one go
-	pageBytes    = 64 << 10  // before compression
+	pageBytes    = 32 << 10  // before compression; a merge holds one of each column and file
 	maxDictBytes = 256 << 10 // of a row group's column, beyond which values are written plainly
 )
 
