@@ -46,6 +46,18 @@ func (v *Values) Uint(i int) uint64 { return uint64(v.ints[i]) }
 // Bool is a row's value in a column of kind Bool.
 func (v *Values) Bool(i int) bool { return v.bools[i] }
 
+// Blank tells whether no row has a text or an element: what most columns of most events are.
+func (v *Values) Blank() bool {
+	switch v.kind {
+	case String, Bytes:
+		return len(v.data) == 0
+	case Strings, Int64s:
+		return v.elements() == 0
+	default:
+		return false
+	}
+}
+
 // List tells which elements are a row's list: from up to but not including to.
 func (v *Values) List(row int) (from, to int) {
 	if row > 0 {

@@ -131,16 +131,24 @@ func (e *encoder) abandon() {
 // column writes the rows' values of column c, which has one leaf. The column writer copies them.
 func (e *encoder) column(c int, batches []*warehouse.Batch, refs []ref) error {
 	values := e.values[:0]
-	switch e.table.Columns[c].Kind {
-	case warehouse.String, warehouse.Bytes:
+	switch kind := e.table.Columns[c].Kind; {
+	case blank(batches, c):
+		nothing := parquet.ByteArrayValue(nil)
+		if isList(e.table.Columns[c]) {
+			nothing = parquet.NullValue().Level(0, 0, c)
+		}
+		for range refs {
+			values = append(values, nothing)
+		}
+	case kind == warehouse.String || kind == warehouse.Bytes:
 		for _, r := range refs {
 			values = append(values, parquet.ByteArrayValue(batches[r.batch].Values[c].Text(int(r.row))))
 		}
-	case warehouse.Bool:
+	case kind == warehouse.Bool:
 		for _, r := range refs {
 			values = append(values, parquet.BooleanValue(batches[r.batch].Values[c].Bool(int(r.row))))
 		}
-	case warehouse.Strings, warehouse.Int64s:
+	case isList(e.table.Columns[c]):
 		for _, r := range refs {
 			values = appendList(values, &batches[r.batch].Values[c], int(r.row), c)
 		}
@@ -152,6 +160,16 @@ func (e *encoder) column(c int, batches []*warehouse.Batch, refs []ref) error {
 	e.values = values
 	_, err := e.leaves[c].WriteRowValues(values)
 	return err
+}
+
+// blank tells whether no batch has anything in a column.
+func blank(batches []*warehouse.Batch, c int) bool {
+	for _, b := range batches {
+		if b != nil && !b.Values[c].Blank() {
+			return false
+		}
+	}
+	return true
 }
 
 // appendList writes a list's elements; an empty one is a null at the level of the list.
