@@ -72,7 +72,6 @@ func clicks(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close() // it may have ended
 	sessions := cutSessions(test)
 	bring := time.Since(test[len(test)-1].at) - time.Minute // the data's end is now
 	all := slices.Concat(train, slices.Concat(sessions...))

@@ -39,11 +39,10 @@ func (b *bench) makeBacklog(ctx context.Context, dir string) (lag int64, err err
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return 0, err
 	}
-	s, err := server.Demo(ctx, server.Options{Binary: b.Sluice, Dir: dir})
+	s, err := b.start(ctx, server.Demo, server.Options{Dir: dir})
 	if err != nil {
 		return 0, err
 	}
-	defer s.Close() // it may have ended
 	const perPost = 1000
 	shop := traffic.New(or(b.People, 50_000), or(b.Items, 20_000))
 	if err := acceptPeople(ctx, s, shop); err != nil {
@@ -71,15 +70,15 @@ func (b *bench) settleBacklog(ctx context.Context, origin string, processors int
 	var took [2]time.Duration
 	for i := range took {
 		began := time.Now()
-		s, err := server.Demo(ctx, server.Options{Binary: b.Sluice, Dir: dir, Env: []string{fmt.Sprintf("GOMAXPROCS=%d", processors)}})
+		s, err := b.start(ctx, server.Demo, server.Options{Dir: dir, Env: []string{fmt.Sprintf("GOMAXPROCS=%d", processors)}})
 		if err != nil {
-			return 0, errors.Join(err, s.Close())
+			return 0, err
 		}
 		err = s.Settle(ctx)
 		took[i] = time.Since(began)
 		b.say("  start %d on %d processors: %.2f s", i+1, processors, took[i].Seconds())
 		if err != nil {
-			return 0, errors.Join(err, s.Close())
+			return 0, err
 		}
 		if err := s.Stop(); err != nil {
 			return 0, err

@@ -13,7 +13,6 @@ func decisions(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close() // it may have ended
 	shop := traffic.New(or(b.People, 50_000), or(b.Items, 1000))
 	b.profile(ctx, s)
 	decided := func(body []byte) bool { return bytes.Contains(body, []byte(`"outcome":"`)) }

@@ -24,7 +24,6 @@ func fraudReplay(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
-	defer s.Close() // it may have ended
 	b.profile(ctx, s)
 	cpu, began := s.CPU(), time.Now()
 	read, err := b.replay(ctx, s)

@@ -18,7 +18,6 @@ func growth(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close() // it may have ended
 	const few, many, more = 24, 200, 5
 	shop := traffic.New(or(b.People, 4000), or(b.Items, 20_000))
 	if err := acceptPeople(ctx, s, shop); err != nil {

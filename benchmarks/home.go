@@ -19,7 +19,6 @@ func (b *bench) home(ctx context.Context, people, each int) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close() // it may have ended
 	shop := traffic.New(or(b.People, people), or(b.Items, 100_000))
 	if err := b.open(ctx, s, shop, or(b.Events, each)); err != nil {
 		return err

@@ -18,7 +18,6 @@ func million(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close() // it may have ended
 	const each, oldest, perPost = 4, 21 * 24 * time.Hour, 500
 	shop := traffic.New(or(b.People, 1_000_000), or(b.Items, 100_000))
 	if err := fillCatalogue(ctx, s, shop); err != nil {
@@ -81,7 +80,6 @@ func expiry(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close() // it may have ended
 	const perPost, age = 500, 366 * 24 * time.Hour
 	shop, p := traffic.New(or(b.People, 1_000_000), or(b.Items, 20_000)), &probes{s: s}
 	if err := acceptVisitors(ctx, s); err != nil {

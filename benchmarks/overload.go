@@ -21,7 +21,6 @@ func overload(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close() // it may have ended
 	shop := traffic.New(or(b.People, 50_000), or(b.Items, 100_000))
 	if err := fillCatalogue(ctx, s, shop); err != nil {
 		return err
@@ -35,13 +34,13 @@ func overload(ctx context.Context, b *bench) error {
 	}
 	b.record("settled, measured beforehand", "events/s", settled)
 	b.memory(s, "before")
-	if err := b.press(ctx, s, shop, "half", settled/2, 3*b.Window); err != nil {
+	if err := b.press(ctx, s, shop, "half", settled/2, 6*b.Window); err != nil {
 		return err
 	}
 	if err := s.Settle(ctx); err != nil {
 		return err
 	}
-	if err := b.press(ctx, s, shop, "twice", settled*2, 12*b.Window); err != nil {
+	if err := b.press(ctx, s, shop, "twice", settled*2, 24*b.Window); err != nil {
 		return err
 	}
 	began := time.Now()

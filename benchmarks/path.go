@@ -23,7 +23,6 @@ func path(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer s.Close() // it may have ended
 	shop, p := traffic.New(or(b.People, 50_000), or(b.Items, 20_000)), &probes{s: s}
 	if err := b.throughput(ctx, s, shop, or(b.Events, 1_200_000)); err != nil {
 		return err
@@ -42,11 +41,10 @@ func path(ctx context.Context, b *bench) error {
 
 // onKafka measures the same on one Apache Kafka broker, with fewer events.
 func onKafka(ctx context.Context, b *bench) error {
-	s, err := server.OnKafka(ctx, server.Options{Binary: b.Sluice, Dir: b.dir})
+	s, err := b.start(ctx, server.OnKafka, server.Options{Dir: b.dir})
 	if err != nil {
 		return err
 	}
-	defer s.Close() // it may have ended
 	shop := traffic.New(or(b.People, 50_000), or(b.Items, 20_000))
 	if err := b.throughput(ctx, s, shop, or(b.Events, 300_000)); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice/benchmarks/result"
+	"sluice/benchmarks/server"
 	"sluice/systemtest/run"
 )
 
@@ -62,7 +63,7 @@ type runCommand struct {
 	People int           `help:"Distinct people; 0: as many as the scenario says." default:"0"`
 	Items  int           `help:"Items of the catalogue; 0: as many as the scenario says." default:"0"`
 	Events int           `help:"Events of the first part; 0: as many as the scenario says." default:"0"`
-	Window time.Duration `help:"How long a rate or a latency is measured." default:"10s"`
+	Window time.Duration `help:"How long a rate or a latency is measured." default:"5s"`
 	Rate   float64       `help:"Rankings or decisions a second of the open loop; 0: as the scenario says." default:"0"`
 }
 
@@ -72,6 +73,7 @@ type bench struct {
 	name, dir string
 	say       run.SayFunc
 	line      *result.Line
+	servers   []*server.Server // closed when the run is over
 }
 
 // record keeps a figure of this run.
@@ -182,5 +184,10 @@ func (c *runCommand) once(ctx context.Context, s scenario, line *result.Line, sa
 	if c.Dir == "" {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	return s.run(ctx, &bench{runCommand: c, name: s.name, dir: dir, say: say, line: line})
+	b := &bench{runCommand: c, name: s.name, dir: dir, say: say, line: line}
+	err = s.run(ctx, b)
+	for _, started := range b.servers {
+		err = errors.Join(err, started.Close())
+	}
+	return err
 }

@@ -16,8 +16,18 @@ import (
 )
 
 // demo starts the program with everything on its embedded broker.
-func (b *bench) demo(ctx context.Context, config string, env ...string) (*server.Server, error) {
-	return server.Demo(ctx, server.Options{Binary: b.Sluice, Dir: b.dir, Config: config, Env: env})
+func (b *bench) demo(ctx context.Context, config string) (*server.Server, error) {
+	return b.start(ctx, server.Demo, server.Options{Dir: b.dir, Config: config})
+}
+
+// start starts a server that is closed when the run is over.
+func (b *bench) start(ctx context.Context, start func(context.Context, server.Options) (*server.Server, error), o server.Options) (*server.Server, error) {
+	o.Binary = b.Sluice
+	s, err := start(ctx, o)
+	if s != nil {
+		b.servers = append(b.servers, s)
+	}
+	return s, err
 }
 
 // bulk posts bodies one after another, for filling: a body that is refused is posted again.

@@ -67,7 +67,7 @@ func (s *Server) Settle(ctx context.Context) error {
 			return fmt.Errorf("the server ended; its log is %s", s.log)
 		}
 		if !run.Sleep(ctx, 20*time.Millisecond) { // polling from outside: nothing to wait on
-			return fmt.Errorf("waiting for the stream, lag %d (%v): %w", lag, err, ctx.Err())
+			return errors.Join(err, fmt.Errorf("waiting for the stream, lag %d: %w", lag, ctx.Err()))
 		}
 	}
 }

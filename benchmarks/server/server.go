@@ -6,15 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"sluice/deploy/local/kafka/kraft"
 	"sluice/internal/process"
-	"sluice/internal/seal"
-	"sluice/internal/stream"
-	"sluice/internal/topics"
 	"sluice/systemtest/client"
 )
 
@@ -62,34 +60,27 @@ func newServer(o Options, args []string) *Server {
 // brokerHeap is Kafka's own default.
 const brokerHeap = "1g"
 
-// OnKafka starts one Apache Kafka broker and a server with every role on it.
+// OnKafka starts one Apache Kafka broker and a server with every role on it. The program itself makes topics and key, whatever its version wants.
 func OnKafka(ctx context.Context, o Options) (s *Server, err error) {
 	kafka, err := kraft.Start(ctx, kraft.Options{Dir: filepath.Join(o.Dir, "kafka"), Heap: brokerHeap, LongRun: true})
 	if err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, kafka.Close())
-		}
-	}()
-	cluster := stream.Cluster{Brokers: kafka.Addrs(), Prefix: "sluice."}
-	if err := topics.Create(ctx, cluster, 1); err != nil {
-		return nil, err
-	}
 	root, config := filepath.Join(o.Dir, "root.key"), filepath.Join(o.Dir, "config.yaml")
-	if err := seal.Create(root); err != nil {
-		return nil, err
-	}
+	s = newServer(o, []string{"serve", "--config", config})
+	s.Broker, s.kafka = "Apache Kafka "+kraft.Version, kafka
 	text := fmt.Sprintf(`server: {listen: "127.0.0.1:0", data: %q, root_key: %q, node: one}
 kafka: {brokers: ["%s"]}
 keys: {write: [%s], server: [%s], operator: [%s]}
-%s`, filepath.Join(o.Dir, "data"), root, strings.Join(cluster.Brokers, `", "`), client.WriteKey, client.ServerKey, client.OperatorKey, o.Config)
+%s`, s.Data(), root, strings.Join(kafka.Addrs(), `", "`), client.WriteKey, client.ServerKey, client.OperatorKey, o.Config)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return nil, err
+		return s, err
 	}
-	s = newServer(o, []string{"serve", "--config", config})
-	s.Broker, s.kafka = "Apache Kafka "+kraft.Version, kafka
+	for _, args := range [][]string{{"keys", "create", root}, {"topics", "create", "--config", config}} {
+		if out, err := exec.CommandContext(ctx, o.Binary, args...).CombinedOutput(); err != nil {
+			return s, fmt.Errorf("sluice %s: %w: %s", strings.Join(args, " "), err, out)
+		}
+	}
 	return s, s.Begin(ctx)
 }
 
