@@ -9,7 +9,7 @@ import (
 // runnerMetrics watch one role, and each of its engines. No label holds an id.
 type runnerMetrics struct {
 	committed, aborted, restarts prometheus.Counter
-	freshness                    prometheus.Histogram
+	freshness, transaction       prometheus.Histogram
 	engines                      []engineMetrics // in the order of the role's
 }
 
@@ -28,6 +28,8 @@ func newRunnerMetrics(reg prometheus.Registerer, role Role) *runnerMetrics {
 		aborted:   of.counter("transactions_total", "Transactions by result.", prometheus.Labels{"result": "aborted"}),
 		restarts:  of.counter("restarts_total", "Sessions that ended with an error and were started anew.", nil),
 		freshness: of.histogram("freshness_seconds", "From the oldest record's time to the commit of its transaction."),
+		transaction: of.histogramOf("transaction_seconds", "Duration of committed transactions.",
+			.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5, 10),
 	}
 	for _, engine := range role.Engines {
 		of := instruments{reg, prometheus.Labels{"engine": engine.Name}}
@@ -70,7 +72,11 @@ func (i instruments) gauge(name, help string) prometheus.Gauge {
 }
 
 func (i instruments) histogram(name, help string) prometheus.Histogram {
-	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sluice_stream_" + name, Help: help, ConstLabels: i.labels, Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)})
+	return i.histogramOf(name, help, prometheus.ExponentialBuckets(0.001, 2, 14)...)
+}
+
+func (i instruments) histogramOf(name, help string, buckets ...float64) prometheus.Histogram {
+	h := prometheus.NewHistogram(prometheus.HistogramOpts{Name: "sluice_stream_" + name, Help: help, ConstLabels: i.labels, Buckets: buckets})
 	i.reg.MustRegister(h)
 	return h
 }

@@ -24,6 +24,7 @@ func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
 		s.o.Journal.Enter()
 		defer s.o.Journal.Leave()
 	}
+	began := time.Now()
 	if err := s.kafka.Begin(); err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
@@ -51,6 +52,7 @@ func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
 	}
 	s.metrics.committed.Inc()
 	s.metrics.freshness.Observe(time.Since(oldest).Seconds())
+	s.metrics.transaction.Observe(time.Since(began).Seconds())
 	return nil
 }
 
