@@ -15,74 +15,96 @@ import (
 // moreCores measures how much faster two processors settle a backlog than one. The backlog is what a server that was killed had accepted and not settled; each
 // measurement starts on a copy of its directory. A start without a backlog takes time, too, which is subtracted.
 func moreCores(ctx context.Context, b *bench) error {
-	origin := filepath.Join(b.dir, "origin")
-	backlog, err := b.makeBacklog(ctx, origin)
+	config, err := b.understood(ctx, patient)
 	if err != nil {
 		return err
 	}
-	b.record("backlog", "records", float64(backlog))
-	var rates []float64
+	origin := filepath.Join(b.dir, "origin")
+	if err := b.makeBacklog(ctx, origin, config); err != nil {
+		return err
+	}
+	var took []float64
 	for _, processors := range []int{1, 2} {
-		rate, err := b.settleBacklog(ctx, origin, processors, float64(backlog))
+		events, seconds, err := b.settleBacklog(ctx, origin, config, processors)
 		if err != nil {
 			return err
 		}
-		b.record(fmt.Sprintf("settled on %d", processors), "records/s", rate)
-		rates = append(rates, rate)
+		b.record(fmt.Sprintf("settled on %d", processors), "events/s", events/seconds)
+		took = append(took, seconds)
 	}
-	b.record("1 to 2 processors", "times", rates[1]/rates[0])
+	b.record("1 to 2 processors", "times", took[0]/took[1])
 	return nil
 }
 
+// patient lets a program that pushes back take a backlog; an older one takes any.
+var patient = []string{"collector: {max_backlog: 100000000}\n", ""}
+
 // makeBacklog sends events faster than they are settled, and kills the server.
-func (b *bench) makeBacklog(ctx context.Context, dir string) (lag int64, err error) {
+func (b *bench) makeBacklog(ctx context.Context, dir, config string) error {
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return 0, err
+		return err
 	}
-	s, err := b.start(ctx, server.Demo, server.Options{Dir: dir})
+	s, err := b.start(ctx, server.Demo, server.Options{Dir: dir, Config: config})
 	if err != nil {
-		return 0, err
+		return err
 	}
 	const perPost = 1000
 	shop := traffic.New(or(b.People, 50_000), or(b.Items, 20_000))
 	if err := acceptPeople(ctx, s, shop); err != nil {
-		return 0, err
+		return err
 	}
 	count := int64(or(b.Events, 1_000_000) / perPost)
 	if err := answered(posts(s, perPost, count, shop.Browsing(perPost)).Run(ctx), count); err != nil {
-		return 0, err
+		return err
 	}
-	if lag, err = s.Lag(ctx); err != nil {
-		return 0, err
-	}
-	if lag == 0 {
-		return 0, errors.New("everything was settled already: nothing is left to measure")
-	}
-	return lag, s.Kill()
+	return s.Kill()
 }
 
-// settleBacklog starts a server on a copy, and again on what it has settled, and says how many records a second the first start settled.
-func (b *bench) settleBacklog(ctx context.Context, origin string, processors int, backlog float64) (rate float64, err error) {
+// settleBacklog starts a server on a copy, and again on what it has settled. It returns how many events the first start settled, and what it took longer than
+// the second.
+func (b *bench) settleBacklog(ctx context.Context, origin, config string, processors int) (events, seconds float64, err error) {
 	dir := filepath.Join(b.dir, fmt.Sprintf("on-%d", processors))
 	if err := os.CopyFS(dir, os.DirFS(origin)); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
+	o := server.Options{Dir: dir, Config: config, Env: []string{fmt.Sprintf("GOMAXPROCS=%d", processors)}}
 	var took [2]time.Duration
 	for i := range took {
 		began := time.Now()
-		s, err := b.start(ctx, server.Demo, server.Options{Dir: dir, Env: []string{fmt.Sprintf("GOMAXPROCS=%d", processors)}})
+		s, err := b.start(ctx, server.Demo, o)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		err = s.Settle(ctx)
+		if err := s.Settle(ctx); err != nil {
+			return 0, 0, err
+		}
 		took[i] = time.Since(began)
-		b.say("  start %d on %d processors: %.2f s", i+1, processors, took[i].Seconds())
+		n, err := processed(ctx, s)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
+		}
+		b.say("  start %d on %d processors: %.0f events in %.2f s", i+1, processors, n, took[i].Seconds())
+		if i == 0 {
+			events = n
 		}
 		if err := s.Stop(); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
-	return backlog / (took[0] - took[1]).Seconds(), nil
+	if seconds = (took[0] - took[1]).Seconds(); events == 0 || seconds <= 0 {
+		return 0, 0, errors.New("there was no backlog to measure")
+	}
+	return events, seconds, nil
+}
+
+// processed is how many events the engine that was behind most has processed.
+func processed(ctx context.Context, s *server.Server) (most float64, err error) {
+	for _, engine := range []string{"filter", "personal", "history"} {
+		n, _, err := s.Metric(ctx, "sluice_stream_records_total", fmt.Sprintf("engine=%q", engine))
+		if err != nil {
+			return 0, err
+		}
+		most = max(most, n)
+	}
+	return most, nil
 }

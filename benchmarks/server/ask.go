@@ -117,7 +117,7 @@ func Label(sample, metric, label string) (value string, ok bool) {
 	if !ok {
 		return "", false
 	}
-	_, rest, ok := strings.Cut(labels, label+`="`)
+	_, rest, ok := strings.Cut(","+labels, ","+label+`="`)
 	value, _, _ = strings.Cut(rest, `"`)
 	return value, ok
 }
