@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -54,7 +55,7 @@ type Log struct {
 	keys    *seal.Keyring
 	topic   string
 	timeout time.Duration
-	scratch sync.Pool // of *[]byte: bodies before they are sealed
+	scratch sync.Pool // of *scratch
 	records *prometheus.CounterVec
 	bytes   prometheus.Counter
 	latency prometheus.Histogram
@@ -84,7 +85,7 @@ func OpenLog(cluster stream.Cluster, keys *seal.Keyring, o LogOptions) (*Log, er
 		return nil, fmt.Errorf("opening the log: %w", err)
 	}
 	l := &Log{client: client, keys: keys, topic: cluster.Topic(topics.Events), timeout: o.Timeout}
-	l.scratch.New = func() any { return new([]byte) }
+	l.scratch.New = func() any { return new(scratch) }
 	l.instrument(o.Registerer)
 	return l, nil
 }
@@ -108,15 +109,16 @@ func (l *Log) instrument(reg prometheus.Registerer) {
 // Once begun it does not end with ctx, only with the log's own timeout.
 func (l *Log) Append(ctx context.Context, events []Accepted) error {
 	recs := make([]kgo.Record, len(events))
-	var of identity
+	s := l.begin(len(events))
+	defer l.end(s)
 	for i := range events {
 		e := &events[i]
-		of.become(l.keys, Subject(e.Event))
-		rec := eventpb.LogRecord{
+		s.of.become(l.keys, e.Event)
+		s.rec = eventpb.LogRecord{
 			Version: recordVersion, Kind: eventpb.LogRecord_EVENT, ReceivedAt: e.ReceivedAt, TrustedClock: e.TrustedClock, Run: e.Run, Row: e.Row,
-			Dedupe: l.keys.DedupeHash(of.subject, e.Event.Id),
+			Dedupe: l.keys.DedupeHash(s.of.subject, e.Event.Id),
 		}
-		if err := l.seal(&recs[i], &of, &rec, e.Event, e.Decision); err != nil {
+		if err := l.seal(&recs[i], s, e.Event, e.Decision); err != nil {
 			return err
 		}
 	}
@@ -126,11 +128,12 @@ func (l *Log) Append(ctx context.Context, events []Accepted) error {
 // AppendControl writes control records and tells where each stands. received is Unix microseconds. Errors and durability are Append's.
 func (l *Log) AppendControl(ctx context.Context, controls []*eventpb.Control, received int64) ([]Position, error) {
 	recs := make([]kgo.Record, len(controls))
-	var of identity
+	s := l.begin(len(controls))
+	defer l.end(s)
 	for i, c := range controls {
-		of.become(l.keys, c.Subject)
-		rec := eventpb.LogRecord{Version: recordVersion, Kind: eventpb.LogRecord_CONTROL, ReceivedAt: received, TrustedClock: true}
-		if err := l.seal(&recs[i], &of, &rec, c, nil); err != nil {
+		s.of = identity{subject: c.Subject, key: l.keys.LogKey(c.Subject)}
+		s.rec = eventpb.LogRecord{Version: recordVersion, Kind: eventpb.LogRecord_CONTROL, ReceivedAt: received, TrustedClock: true}
+		if err := l.seal(&recs[i], s, c, nil); err != nil {
 			return nil, err
 		}
 	}
@@ -150,14 +153,55 @@ func (l *Log) Close() { l.client.Close() }
 // identity is a subject with its log key; neighbours in a batch are mostly the same person's.
 type identity struct {
 	subject string
-	key     []byte
+	key     [16]byte
 }
 
-func (of *identity) become(keys *seal.Keyring, subject string) {
-	if subject != of.subject || of.key == nil {
-		key := keys.LogKey(subject)
-		of.subject, of.key = subject, key[:]
+func (of *identity) become(keys *seal.Keyring, ev *Event) {
+	kind, id := "u:", ev.UserId
+	if id == "" {
+		kind, id = "a:", ev.AnonymousId
 	}
+	if len(of.subject) > 2 && of.subject[:2] == kind && of.subject[2:] == id {
+		return
+	}
+	of.subject = kind + id
+	of.key = keys.LogKey(of.subject)
+}
+
+// scratch is the memory in which one call makes its records.
+type scratch struct {
+	of     identity
+	rec    eventpb.LogRecord
+	plain  []byte // a body before it is sealed
+	sealed []byte // body, then decision
+	room   []byte // for the records' keys and values: they stay with the client, so that it is never used again
+	left   int    // records that still need room
+}
+
+// maxRoom is how much memory is asked for at once, for several records.
+const maxRoom = 64 << 10
+
+func (l *Log) begin(records int) *scratch {
+	s := l.scratch.Get().(*scratch) //nolint:forcetypeassert // the pool's New makes nothing else
+	s.left = records
+	return s
+}
+
+func (l *Log) end(s *scratch) {
+	clear(s.plain)
+	s.of, s.rec, s.room = identity{}, eventpb.LogRecord{}, nil
+	l.scratch.Put(s)
+}
+
+// take is memory for one record. Others like it are expected to follow.
+func (s *scratch) take(size int) []byte {
+	if len(s.room) < size {
+		s.room = make([]byte, max(size, min(size*s.left, maxRoom)))
+	}
+	s.left--
+	part := s.room[:size:size]
+	s.room = s.room[size:]
+	return part
 }
 
 // message is an Event or a Control.
@@ -166,26 +210,28 @@ type message interface {
 	MarshalToSizedBufferVT(data []byte) (int, error)
 }
 
-// seal completes rec with the sealed body and decision, and makes the record that goes out.
-func (l *Log) seal(out *kgo.Record, of *identity, rec *eventpb.LogRecord, body message, decision []byte) error {
-	plain := l.scratch.Get().(*[]byte) //nolint:forcetypeassert // the pool's New makes nothing else
-	defer l.scratch.Put(plain)
-	size := body.SizeVT()
-	if cap(*plain) < size {
-		*plain = make([]byte, 2*size)
-	}
-	if _, err := body.MarshalToSizedBufferVT((*plain)[:size]); err != nil {
+// seal completes the record at hand with the sealed body and decision, and makes the record that goes out.
+func (l *Log) seal(out *kgo.Record, s *scratch, body message, decision []byte) error {
+	length := body.SizeVT()
+	s.plain = slices.Grow(s.plain[:0], length)[:length]
+	if _, err := body.MarshalToSizedBufferVT(s.plain); err != nil {
 		return fmt.Errorf("encoding a record of the log: %w", err)
 	}
-	rec.KeyId, rec.Body = l.keys.Seal((*plain)[:size], of.key)
+	rec := &s.rec
+	rec.KeyId, s.sealed = l.keys.AppendSealed(s.sealed[:0], s.plain, s.of.key[:])
+	rec.Body = s.sealed
 	if len(decision) > 0 {
-		_, rec.Decision = l.keys.Seal(decision, of.key)
+		_, s.sealed = l.keys.AppendSealed(s.sealed, decision, s.of.key[:])
+		rec.Body, rec.Decision = s.sealed[:len(rec.Body)], s.sealed[len(rec.Body):]
 	}
-	value, err := rec.MarshalVT()
-	if err != nil {
+	size := rec.SizeVT()
+	memory := s.take(len(s.of.key) + size)
+	key, value := memory[:len(s.of.key):len(s.of.key)], memory[len(s.of.key):]
+	copy(key, s.of.key[:])
+	if _, err := rec.MarshalToSizedBufferVT(value); err != nil {
 		return fmt.Errorf("encoding a record of the log: %w", err)
 	}
-	*out = kgo.Record{Topic: l.topic, Partition: stream.PartitionOf(of.key), Key: of.key, Value: value, Timestamp: time.UnixMicro(rec.ReceivedAt)}
+	*out = kgo.Record{Topic: l.topic, Partition: stream.PartitionOf(key), Key: key, Value: value, Timestamp: time.UnixMicro(rec.ReceivedAt)}
 	return nil
 }
 
@@ -197,10 +243,10 @@ func (l *Log) write(ctx context.Context, recs []kgo.Record, kind string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), l.timeout)
 	defer cancel()
 	began, sent := time.Now(), newWait(len(recs))
-	size := 0
+	size, done := 0, sent.done
 	for i := range recs {
 		size += len(recs[i].Value)
-		l.client.Produce(ctx, &recs[i], sent.done)
+		l.client.Produce(ctx, &recs[i], done)
 	}
 	if err := sent.wait(ctx); err != nil {
 		return fmt.Errorf("appending to the log: %w", err)

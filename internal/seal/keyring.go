@@ -15,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 )
 
@@ -93,8 +94,15 @@ func NewKeyring(root [32]byte) *Keyring {
 	return k
 }
 
+// keyed is a keyed hash with room for its message and its sum.
+type keyed struct {
+	mac     hash.Hash
+	message []byte
+	sum     [sha256.Size]byte
+}
+
 func macs(key [32]byte) func() any {
-	return func() any { return hmac.New(sha256.New, key[:]) }
+	return func() any { return &keyed{mac: hmac.New(sha256.New, key[:])} }
 }
 
 // Derive is the key for a use (HKDF-SHA-256, RFC 5869, with the label as info).
@@ -108,31 +116,43 @@ func (k *Keyring) Derive(label string) [32]byte {
 
 // LogKey is the log pseudonym of a subject ("u:…", "a:…"): the Kafka key of its records on sluice.events. It never changes, also not after an erasure.
 func (k *Keyring) LogKey(subject string) [16]byte {
-	return [16]byte(sum(&k.logs, subject, "", nil)[:16])
+	h := k.logs.Get().(*keyed) //nolint:forcetypeassert // the pool's New makes nothing else
+	h.message = append(h.message[:0], subject...)
+	sum := h.finish(&k.logs)
+	return [16]byte(sum[:16])
 }
 
 // DedupeHash is what the filter remembers of an event's id.
 func (k *Keyring) DedupeHash(subject, id string) uint64 {
-	return binary.BigEndian.Uint64(sum(&k.dups, subject, id, []byte{0}))
+	h := k.dups.Get().(*keyed) //nolint:forcetypeassert // the pool's New makes nothing else
+	h.message = append(append(append(h.message[:0], subject...), 0), id...)
+	sum := h.finish(&k.dups)
+	return binary.BigEndian.Uint64(sum[:])
 }
 
-func sum(pool *sync.Pool, a, b string, separator []byte) []byte {
-	mac := pool.Get().(hash.Hash) //nolint:forcetypeassert // the pool's New makes nothing else
-	defer pool.Put(mac)
-	mac.Reset()
-	mac.Write([]byte(a))
-	mac.Write(separator)
-	mac.Write([]byte(b))
-	return mac.Sum(make([]byte, 0, sha256.Size))
+// finish is the hash of the message. It forgets the message and gives the state back.
+func (h *keyed) finish(to *sync.Pool) [sha256.Size]byte {
+	h.mac.Reset()
+	h.mac.Write(h.message)
+	h.mac.Sum(h.sum[:0])
+	sum := h.sum
+	clear(h.message)
+	to.Put(h)
+	return sum
 }
 
 // Seal encrypts plaintext under the deployment's body key (AES-256-GCM, random nonce in front); additional is authenticated with it.
 func (k *Keyring) Seal(plaintext, additional []byte) (keyID uint32, sealed []byte) {
-	sealed = make([]byte, k.aead.NonceSize(), k.aead.NonceSize()+len(plaintext)+k.aead.Overhead())
-	if _, err := rand.Read(sealed); err != nil {
-		panic(fmt.Sprintf("seal: reading random bytes: %v", err)) // crypto/rand never fails
-	}
-	return bodyKeyID, k.aead.Seal(sealed, sealed, plaintext, additional)
+	return k.AppendSealed(make([]byte, 0, k.aead.NonceSize()+len(plaintext)+k.aead.Overhead()), plaintext, additional)
+}
+
+// AppendSealed is Seal that appends to dst, which must not overlap with the plaintext.
+func (k *Keyring) AppendSealed(dst, plaintext, additional []byte) (keyID uint32, sealed []byte) {
+	from := len(dst)
+	dst = slices.Grow(dst, k.aead.NonceSize()+len(plaintext)+k.aead.Overhead())[:from+k.aead.NonceSize()]
+	nonce := dst[from:]
+	_, _ = rand.Read(nonce) // crypto/rand never fails
+	return bodyKeyID, k.aead.Seal(dst, nonce, plaintext, additional)
 }
 
 // Unseal decrypts what Seal made. Key id 0 means that the data is plain. Errors: ErrUnknownKey, or that the data is not authentic.
