@@ -148,7 +148,7 @@ func (v *View) apply(recs []stream.Record) {
 // record takes a subject's new version: what the old version added to the item structures goes, what the new one adds comes.
 func (v *View) record(subject [16]byte, partition int32) {
 	var next *history
-	known, err := v.people.Read(&v.fold.person, subject)
+	known, err := v.people.ReadKept(&v.fold.person, subject)
 	if err == nil && known {
 		next, err = v.read(partition)
 	}

@@ -1,7 +1,7 @@
 package record
 
 import (
-	"bytes"
+	"encoding/binary"
 	"math"
 	"sync"
 
@@ -13,21 +13,17 @@ import (
 type Copy struct {
 	lists int
 
-	mu       sync.RWMutex // guards what follows; the records are immutable
-	heads    map[[subjectBytes]byte]held
-	chunks   map[[chunkKeyBytes]byte][]byte
+	mu       sync.RWMutex               // guards what follows
+	heads    values[[subjectBytes]byte] // each behind its partition, 4 bytes
+	chunks   values[[chunkKeyBytes]byte]
 	horizons map[int32]int64 // by partition
-}
-
-type held struct {
-	head      []byte
-	partition int32
+	writing  []byte
 }
 
 // NewCopy makes an empty copy of people who have so many lists.
 func NewCopy(lists int) *Copy {
 	return &Copy{
-		lists: lists, heads: make(map[[subjectBytes]byte]held), chunks: make(map[[chunkKeyBytes]byte][]byte), horizons: make(map[int32]int64),
+		lists: lists, heads: newValues[[subjectBytes]byte](), chunks: newValues[[chunkKeyBytes]byte](), horizons: make(map[int32]int64),
 	}
 }
 
@@ -35,7 +31,7 @@ func NewCopy(lists int) *Copy {
 func (c *Copy) Len() int {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	return len(c.heads)
+	return c.heads.len()
 }
 
 // Horizon is the time before which everything of a partition has expired.
@@ -60,44 +56,50 @@ func (c *Copy) Apply(rec *stream.Record) (subject [subjectBytes]byte, isHead boo
 	case rec.Key[0] == ClockTable && rec.Value != nil:
 		c.horizons[rec.Partition] = HorizonOf(rec.Value)
 	case rec.Key[0] == ChunkTable && len(key) == chunkKeyBytes:
-		if rec.Value == nil {
-			delete(c.chunks, [chunkKeyBytes]byte(key))
-		} else {
-			c.chunks[[chunkKeyBytes]byte(key)] = bytes.Clone(rec.Value)
-		}
+		c.chunks.set([chunkKeyBytes]byte(key), rec.Value)
 	case rec.Key[0] == Table && len(key) == subjectBytes:
 		subject, isHead = [subjectBytes]byte(key), true
 		if rec.Value == nil {
-			delete(c.heads, subject)
-		} else {
-			c.heads[subject] = held{bytes.Clone(rec.Value), rec.Partition}
+			c.heads.set(subject, nil)
+			break
 		}
+		c.writing = append(binary.BigEndian.AppendUint32(c.writing[:0], uint32(rec.Partition)), rec.Value...)
+		c.heads.set(subject, c.writing)
 	}
 	return subject, isHead
 }
 
-// Person is one person's lists, decoded. Entries are pieces of the records and of the person's memory.
+// Person is one person's lists, decoded. Entries are pieces of the person's memory.
 type Person struct {
 	Floor []byte
-	Lists [][]Entry // what has not expired, the oldest first
+	Lists [][]Entry // the oldest first
 
-	head   Head
-	bodies []byte
+	head          Head
+	bytes, bodies []byte
 }
 
-// Read reads a person; false if there is none, or no record that can be read.
+// Read reads a person, without what has expired; false if there is none.
 func (c *Copy) Read(p *Person, subject [subjectBytes]byte) (bool, error) {
+	return c.read(p, subject, false)
+}
+
+// ReadKept reads a person with what has expired and is not removed yet: what depends on the person's records alone.
+func (c *Copy) ReadKept(p *Person, subject [subjectBytes]byte) (bool, error) {
+	return c.read(p, subject, true)
+}
+
+func (c *Copy) read(p *Person, subject [subjectBytes]byte, expired bool) (bool, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	record, ok := c.heads[subject]
-	if !ok {
+	record := c.heads.get(subject)
+	if len(record) < 4 {
 		return false, nil
 	}
-	horizon, ok := c.horizons[record.partition]
-	if !ok {
+	horizon, ok := c.horizons[int32(binary.BigEndian.Uint32(record))]
+	if !ok || expired {
 		horizon = math.MinInt64
 	}
-	r := reader{data: record.head, bodies: p.bodies[:0]}
+	r := reader{data: p.keep(record[4:], true), bodies: p.bodies[:0]}
 	if err := p.head.decode(&r, c.lists); err != nil {
 		return false, err
 	}
@@ -114,16 +116,26 @@ func (c *Copy) Read(p *Person, subject [subjectBytes]byte) (bool, error) {
 	return true, nil
 }
 
+// keep copies bytes into the person's memory.
+func (p *Person) keep(data []byte, anew bool) []byte {
+	if anew {
+		p.bytes = p.bytes[:0]
+	}
+	from := len(p.bytes)
+	p.bytes = append(p.bytes, data...)
+	return p.bytes[from:len(p.bytes):len(p.bytes)]
+}
+
 // list reads one list of the person. The caller holds mu.
 func (c *Copy) list(p *Person, r *reader, subject [subjectBytes]byte, at int, horizon int64) error {
 	l, entries := &p.head.lists[at], p.Lists[at][:0]
 	var key [chunkKeyBytes]byte
 	for number := l.first; number < l.first+l.chunks; number++ {
-		data, ok := c.chunks[[chunkKeyBytes]byte(chunkKey(key[:0], subject[:], at, number))]
-		if !ok {
+		data := c.chunks.get([chunkKeyBytes]byte(chunkKey(key[:0], subject[:], at, number)))
+		if data == nil {
 			continue // was trimmed just now: its head comes next
 		}
-		r.data = data
+		r.data = p.keep(data, false)
 		entries = r.entries(entries)
 		if err := r.err(); err != nil {
 			return err
