@@ -8,7 +8,8 @@ type Rows struct {
 	Purges  []Purge
 
 	marks []mark
-	texts int // bytes that purges point to
+	text  []byte // what the newest purges point to
+	texts int    // bytes of it and its predecessors
 }
 
 // mark tells where purges stand among the rows. Purges without rows in between share one.
@@ -16,6 +17,11 @@ type mark struct {
 	purge int   // the first one that stands here
 	rows  []int // by table: how many rows came before
 }
+
+const (
+	minText = 64 // bytes
+	maxText = 32 << 10
+)
 
 // NewRows takes the rows and purges of a source.
 func NewRows(s *Source) *Rows {
@@ -28,18 +34,22 @@ func NewRows(s *Source) *Rows {
 
 // Purge deletes rows that came before it. What it points to is copied.
 func (r *Rows) Purge(p Purge) {
-	text := make([]byte, 0, len(p.Subject)+len(p.Event)+len(p.Floor))
-	copied := func(b []byte) []byte {
-		if len(b) == 0 {
-			return nil
-		}
-		from := len(text)
-		text = append(text, b...)
-		return text[from:len(text):len(text)]
-	}
 	r.mark()
-	r.Purges = append(r.Purges, Purge{Subject: copied(p.Subject), Event: copied(p.Event), Floor: copied(p.Floor)})
-	r.texts += cap(text)
+	r.Purges = append(r.Purges, Purge{Subject: r.copied(p.Subject), Event: r.copied(p.Event), Floor: r.copied(p.Floor)})
+}
+
+// copied is a copy in memory that further ones share. What is full is let go to its purges.
+func (r *Rows) copied(b []byte) []byte {
+	if len(b) == 0 {
+		return nil
+	}
+	if cap(r.text)-len(r.text) < len(b) {
+		r.text = make([]byte, 0, max(len(b), min(2*cap(r.text), maxText), minText))
+		r.texts += cap(r.text)
+	}
+	from := len(r.text)
+	r.text = append(r.text, b...)
+	return r.text[from:len(r.text):len(r.text)]
 }
 
 // mark notes where the next purge stands.
@@ -88,7 +98,7 @@ func (r *Rows) Cut() {
 	for _, b := range r.Batches {
 		b.Cut(0)
 	}
-	r.Purges, r.marks, r.texts = nil, nil, 0
+	r.Purges, r.marks, r.text, r.texts = nil, nil, nil, 0
 }
 
 // cutPurges keeps the first n purges.
