@@ -16,23 +16,28 @@ import (
 func Decode(data []byte) (ev *Event, warnings []Warning, fault *Fault) {
 	d := newDecoder(string(data))
 	defer d.free()
-	return d.event()
+	return d.event(true)
 }
 
-// event reads the event that is all there is.
-func (d *decoder) event() (*Event, []Warning, *Fault) {
+// event reads the event at hand, which is all there is if it is alone.
+func (d *decoder) event(alone bool) (*Event, []Warning, *Fault) {
 	if d.next() != '{' {
-		return nil, nil, d.notObject(detailEvent)
+		return nil, nil, d.notObject(detailEvent, alone)
 	}
 	into := d.message(Fields)
 	ev := (*Event)(into)
-	told := d.document(eventMembers, into)
+	told := d.object(eventMembers, into)
+	size := d.at
+	if alone {
+		d.end()
+		size = len(d.src)
+	}
 	if ev.Order != nil && ev.Type != vocab.Type_TYPE_UNSPECIFIED && !TakesOrder(ev.Type) {
 		ev.Order = nil
 		d.warn(Warning{Code: WarnOrderNotTaken, Pointer: "/order", Detail: "this type takes no order; it was set aside"})
 	}
 	switch {
-	case len(d.src) > MaxEvent:
+	case size > MaxEvent:
 		d.fault = &Fault{Code: CodeTooLarge, Detail: detailEventSize}
 	case d.fault == nil && told&timeBit == 0:
 		d.fault = &Fault{Code: CodeMissingField, Pointer: "/time", Detail: detailTime}
@@ -50,9 +55,23 @@ type Decoder struct{ decoder }
 
 // Decode is the function Decode for data that does not change before Reset.
 func (d *Decoder) Decode(data []byte) (ev *Event, warnings []Warning, fault *Fault) {
+	d.begin(data)
+	return d.event(true)
+}
+
+// Next is Decode for the event at the beginning of data, where more may follow. It tells how much of data the event is: 0 if it is no JSON.
+func (d *Decoder) Next(data []byte) (ev *Event, warnings []Warning, fault *Fault, size int) {
+	d.begin(data)
+	ev, warnings, fault = d.event(false)
+	if d.broken {
+		return ev, warnings, fault, 0
+	}
+	return ev, warnings, fault, d.at
+}
+
+func (d *Decoder) begin(data []byte) {
 	d.scanner = scanner{src: unsafe.String(unsafe.SliceData(data), len(data))}
 	d.depth, d.fault, d.warnings, d.broken, d.again = 0, nil, nil, false, true
-	return d.event()
 }
 
 // maxKept is how many messages of a kind a Decoder keeps for the next request.
@@ -124,10 +143,10 @@ func (d *decoder) free() {
 	decoders.Put(d)
 }
 
-// notObject is the fault of a document that is not an object.
-func (d *decoder) notObject(expected string) *Fault {
-	st := d.skip()
-	if d.next(); st == stateBroken || d.at < len(d.src) {
+// notObject is the fault of what is not an object.
+func (d *decoder) notObject(expected string, alone bool) *Fault {
+	d.broken = d.skip() == stateBroken
+	if d.broken || alone && !d.over() {
 		return &Fault{Code: CodeBrokenJSON, Detail: expected}
 	}
 	return &Fault{Code: CodeInvalidType, Detail: expected}
@@ -136,10 +155,21 @@ func (d *decoder) notObject(expected string) *Fault {
 // document reads an object that is all there is.
 func (d *decoder) document(members []member, into unsafe.Pointer) (told uint32) {
 	told = d.object(members, into)
-	if d.next(); !d.broken && d.at < len(d.src) {
+	d.end()
+	return told
+}
+
+// end sees to it that nothing follows.
+func (d *decoder) end() {
+	if !d.broken && !d.over() {
 		d.breakOff()
 	}
-	return told
+}
+
+// over tells whether nothing but space follows.
+func (d *decoder) over() bool {
+	d.next()
+	return d.at == len(d.src)
 }
 
 // object reads the members of the object at hand, and tells which of them had a value.

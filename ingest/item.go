@@ -32,7 +32,7 @@ func DecodeItem(data []byte) (item *catalog.Item, warnings []Warning, fault *Fau
 	d := newDecoder(string(data))
 	defer d.free()
 	if d.next() != '{' {
-		return nil, nil, d.notObject(detailItem)
+		return nil, nil, d.notObject(detailItem, true)
 	}
 	item = new(catalog.Item)
 	d.document(itemMembers, unsafe.Pointer(item))

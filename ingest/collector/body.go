@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
+	"sluice/ingest"
 	"sluice/internal/httpx"
 )
 
@@ -57,6 +58,8 @@ type body struct {
 	lines    bool // declared as NDJSON
 	reserved int64
 	from     *budget
+	decoder  ingest.Decoder // of its events
+	entries  []entry
 }
 
 var (
@@ -74,6 +77,8 @@ var (
 func (b *body) free() {
 	b.from.give(b.reserved)
 	b.data, b.lines, b.reserved, b.from = b.data[:0], false, 0, nil
+	b.decoder.Reset()
+	clear(b.entries)
 	buffers.Put(b)
 }
 

@@ -59,7 +59,7 @@ func (who *caller) settle(ev *ingest.Event) (*ingest.Warning, *ingest.Fault) {
 			return warning, fault
 		}
 	}
-	if ingest.Subject(ev) == "" {
+	if ev.UserId == "" && ev.AnonymousId == "" {
 		return warning, &ingest.Fault{Code: ingest.CodeMissingField, Pointer: "/anonymous_id", Detail: "an anonymous_id, or a user_id beside its token, expected"}
 	}
 	if ev.SentAt == 0 {

@@ -55,12 +55,12 @@ func (b *batch) collect(ctx context.Context, e *envelope) *httpx.Problem {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*b.c.o.Config.Timeout)
 	defer cancel()
 	b.who.sentAt = e.sentAt
-	b.accepted = make([]ingest.Accepted, 0, len(e.events))
+	b.accepted = make([]ingest.Accepted, 0, len(e.entries))
 	for _, pointer := range e.unknown {
 		b.warn(-1, "", &ingest.Warning{Code: ingest.WarnUnknownField, Pointer: pointer, Detail: "this member of the envelope is not known; it was set aside"})
 	}
-	for i, data := range e.events {
-		if err := b.take(i, data); err != nil {
+	for i := range e.entries {
+		if err := b.take(i, &e.entries[i]); err != nil {
 			return unavailable(err)
 		}
 	}
@@ -75,11 +75,11 @@ func (b *batch) collect(ctx context.Context, e *envelope) *httpx.Problem {
 	return nil
 }
 
-// take decodes one event and asks the gate about it. The error is that the gate cannot tell.
-func (b *batch) take(index int, data []byte) error {
-	ev, warnings, fault := ingest.Decode(data)
-	if fault != nil {
-		b.reject(index, ev, fault)
+// take makes one event what the caller may say and asks the gate about it. The error is that the gate cannot tell.
+func (b *batch) take(index int, e *entry) error {
+	ev := e.event
+	if e.fault != nil {
+		b.reject(index, ev, e.fault)
 		return nil
 	}
 	warning, fault := b.who.settle(ev)
@@ -95,8 +95,8 @@ func (b *batch) take(index int, data []byte) error {
 		b.Denied++
 		return nil
 	}
-	for i := range warnings {
-		b.warn(index, ev.Id, &warnings[i])
+	for i := range e.warnings {
+		b.warn(index, ev.Id, &e.warnings[i])
 	}
 	if warning != nil {
 		b.warn(index, ev.Id, warning)

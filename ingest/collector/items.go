@@ -30,14 +30,14 @@ func (c *Collector) postItems(w http.ResponseWriter, r *http.Request) {
 	}
 	defer body.free()
 	lines, problem := splitLines(trim(body.data))
-	if problem == nil && len(lines.events) == 0 {
+	if problem == nil && len(lines) == 0 {
 		problem = emptyBody()
 	}
 	if problem != nil {
 		refuse(w, problem)
 		return
 	}
-	answer, recs, err := c.itemRecords(lines.events)
+	answer, recs, err := c.itemRecords(lines)
 	if err == nil {
 		err = c.produceItems(r.Context(), recs)
 	}

@@ -44,7 +44,7 @@ func (c *Collector) postRows(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer body.free()
-	answer, problem := c.rows(r.Context(), who, run, trim(body.data))
+	answer, problem := c.rows(r.Context(), who, run, body)
 	if problem != nil {
 		refuse(w, problem)
 		return
@@ -65,22 +65,22 @@ func (c *Collector) countRows(a *rowsAnswer) {
 }
 
 // rows takes a body of lines {"row":n,"event":{…}}. A line without a row cannot be accounted for, so nothing of such a body is taken.
-func (c *Collector) rows(ctx context.Context, who *caller, run uint64, data []byte) (*rowsAnswer, *httpx.Problem) {
-	lines, problem := splitLines(data)
+func (c *Collector) rows(ctx context.Context, who *caller, run uint64, body *body) (*rowsAnswer, *httpx.Problem) {
+	lines, problem := splitLines(trim(body.data))
 	if problem != nil {
 		return nil, problem
 	}
-	if len(lines.events) == 0 {
+	if len(lines) == 0 {
 		return nil, emptyBody()
 	}
 	a := &rowsAnswer{DeniedRows: []uint64{}, Errors: []rowError{}}
-	accepted := make([]ingest.Accepted, 0, len(lines.events))
-	for i, line := range lines.events {
+	accepted := make([]ingest.Accepted, 0, len(lines))
+	for i, line := range lines {
 		row, event, ok := cutRow(line)
 		if !ok {
 			return nil, httpx.NewProblem(http.StatusBadRequest, "broken_row", fmt.Sprintf(`Entry %d: {"row":n,"event":{…}} expected, n from 1. Nothing was stored.`, i))
 		}
-		ev, _, fault := ingest.Decode(event)
+		ev, _, fault := body.decoder.Decode(event)
 		if fault == nil {
 			_, fault = who.settle(ev)
 		}

@@ -2,51 +2,66 @@ package collector
 
 import (
 	"bytes"
+	"iter"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"sluice/ingest"
 	"sluice/internal/httpx"
 )
 
-// envelope is a body taken apart: its events as they came, and what it says about all of them.
+// envelope is a body taken apart: its events, decoded, and what it says about all of them.
 type envelope struct {
-	events  [][]byte
+	entries []entry
 	sentAt  int64    // Unix microseconds, 0 = not told
 	unknown []string // pointers of members that were set aside
 }
 
-// loose is how an envelope is read: what an event holds is the decoder's business, and one bad event must not spoil the others.
+// entry is one event as it was decoded.
+type entry struct {
+	event    *ingest.Event
+	warnings []ingest.Warning
+	fault    *ingest.Fault
+}
+
+// loose is how the rest of an envelope is read: names may come twice.
 var loose = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)}
 
-// split takes a body apart: one object, an array, lines of objects, or an object with the members events and sent_at.
+// split takes a body apart and decodes its events: one object, an array, lines of objects, or an object with the members events and sent_at. One bad event does not
+// spoil the others, as long as it is JSON or stands on a line of its own. The events live as long as the body.
 func split(b *body) (*envelope, *httpx.Problem) {
-	data := trim(b.data)
+	data, e := trim(b.data), &envelope{entries: b.entries[:0]}
+	defer func() { b.entries = e.entries }()
 	switch {
 	case len(data) == 0:
 		return nil, emptyBody()
 	case b.lines:
-		return splitLines(data)
+		return e, e.lines(b, data)
 	case data[0] == '[':
-		e := new(envelope)
-		r := newReader(data)
-		return e, r.array(e)
+		rest, problem := e.array(b, data)
+		if problem == nil && len(rest) > 0 {
+			problem = unreadable()
+		}
+		return e, problem
 	case data[0] != '{':
 		return nil, unreadable()
 	case looksLikeLines(data):
-		return splitLines(data)
+		return e, e.lines(b, data)
 	}
 	if bytes.Contains(data, []byte(`"events"`)) {
-		if e, problem := splitEnvelope(data); e != nil || problem != nil {
+		if found, problem := e.members(b, data); found || problem != nil {
 			return e, problem
 		}
+		*e = envelope{entries: e.entries[:0]}
 	}
-	if !jsontext.Value(data).IsValid(loose...) {
-		return nil, unreadable()
+	rest, problem := e.next(b, data)
+	if problem == nil && len(rest) > 0 {
+		problem = unreadable()
 	}
-	return &envelope{events: [][]byte{data}}, nil
+	return e, problem
 }
 
 func unreadable() *httpx.Problem {
@@ -57,19 +72,39 @@ func tooMany() *httpx.Problem {
 	return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_many", "At most 10,000 entries a request expected.")
 }
 
-// splitLines takes NDJSON apart. Empty lines are none.
-func splitLines(data []byte) (*envelope, *httpx.Problem) {
-	e := &envelope{events: make([][]byte, 0, bytes.Count(data, []byte{'\n'})+1)}
-	for line := range bytes.Lines(data) {
-		if line = trim(line); len(line) == 0 {
-			continue
+// lines decodes NDJSON.
+func (e *envelope) lines(b *body, data []byte) *httpx.Problem {
+	for line := range linesOf(data) {
+		if len(e.entries) == maxEvents {
+			return tooMany()
 		}
-		if len(e.events) == maxEvents {
+		ev, warnings, fault := b.decoder.Decode(line)
+		e.entries = append(e.entries, entry{ev, warnings, fault})
+	}
+	return nil
+}
+
+// linesOf are the lines of NDJSON. Empty ones are none.
+func linesOf(data []byte) iter.Seq[[]byte] {
+	return func(yield func(line []byte) bool) {
+		for line := range bytes.Lines(data) {
+			if line = trim(line); len(line) > 0 && !yield(line) {
+				return
+			}
+		}
+	}
+}
+
+// splitLines takes NDJSON apart.
+func splitLines(data []byte) ([][]byte, *httpx.Problem) {
+	all := make([][]byte, 0, bytes.Count(data, []byte{'\n'})+1)
+	for line := range linesOf(data) {
+		if len(all) == maxEvents {
 			return nil, tooMany()
 		}
-		e.events = append(e.events, line)
+		all = append(all, line)
 	}
-	return e, nil
+	return all, nil
 }
 
 // looksLikeLines tells NDJSON that is not declared as such (sendBeacon cannot) from one object over several lines.
@@ -99,67 +134,95 @@ func (r *reader) value() ([]byte, error) {
 	return r.data[end-len(v) : end], err
 }
 
-// array reads an array of events into e.
-func (r *reader) array(e *envelope) *httpx.Problem {
-	if _, err := r.ReadToken(); err != nil {
-		return unreadable()
+// next decodes the event at the beginning of data. It returns what follows.
+func (e *envelope) next(b *body, data []byte) ([]byte, *httpx.Problem) {
+	ev, warnings, fault, size := b.decoder.Next(data)
+	switch {
+	case size == 0:
+		return nil, unreadable()
+	case len(e.entries) == maxEvents:
+		return nil, tooMany()
 	}
-	for r.PeekKind() != ']' {
-		v, err := r.value()
-		if err != nil {
-			return unreadable()
-		}
-		if len(e.events) == maxEvents {
-			return tooMany()
-		}
-		e.events = append(e.events, v)
-	}
-	if _, err := r.ReadToken(); err != nil {
-		return unreadable()
-	}
-	if r.StackDepth() == 0 && len(trim(r.data[r.InputOffset():])) > 0 {
-		return unreadable()
-	}
-	return nil
+	e.entries = append(e.entries, entry{ev, warnings, fault})
+	return trim(data[size:]), nil
 }
 
-// splitEnvelope reads {"sent_at":…,"events":[…]}. It returns nothing if the object is an event.
-func splitEnvelope(data []byte) (*envelope, *httpx.Problem) {
-	r, e := newReader(data), new(envelope)
-	found := false
-	if _, err := r.ReadToken(); err != nil {
-		return nil, unreadable()
+// array decodes the array at the beginning of data. It returns what follows.
+func (e *envelope) array(b *body, data []byte) (rest []byte, problem *httpx.Problem) {
+	if rest = trim(data[1:]); starts(rest, ']') {
+		return trim(rest[1:]), nil
 	}
-	for r.PeekKind() == '"' {
-		name, err := r.ReadToken()
-		if err != nil {
+	for {
+		if rest, problem = e.next(b, rest); problem != nil {
+			return nil, problem
+		}
+		switch {
+		case starts(rest, ','):
+			rest = trim(rest[1:])
+		case starts(rest, ']'):
+			return trim(rest[1:]), nil
+		default:
 			return nil, unreadable()
 		}
-		switch member := name.String(); {
-		case member == "type":
-			return nil, nil
-		case member == "events" && r.PeekKind() == '[':
-			found, e.events = true, e.events[:0]
-			if problem := r.array(e); problem != nil {
-				return nil, problem
-			}
+	}
+}
+
+func starts(data []byte, c byte) bool { return len(data) > 0 && data[0] == c }
+
+// members reads {"sent_at":…,"events":[…]}. It does not find that if the object is an event.
+func (e *envelope) members(b *body, data []byte) (found bool, problem *httpx.Problem) {
+	rest := trim(data[1:])
+	for {
+		name, after, ok := member(rest)
+		switch {
+		case !ok:
+			return false, unreadable()
+		case name == "type":
+			return false, nil
+		case name == "events" && starts(after, '['):
+			found, e.entries = true, e.entries[:0]
+			rest, problem = e.array(b, after)
 		default:
-			value, err := r.value()
-			if err != nil {
-				return nil, unreadable()
-			}
-			if problem := e.note(member, value); problem != nil {
-				return nil, problem
-			}
+			rest, problem = e.other(name, after)
+		}
+		switch {
+		case problem != nil:
+			return false, problem
+		case starts(rest, ','):
+			rest = trim(rest[1:])
+		case starts(rest, '}') && len(trim(rest[1:])) == 0:
+			return found, nil
+		default:
+			return false, unreadable()
 		}
 	}
-	if _, err := r.ReadToken(); err != nil || len(trim(r.data[r.InputOffset():])) > 0 {
+}
+
+// member reads the name of a member and its colon.
+func member(data []byte) (name string, rest []byte, ok bool) {
+	if !starts(data, '"') {
+		return "", nil, false
+	}
+	r := newReader(data)
+	token, err := r.ReadToken()
+	if err != nil {
+		return "", nil, false
+	}
+	name, rest = token.String(), trim(data[r.InputOffset():])
+	if !starts(rest, ':') {
+		return "", nil, false
+	}
+	return name, trim(rest[1:]), true
+}
+
+// other reads a member of the envelope that does not hold its events.
+func (e *envelope) other(name string, data []byte) (rest []byte, problem *httpx.Problem) {
+	r := newReader(data)
+	value, err := r.value()
+	if err != nil {
 		return nil, unreadable()
 	}
-	if !found {
-		return nil, nil
-	}
-	return e, nil
+	return trim(data[r.InputOffset():]), e.note(name, value)
 }
 
 var pointerToken = strings.NewReplacer("~", "~0", "/", "~1")
