@@ -14,19 +14,23 @@ func home(ctx context.Context, b *bench) error { return b.home(ctx, 50_000, 24) 
 func home200(ctx context.Context, b *bench) error { return b.home(ctx, 10_000, 200) }
 
 // home measures the first page for people with a past, in a shop where things go on.
-func (b *bench) home(ctx context.Context, people, each int) error {
+func (b *bench) home(ctx context.Context, size, each int) error {
 	s, err := b.demo(ctx, "")
 	if err != nil {
 		return err
 	}
-	shop := traffic.New(or(b.People, people), or(b.Items, 100_000))
+	shop := traffic.New(or(b.People, size), or(b.Items, 100_000))
 	if err := b.open(ctx, s, shop, or(b.Events, each)); err != nil {
+		return err
+	}
+	people, strangers := shop.Lists("home"), traffic.StrangersLists("home")
+	if err := errors.Join(verify(ctx, s, "people", people, personal), verify(ctx, s, "strangers", strangers, impersonal)); err != nil {
 		return err
 	}
 	f := b.startFlow(ctx, s, shop, steadyRate, steadyPost)
 	b.profile(ctx, s)
-	errs := []error{b.ladder(ctx, s, "people", shop.Lists("home"), personal, or(b.Rate, 1500), f)}
-	errs = append(errs, b.ladder(ctx, s, "strangers", traffic.StrangersLists("home"), impersonal, 2*or(b.Rate, 1500), f))
+	errs := []error{b.ladder(ctx, s, "people", people, personal, or(b.Rate, 1500), f)}
+	errs = append(errs, b.ladder(ctx, s, "strangers", strangers, impersonal, 2*or(b.Rate, 1500), f))
 	errs = append(errs, f.end(b))
 	b.memory(s, "in the end")
 	return errors.Join(errs...)

@@ -108,14 +108,17 @@ func Table(w io.Writer, lines []*Line, doc func(scenario string) string) {
 	}
 }
 
-// Compare writes two files' figures beside each other. Change is new to old.
+// Compare writes two files' figures beside each other. Change is new to old. It says which scenarios were measured in different sizes.
 func Compare(w io.Writer, before, after []*Line) {
 	fmt.Fprintln(w, "| scenario | figure | before | after | change | |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|")
+	var notes []string
 	for _, l := range after {
 		old := new(Line)
 		if i := slices.IndexFunc(before, func(o *Line) bool { return o.Scenario == l.Scenario }); i >= 0 {
-			old = before[i]
+			if old = before[i]; old.Settings != l.Settings {
+				notes = append(notes, fmt.Sprintf("%s was measured in different sizes: before %q, after %q.", l.Scenario, old.Settings, l.Settings))
+			}
 		}
 		for _, v := range l.Values {
 			was, change := "–", ""
@@ -127,6 +130,9 @@ func Compare(w io.Writer, before, after []*Line) {
 			}
 			fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s |\n", l.Scenario, v.Name, was, with(v), change, v.Unit)
 		}
+	}
+	for _, note := range notes {
+		fmt.Fprintf(w, "\n%s\n", note)
 	}
 }
 

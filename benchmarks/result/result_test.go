@@ -49,6 +49,7 @@ func TestTheNewestLineCounts(t *testing.T) {
 		return l
 	}
 	before := write("old", line("home", "p99", 100), line("path", "p99", 7), line("home", "p99", 60, 80))
+	before[0].Settings = "people 10"
 	after := write("new", line("home", "p99", 7, 7.2), line("clicks", "p99", 3))
 	var table, compared strings.Builder
 	Table(&table, before, func(s string) string { return "About " + s + "." })
@@ -58,7 +59,7 @@ func TestTheNewestLineCounts(t *testing.T) {
 			t.Errorf("%q is not in\n%s", want, &table)
 		}
 	}
-	for _, want := range []string{"| home | p99 | 70 (60–80 of 2) | 7.1 (7–7.2 of 2) | × 0.101 | ms |", "| clicks | p99 | – | 3 |  | ms |"} {
+	for _, want := range []string{"| home | p99 | 70 (60–80 of 2) | 7.1 (7–7.2 of 2) | × 0.101 | ms |", `home was measured in different sizes: before "people 10", after "".`, "| clicks | p99 | – | 3 |  | ms |"} {
 		if !strings.Contains(compared.String(), want) {
 			t.Errorf("%q is not in\n%s", want, &compared)
 		}
