@@ -111,7 +111,7 @@ func (e *engine) oldestDay(now int64) int64 {
 }
 
 // dueAtOnce is how many days of entities one event looks at for what has expired.
-const dueAtOnce = 4
+const dueAtOnce = 2
 
 // expire removes an entity's day that matters no more.
 func (e *engine) expire(number int64, entity []byte) {

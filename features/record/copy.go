@@ -56,11 +56,15 @@ func (c *Copy) Apply(rec *stream.Record) (subject [subjectBytes]byte, isHead boo
 	case rec.Key[0] == ClockTable && rec.Value != nil:
 		c.horizons[rec.Partition] = HorizonOf(rec.Value)
 	case rec.Key[0] == ChunkTable && len(key) == chunkKeyBytes:
+		if rec.Value == nil {
+			c.chunks.drop([chunkKeyBytes]byte(key))
+			break
+		}
 		c.chunks.set([chunkKeyBytes]byte(key), rec.Value)
 	case rec.Key[0] == Table && len(key) == subjectBytes:
 		subject, isHead = [subjectBytes]byte(key), true
 		if rec.Value == nil {
-			c.heads.set(subject, nil)
+			c.heads.drop(subject)
 			break
 		}
 		c.writing = append(binary.BigEndian.AppendUint32(c.writing[:0], uint32(rec.Partition)), rec.Value...)
@@ -91,15 +95,15 @@ func (c *Copy) ReadKept(p *Person, subject [subjectBytes]byte) (bool, error) {
 func (c *Copy) read(p *Person, subject [subjectBytes]byte, expired bool) (bool, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	record := c.heads.get(subject)
-	if len(record) < 4 {
+	record, ok := c.heads.append(p.bytes[:0], subject)
+	if p.bytes = record; !ok {
 		return false, nil
 	}
 	horizon, ok := c.horizons[int32(binary.BigEndian.Uint32(record))]
 	if !ok || expired {
 		horizon = math.MinInt64
 	}
-	r := reader{data: p.keep(record[4:], true), bodies: p.bodies[:0]}
+	r := reader{data: record[4:], bodies: p.bodies[:0]}
 	if err := p.head.decode(&r, c.lists); err != nil {
 		return false, err
 	}
@@ -116,26 +120,16 @@ func (c *Copy) read(p *Person, subject [subjectBytes]byte, expired bool) (bool, 
 	return true, nil
 }
 
-// keep copies bytes into the person's memory.
-func (p *Person) keep(data []byte, anew bool) []byte {
-	if anew {
-		p.bytes = p.bytes[:0]
-	}
-	from := len(p.bytes)
-	p.bytes = append(p.bytes, data...)
-	return p.bytes[from:len(p.bytes):len(p.bytes)]
-}
-
 // list reads one list of the person. The caller holds mu.
 func (c *Copy) list(p *Person, r *reader, subject [subjectBytes]byte, at int, horizon int64) error {
 	l, entries := &p.head.lists[at], p.Lists[at][:0]
 	var key [chunkKeyBytes]byte
 	for number := l.first; number < l.first+l.chunks; number++ {
-		data := c.chunks.get([chunkKeyBytes]byte(chunkKey(key[:0], subject[:], at, number)))
-		if data == nil {
+		from, ok := len(p.bytes), false
+		if p.bytes, ok = c.chunks.append(p.bytes, [chunkKeyBytes]byte(chunkKey(key[:0], subject[:], at, number))); !ok {
 			continue // was trimmed just now: its head comes next
 		}
-		r.data = p.keep(data, false)
+		r.data = p.bytes[from:len(p.bytes):len(p.bytes)]
 		entries = r.entries(entries)
 		if err := r.err(); err != nil {
 			return err

@@ -48,7 +48,7 @@ const (
 
 const (
 	subjectBytes = 16
-	dueAtOnce    = 4 // people that one event looks at for what has expired
+	dueAtOnce    = 2 // people that one event looks at for what has expired: more than it can add
 	dayMicros    = int64(24 * time.Hour / time.Microsecond)
 )
 

@@ -87,7 +87,7 @@ func (e *engine) event(ev *purposepb.TrendingEvent) {
 
 const (
 	contributorBytes = 16
-	dueAtOnce        = 4 // contributions that one event looks at for what has expired
+	dueAtOnce        = 2 // contributions that one event looks at for what has expired
 )
 
 // oldestWindow is the number of the oldest window that is still kept at a time.
