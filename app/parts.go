@@ -23,6 +23,7 @@ import (
 	"sluice/ingest/inbound"
 	"sluice/internal/catalog"
 	"sluice/internal/httpx"
+	"sluice/internal/itemid"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
@@ -56,6 +57,7 @@ type parts struct {
 	collector *collector.Collector
 	runs      *filter.Runs
 	backlog   *stream.Backlog
+	ids       *itemid.Table // numbers of items, which catalogue, histories and rankings share
 	catalogue *catalog.View
 	personal  *profile.View
 	trending  *trending.View
@@ -304,7 +306,8 @@ func (p *parts) openCatalogue() {
 	if p.catalogue != nil {
 		return
 	}
-	p.catalogue = catalog.NewView(p.node.cluster, catalog.Options{Registerer: p.registry, Logger: p.node.logger})
+	p.ids = itemid.NewTable()
+	p.catalogue = catalog.NewView(p.node.cluster, catalog.Options{IDs: p.ids, Registerer: p.registry, Logger: p.node.logger})
 	p.follow("catalogue", p.catalogue)
 }
 
@@ -334,7 +337,7 @@ func (p *parts) buildRanker() error {
 	n := p.node
 	p.openCatalogue()
 	views := record.ViewOptions{Registerer: p.registry, Logger: n.logger, Now: time.Now}
-	p.personal = profile.NewView(n.cluster, p.features, views)
+	p.personal = profile.NewView(n.cluster, p.features, p.ids, views)
 	p.follow("profiles", p.personal)
 	p.trending = trending.NewView(n.cluster, p.features, views)
 	p.follow("trending", p.trending)
@@ -344,7 +347,7 @@ func (p *parts) buildRanker() error {
 	}
 	p.ready.add("lists", lists)
 	recommend.Register(p.api, recommend.Options{
-		Config: p.recommend, Consents: recommend.FromView(p.consents), Personal: p.personal, Trending: p.trending, Catalogue: p.catalogue,
+		Config: p.recommend, Consents: recommend.FromView(p.consents), Personal: p.personal, Trending: p.trending, Catalogue: p.catalogue, IDs: p.ids,
 		CursorKey: p.ring.Derive("recommend/cursor"), Session: p.sessionHash, UserToken: p.tokens.User, Registerer: p.registry, Logger: n.logger,
 	})
 	return nil

@@ -18,6 +18,7 @@ import (
 	"sluice/features/spec"
 	"sluice/features/trending"
 	"sluice/internal/broker/brokertest"
+	"sluice/internal/itemid"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
 	"sluice/internal/vocab"
@@ -100,7 +101,7 @@ type allViews struct {
 }
 
 func runViews(ctx context.Context, group *errgroup.Group, cluster stream.Cluster, c *spec.Config, o record.ViewOptions) allViews {
-	v := allViews{profile.NewView(cluster, c, o), history.NewView(cluster, c, o), trending.NewView(cluster, c, o), entity.NewView(cluster, c, o)}
+	v := allViews{profile.NewView(cluster, c, itemid.NewTable(), o), history.NewView(cluster, c, o), trending.NewView(cluster, c, o), entity.NewView(cluster, c, o)}
 	for _, run := range []func(context.Context) error{v.personal.Run, v.history.Run, v.trending.Run, v.entities.Run} {
 		group.Go(func() error { return run(ctx) })
 	}

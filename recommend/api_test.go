@@ -339,19 +339,13 @@ func TestTheSessionIsTheNamedOneElseTheNewestTouches(t *testing.T) {
 		touches = append(touches, tt)
 	}
 	w.allow("u1", touches...)
-	session := func() (ids []string) {
-		for _, tt := range w.personal.session {
-			ids = append(ids, tt.ItemID)
-		}
-		return ids
-	}
 	for body, want := range map[string][]string{
 		`{"surface":"plain","user_id":"u1","session_id":"abc"}`:                                      {"i01", "i02"},
 		`{"surface":"plain","user_id":"u1","session_id":"abc","context":{"item_ids":["i02","i50"]}}`: {"i01", "i02", "i50"},
 		`{"surface":"plain","user_id":"u1","session_id":"not seen yet"}`:                             {"i16", "i17", "i19", "i20", "i22", "i23", "i25", "i26", "i28", "i29"},
 	} {
 		w.recommend(body)
-		if diff := cmp.Diff(want, session()); diff != "" {
+		if diff := cmp.Diff(want, w.personal.session); diff != "" {
 			t.Errorf("%s: %s", body, diff)
 		}
 	}

@@ -104,15 +104,20 @@ func BenchmarkStages(b *testing.B) {
 	surface, _ := w.config.Surface("wide")
 	q := &query{surface: surface, limit: 20, timeout: timeoutUnset}
 	v := &visitor{access: w.consents.people["u1"], identities: w.consents.people["u1"].identities, blocks: w.consents.people["u1"].blocks}
-	m := &making{service: s, query: q, visitor: v, now: w.now, snapshot: w.shop.snapshot, lists: w.lists}
-	m.decide()
-	r := m.retrieve()
+	m := &making{service: s, query: q, visitor: v, now: w.now, snapshot: w.shop.snapshot, lists: s.lists.of(w.lists, w.shop.snapshot), scratch: new(scratch)}
+	retrieve := func() *retrieval {
+		m.begin()
+		m.because = ""
+		m.decide()
+		return m.retrieve()
+	}
 	b.Run("retrieve", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			m.retrieve().release()
+			retrieve()
 		}
 	})
+	r := retrieve()
 	b.Run("choose", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -1,88 +1,208 @@
 package recommend
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"sluice/features/items"
 	"sluice/features/scored"
 	"sluice/features/trending"
+	"sluice/internal/catalog"
+	"sluice/internal/itemid"
 )
 
 const (
-	// maxSimilarItems bounds the items whose neighbours are kept within a tick; further ones are asked each time.
-	maxSimilarItems = 4096
+	// maxRelated bounds the entries of all lists that are kept within a tick; 16 bytes each.
+	maxRelated = 4 << 20
 	// maxSimilar is how many neighbours of an item are looked at.
 	maxSimilar = 200
 )
 
 // similarCache keeps the neighbours of items for one tick of the published lists. They change with every event, but lists that are not personal
-// must be equal within a tick.
+// must be equal within a tick, and an item's list is made once for all who ask.
 type similarCache struct {
 	personal Personal
 
-	mu    sync.Mutex // guards tick and lists
+	mu    sync.RWMutex // guards what follows
 	tick  int64
-	lists map[similarKey][]scored.Item
+	lists map[similarKey]*related
+	kept  int // entries
 }
 
 type similarKey struct {
-	item     string
+	item     uint32
 	halfLife time.Duration
 }
 
-func newSimilarCache(p Personal) *similarCache {
-	return &similarCache{personal: p, lists: make(map[similarKey][]scored.Item)}
+// related are an item's neighbours. It is read-only.
+type related struct {
+	best   []relation // the best first
+	sorted []relation // by item
 }
 
-// get lists what is looked at together with the item, as of the tick. 0 = nothing has been published yet: nothing is kept. The list is read-only.
-func (c *similarCache) get(item string, halfLife time.Duration, tick int64) []scored.Item {
+type relation struct {
+	item  uint32
+	score float32
+}
+
+var noRelated = new(related)
+
+func newSimilarCache(p Personal) *similarCache {
+	return &similarCache{personal: p, lists: make(map[similarKey]*related)}
+}
+
+// get lists what is looked at together with the item, as of the tick. 0 = nothing has been published yet: nothing is kept.
+func (c *similarCache) get(item uint32, halfLife time.Duration, tick int64) *related {
 	key := similarKey{item, halfLife}
-	c.mu.Lock()
-	if tick > c.tick {
-		c.tick, c.lists = tick, make(map[similarKey][]scored.Item)
-	}
-	list, ok := c.lists[key]
-	ok = ok && tick == c.tick
-	full := tick != 0 && len(c.lists) >= maxSimilarItems
-	c.mu.Unlock()
-	if ok {
+	c.mu.RLock()
+	list, full := c.lists[key], c.kept >= maxRelated
+	known, newer := list != nil && tick == c.tick, tick > c.tick
+	c.mu.RUnlock()
+	if known {
 		return list
 	}
-	if full {
-		return nil // what is not kept would differ within the tick
+	if full && !newer && tick != 0 {
+		return noRelated // what is not kept would differ within the tick
 	}
-	list = c.personal.CoVisited(item, c.personal.Now(), halfLife, maxSimilar)
+	return c.keep(key, tick, c.make(item, halfLife))
+}
+
+// keep keeps a list for the tick. If another request was faster, what it answered with holds.
+func (c *similarCache) keep(key similarKey, tick int64, list *related) *related {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if tick > c.tick {
+		c.tick, c.kept, c.lists = tick, 0, make(map[similarKey]*related, len(c.lists))
+	}
 	if tick == 0 || tick != c.tick {
 		return list
 	}
-	if first, ok := c.lists[key]; ok { // another request was faster: what it answered with holds for the tick
+	if first := c.lists[key]; first != nil {
 		return first
 	}
 	c.lists[key] = list
+	c.kept += 1 + len(list.best)
 	return list
 }
 
-// popularity is how popular items are, 0–1, by the published list; it is made once a list.
-type popularity struct{ current atomic.Pointer[popularityOf] }
-
-type popularityOf struct {
-	lists *trending.Lists
-	items map[string]float64
+func (c *similarCache) make(item uint32, halfLife time.Duration) *related {
+	found := c.personal.Together(nil, item, c.personal.Now(), halfLife, maxSimilar)
+	if len(found) == 0 {
+		return noRelated
+	}
+	list := &related{best: make([]relation, len(found))}
+	for i := range found {
+		list.best[i] = relation{found[i].Item, float32(found[i].Score)}
+	}
+	list.sorted = slices.Clone(list.best)
+	slices.SortFunc(list.sorted, func(a, b relation) int { return cmp.Compare(a.item, b.item) })
+	return list
 }
 
-func (p *popularity) of(lists *trending.Lists) map[string]float64 {
-	if known := p.current.Load(); known != nil && known.lists == lists {
-		return known.items
+// share is how much an item belongs to the list, relative to what belongs most.
+func (l *related) share(item uint32) float64 {
+	at, found := slices.BinarySearchFunc(l.sorted, item, func(r relation, item uint32) int { return cmp.Compare(r.item, item) })
+	if !found {
+		return 0
 	}
-	made := &popularityOf{lists: lists, items: make(map[string]float64, len(lists.Popular))}
-	for i := range lists.Popular {
-		if most := lists.Popular[0].Score; most > 0 {
-			made.items[lists.Popular[i].ItemID] = lists.Popular[i].Score / most
+	return float64(l.sorted[at].score / l.best[0].score)
+}
+
+// published are the lists of one tick in numbers, with what the catalogue says of them. It is read-only.
+type published struct {
+	lists             *trending.Lists
+	snapshot          *catalog.Snapshot
+	popular, trending []items.Scored
+	popularity        []float32 // by item number, 0–1
+	byCategory        [][]int32 // by category number: places in popular
+}
+
+// publisher makes them, once a tick and catalogue.
+type publisher struct {
+	ids     *itemid.Table
+	current atomic.Pointer[published]
+
+	mu sync.Mutex // held while they are made
+}
+
+func (p *publisher) of(lists *trending.Lists, snapshot *catalog.Snapshot) *published {
+	known := p.current.Load()
+	if known != nil && known.lists == lists && known.snapshot == snapshot {
+		return known
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if known = p.current.Load(); known != nil && known.lists == lists && known.snapshot == snapshot {
+		return known
+	}
+	next := &published{lists: lists, snapshot: snapshot}
+	if known != nil && known.lists == lists {
+		next.popular, next.trending, next.popularity = known.popular, known.trending, known.popularity
+	} else {
+		next.popular, next.trending = p.number(lists.Popular), p.number(lists.Trending)
+		next.rate()
+		if known != nil { // a request that still reads them has a minute
+			p.release(known.popular)
+			p.release(known.trending)
 		}
 	}
-	p.current.Store(made)
-	return made.items
+	next.shelve()
+	p.current.Store(next)
+	return next
+}
+
+// number turns a list into numbers, which it refers to.
+func (p *publisher) number(list []scored.Item) []items.Scored {
+	out := make([]items.Scored, len(list))
+	for i := range list {
+		out[i] = items.Scored{Item: p.ids.Acquire(list[i].ItemID), Score: list[i].Score}
+	}
+	return out
+}
+
+func (p *publisher) release(list []items.Scored) {
+	for i := range list {
+		p.ids.Release(list[i].Item)
+	}
+}
+
+// rate makes the popularity.
+func (p *published) rate() {
+	for i := range p.popular {
+		if most := p.popular[0].Score; most > 0 {
+			p.popularity = covering(p.popularity, p.popular[i].Item)
+			p.popularity[p.popular[i].Item] = float32(p.popular[i].Score / most)
+		}
+	}
+}
+
+// shelve sorts the popular ones by category.
+func (p *published) shelve() {
+	p.byCategory = make([][]int32, p.snapshot.CategoryNumbers())
+	for i := range p.popular {
+		if item := p.snapshot.At(p.popular[i].Item); item != nil {
+			for category := range item.EachCategory {
+				p.byCategory[category] = append(p.byCategory[category], int32(i))
+			}
+		}
+	}
+}
+
+// popularityOf is how popular an item is, 0–1.
+func (p *published) popularityOf(item uint32) float64 {
+	if int(item) >= len(p.popularity) {
+		return 0
+	}
+	return float64(p.popularity[item])
+}
+
+// of are the places in popular of a category's items.
+func (p *published) of(category uint32) []int32 {
+	if int(category) >= len(p.byCategory) {
+		return nil
+	}
+	return p.byCategory[category]
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice/features/items"
 	"sluice/internal/config"
 	"sluice/recommend/rank"
 )
@@ -46,9 +47,8 @@ type Retriever struct {
 	Name       string
 	Candidates int
 	Weight     float64
-	Neighbours int           // session_knn: how many like sessions are asked
-	Sample     int           // session_knn: how many recent sessions they are chosen from
 	HalfLife   time.Duration // co_visitation, affinity, similar
+	KNN        items.KNN     // session_knn; People and Limit are not the surface's
 }
 
 // SeenPolicy is what happens to an item that the person has seen already.
@@ -70,14 +70,14 @@ type Diversity struct {
 
 // retrieverKind says what a retriever needs, takes and does.
 type retrieverKind struct {
-	fetch      func(*retrieval, *Retriever)
-	personal   bool // needs the purpose personalize
-	neighbours bool // takes neighbours and sample
-	halfLife   bool
+	fetch    func(*retrieval, *Retriever)
+	personal bool // needs the purpose personalize
+	knn      bool // takes items, sample, neighbours, decay, distance and rarity
+	halfLife bool
 }
 
 var retrieverKinds = map[string]retrieverKind{
-	"session_knn":   {fetch: (*retrieval).sessionKNN, personal: true, neighbours: true},
+	"session_knn":   {fetch: (*retrieval).sessionKNN, personal: true, knn: true, halfLife: true},
 	"co_visitation": {fetch: (*retrieval).coVisitation, personal: true, halfLife: true},
 	"affinity":      {fetch: (*retrieval).affinity, personal: true, halfLife: true},
 	"popular":       {fetch: (*retrieval).popular},
@@ -93,12 +93,16 @@ var sameKinds = map[string]rank.Kind{"category": rank.Category, "brand": rank.Br
 const (
 	maxCandidates  = 1000
 	maxWeight      = 100
-	maxNeighbours  = 1000
+	maxCompared    = 20
+	maxNeighbours  = 2000
 	maxSample      = 10_000
+	maxPlaces      = 100 // decay, distance
+	maxRarity      = 2
 	maxWithin      = 100
 	maxRules       = 8
 	maxHalfLife    = 365 * 24 * time.Hour
 	halfLifeUnset  = 7 * 24 * time.Hour
+	knnLifeUnset   = 60 * 24 * time.Hour // a shop's; hourly news want hours
 	maxSurfaceName = 64
 )
 
@@ -116,8 +120,12 @@ type (
 		Retriever  string   `yaml:"retriever"`
 		Candidates int      `yaml:"candidates"`
 		Weight     *float64 `yaml:"weight"`
-		Neighbours *int     `yaml:"neighbours"`
+		Items      *int     `yaml:"items"`
 		Sample     *int     `yaml:"sample"`
+		Neighbours *int     `yaml:"neighbours"`
+		Decay      *float64 `yaml:"decay"`
+		Distance   *float64 `yaml:"distance"`
+		Rarity     *float64 `yaml:"rarity"`
 		HalfLife   string   `yaml:"half_life"`
 	}
 	seenYAML struct {
@@ -240,17 +248,44 @@ func (l *loader) retriever(path string, y *retrieverYAML, personal bool) Retriev
 		r.Weight = *y.Weight
 		l.expect(r.Weight > 0 && r.Weight <= maxWeight, path+".weight", "more than 0 and at most %d expected", maxWeight)
 	}
-	l.expect(kind.neighbours || y.Neighbours == nil, path+".neighbours", "%s takes no neighbours", y.Retriever)
-	l.expect(kind.neighbours || y.Sample == nil, path+".sample", "%s takes no sample", y.Retriever)
-	if kind.neighbours {
-		r.Neighbours = l.number(path+".neighbours", y.Neighbours, 100, maxNeighbours)
-		r.Sample = l.number(path+".sample", y.Sample, 1000, maxSample)
-	}
 	l.expect(kind.halfLife || y.HalfLife == "", path+".half_life", "%s takes no half_life", y.Retriever)
 	if kind.halfLife {
 		r.HalfLife = l.halfLife(path+".half_life", y.HalfLife)
 	}
+	l.knn(path, &r, y, kind.knn)
 	return r
+}
+
+// knn reads the settings of session-kNN, which only it takes. What is not given is what was found to rank best: docs/data-engineer.md.
+func (l *loader) knn(path string, r *Retriever, y *retrieverYAML, takes bool) {
+	if !takes {
+		given := []bool{y.Items != nil, y.Sample != nil, y.Neighbours != nil, y.Decay != nil, y.Distance != nil, y.Rarity != nil}
+		for i, name := range []string{"items", "sample", "neighbours", "decay", "distance", "rarity"} {
+			l.expect(!given[i], path+"."+name, "%s takes no %s", y.Retriever, name)
+		}
+		return
+	}
+	r.KNN = items.KNN{
+		Items: l.number(path+".items", y.Items, 10, maxCompared), Sample: l.number(path+".sample", y.Sample, 500, maxSample),
+		Neighbours: l.number(path+".neighbours", y.Neighbours, 300, maxNeighbours), HalfLife: r.HalfLife,
+		Decay: l.places(path+".decay", y.Decay, 1.5), Distance: l.places(path+".distance", y.Distance, 3), Rarity: 0.5,
+	}
+	r.HalfLife = 0
+	if y.HalfLife == "" {
+		r.KNN.HalfLife = knnLifeUnset
+	}
+	if y.Rarity != nil {
+		r.KNN.Rarity = *y.Rarity
+		l.expect(r.KNN.Rarity >= 0 && r.KNN.Rarity <= maxRarity, path+".rarity", "0 to %d expected", maxRarity)
+	}
+}
+
+func (l *loader) places(path string, given *float64, absent float64) float64 {
+	if given == nil {
+		return absent
+	}
+	l.expect(*given >= 0.1 && *given <= maxPlaces, path, "0.1 to %d places expected", maxPlaces)
+	return *given
 }
 
 func (l *loader) number(path string, given *int, absent, most int) int {

@@ -1,95 +1,103 @@
 package recommend
 
 import (
+	"slices"
+
+	"sluice/features/items"
 	"sluice/internal/catalog"
+	"sluice/internal/itemid"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter/consent"
-	"sluice/recommend/rank"
 )
 
 // demotion is what a demoted item's score is multiplied with.
 const demotion = 0.5
 
-// gate decides which items a list may hold. Everything but seen is the same for a stranger with the same page and blocks.
+// gate decides which items a list may hold. Everything but what the person has seen is the same for a stranger with the same page and blocks. What it
+// knows of single items beforehand stands in the scratch's cells.
 type gate struct {
 	snapshot *catalog.Snapshot
 	now      int64 // Unix microseconds
 	blocks   *consent.Blocks
-	category string              // empty: no limit
-	page     map[string]struct{} // items of the page, and those the caller excludes
-	shown    map[uint32]struct{} // on earlier pages
-	seen     map[string]float64  // what a seen item's score is multiplied with, 0 = excluded; nil in lists that are not personal
+	blocked  []uint32            // categories of blocks
+	category uint32              // itemid.None: no limit
+	shown    map[uint32]struct{} // hashes of ids on earlier pages
+	page     int                 // items of the page, and those the caller excludes
+	nameless []string            // those of them that have no number yet
+	seen     int                 // items that the person has seen, where that matters
 }
 
-// admit tells whether an item may be shown, and what its score is multiplied with. item is nil where the catalogue does not know it.
-func (g *gate) admit(id string) (item *catalog.Item, factor float64, ok bool) {
-	item = g.snapshot.Item(id)
-	factor, ok = g.admits(id, item)
-	return item, factor, ok
-}
-
-func (g *gate) admits(id string, item *catalog.Item) (factor float64, ok bool) {
-	if _, ok := g.page[id]; ok {
-		return 0, false
-	}
-	if _, blocked := g.blocks.Items[id]; blocked {
-		return 0, false
-	}
-	if item == nil && g.category != "" || item != nil && !g.fits(item) {
-		return 0, false
-	}
-	if len(g.shown) > 0 {
-		if _, shown := g.shown[rank.Hash(id)]; shown {
-			return 0, false
+func (m *making) gate() *gate {
+	q := m.query
+	g := &gate{snapshot: m.snapshot, now: m.now.UnixMicro(), blocks: m.visitor.blocks, category: m.snapshot.CategoryNumber(q.context.Category)}
+	for name := range g.blocks.Categories {
+		if n := m.snapshot.CategoryNumber(name); n != itemid.None {
+			g.blocked = append(g.blocked, n)
 		}
 	}
-	factor = 1
-	if f, seen := g.seen[id]; seen {
-		factor = f
-	}
-	return factor, factor > 0
-}
-
-// fits tells whether a known item can be offered here and now.
-func (g *gate) fits(item *catalog.Item) bool {
-	if !item.AvailableAt(g.now) || g.category != "" && !item.InCategory(g.category) {
-		return false
-	}
-	if len(g.blocks.Categories) == 0 {
-		return true
-	}
-	for _, path := range item.Categories {
-		for _, name := range path.Names {
-			if _, blocked := g.blocks.Categories[name]; blocked {
-				return false
+	for _, list := range [][]string{q.context.ItemIDs, q.exclude} {
+		for _, id := range list {
+			g.page++
+			if n := m.IDs.Find(id); n != itemid.None {
+				m.cell(n).place = refused
+			} else {
+				g.nameless = append(g.nameless, id)
 			}
 		}
 	}
-	return true
+	if q.cursor != nil {
+		g.shown = make(map[uint32]struct{}, len(q.cursor.Shown))
+		for _, h := range q.cursor.Shown {
+			g.shown[h] = struct{}{}
+		}
+	}
+	return g
 }
 
-// seenFactors is what the person's touches do to the items they are of.
-func seenFactors(p *known, s *Surface) map[string]float64 {
+// admits tells whether an item may be shown, whatever the person has seen. item is nil where the catalogue does not know it.
+func (g *gate) admits(id string, item *catalog.Entry) bool {
+	if len(g.blocks.Items) > 0 {
+		if _, blocked := g.blocks.Items[id]; blocked {
+			return false
+		}
+	}
+	if len(g.nameless) > 0 && slices.Contains(g.nameless, id) { // it came meanwhile
+		return false
+	}
+	if item == nil && g.category != itemid.None || item != nil && !g.fits(item) {
+		return false
+	}
+	if len(g.shown) == 0 {
+		return true
+	}
+	_, shown := g.shown[catalog.Hash(id)]
+	return !shown
+}
+
+// fits tells whether a known item can be offered here and now.
+func (g *gate) fits(item *catalog.Entry) bool {
+	if !item.AvailableAt(g.now) || g.category != itemid.None && !item.In(g.category) {
+		return false
+	}
+	return !slices.ContainsFunc(g.blocked, item.In)
+}
+
+// see notes what the person's touches do to the items they are of.
+func (r *retrieval) see(touches []items.Touch, s *Surface) {
 	if s.Viewed == Allow && s.Purchased == Allow {
-		return nil
+		return
 	}
-	factors := make(map[string]float64)
-	for i := range p.touches {
-		t := &p.touches[i]
-		policy := s.Viewed
-		if t.Type == vocab.Type_PURCHASE {
-			policy = s.Purchased
+	factors := map[SeenPolicy]float32{Allow: 1, Demote: demotion}
+	viewed, purchased := factors[s.Viewed], factors[s.Purchased]
+	for i := range touches {
+		c, factor := r.cell(touches[i].Item), viewed
+		if vocab.Type(touches[i].Type) == vocab.Type_PURCHASE {
+			factor = purchased
 		}
-		factor := 1.0
-		switch policy {
-		case Demote:
-			factor = demotion
-		case Exclude:
-			factor = 0
+		if !c.seen {
+			c.seen = true
+			r.gate.seen++
 		}
-		if old, ok := factors[t.ItemID]; !ok || factor < old {
-			factors[t.ItemID] = factor
-		}
+		c.factor = min(c.factor, factor)
 	}
-	return factors
 }

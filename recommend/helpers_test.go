@@ -15,13 +15,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sluice/features/profile"
+	"sluice/features/items"
 	"sluice/features/record"
 	"sluice/features/scored"
 	"sluice/features/trending"
 	"sluice/internal/catalog"
 	"sluice/internal/config"
 	"sluice/internal/httpx"
+	"sluice/internal/itemid"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
@@ -85,26 +86,46 @@ func (c *consents) Holds(Access) bool {
 
 // personal stands in for a profile.View.
 type personal struct {
-	profiles   map[[16]byte]*profile.Profile
+	ids        *itemid.Table
+	profiles   map[[16]byte][]record.Touch
 	together   map[string][]scored.Item
 	neighbours []scored.Item
-	session    []record.Touch // the last one asked about
-	pause      func()         // runs in SessionNeighbours
+	strangers  map[string]bool // items that no reason may name a pair with
+	session    []string        // the last one asked about
+	pause      func()          // runs in Neighbours
 }
 
-func (p *personal) Profile(id consent.Identity) *profile.Profile { return p.profiles[id.Subject] }
-
-func (p *personal) CoVisited(item string, _ int64, _ time.Duration, limit int) []scored.Item {
-	list := p.together[item]
-	return list[:min(len(list), limit)]
+func (p *personal) Touches(out []items.Touch, id consent.Identity) []items.Touch {
+	for _, t := range p.profiles[id.Subject] {
+		out = append(out, items.Touch{Event: t.Event, Session: t.Session, Time: t.Time, Item: p.ids.Acquire(t.ItemID), Type: uint8(t.Type)})
+	}
+	return out
 }
 
-func (p *personal) SessionNeighbours(session []record.Touch, _ int64, o profile.KNN) []scored.Item {
-	p.session = session
+func (p *personal) Together(out []items.Scored, item uint32, _ int64, _ time.Duration, limit int) []items.Scored {
+	return p.append(out, p.together[p.ids.ID(item)], limit)
+}
+
+func (p *personal) Neighbours(out []items.Scored, present []uint32, _ []items.Subject, _ int64, o items.KNN) []items.Scored {
+	p.session = nil
+	for _, item := range present {
+		p.session = append(p.session, p.ids.ID(item))
+	}
 	if p.pause != nil {
 		p.pause()
 	}
-	return p.neighbours[:min(len(p.neighbours), o.Limit)]
+	return p.append(out, p.neighbours, o.Limit)
+}
+
+func (p *personal) Linked(a, b uint32, _ []items.Subject) bool {
+	return !p.strangers[p.ids.ID(a)] && !p.strangers[p.ids.ID(b)]
+}
+
+func (p *personal) append(out []items.Scored, list []scored.Item, limit int) []items.Scored {
+	for _, s := range list[:min(len(list), limit)] {
+		out = append(out, items.Scored{Item: p.ids.Acquire(s.ItemID), Cause: p.ids.Acquire(s.Cause), Score: s.Score})
+	}
+	return out
 }
 
 func (p *personal) Now() int64 { return start.UnixMicro() }
@@ -143,7 +164,7 @@ func newWorld(t testing.TB, surfaces string) *world {
 	t.Helper()
 	w := &world{
 		t: t, consents: &consents{people: make(map[string]*access)}, shop: &shop{}, now: start, registry: prometheus.NewRegistry(),
-		personal: &personal{profiles: make(map[[16]byte]*profile.Profile), together: make(map[string][]scored.Item)}, lists: &trending.Lists{Tick: 1},
+		personal: newPersonal(), lists: &trending.Lists{Tick: 1},
 	}
 	w.stock(demoItems()...)
 	var err error
@@ -153,10 +174,14 @@ func newWorld(t testing.TB, surfaces string) *world {
 	return w
 }
 
+func newPersonal() *personal {
+	return &personal{ids: itemid.NewTable(), profiles: make(map[[16]byte][]record.Touch), together: make(map[string][]scored.Item)}
+}
+
 func (w *world) stock(items ...*catalog.Item) {
 	w.t.Helper()
 	var err error
-	if w.shop.snapshot, err = catalog.NewSnapshot(items...); err != nil {
+	if w.shop.snapshot, err = catalog.NewSnapshot(w.personal.ids, items...); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -174,7 +199,7 @@ func (w *world) serve() http.Handler {
 
 func (w *world) options() Options {
 	o := Options{
-		Config: w.config, Consents: w.consents, Personal: w.personal, Trending: tops{w.lists}, Catalogue: w.shop, CursorKey: [32]byte{1},
+		Config: w.config, Consents: w.consents, Personal: w.personal, Trending: tops{w.lists}, Catalogue: w.shop, IDs: w.personal.ids, CursorKey: [32]byte{1},
 		Session: func(id string) uint64 { return uint64(len(id)) }, UserToken: w.userToken, Now: func() time.Time { return w.now },
 	}
 	if w.registry != nil {
@@ -282,7 +307,7 @@ func (w *world) allow(name string, touches ...record.Touch) *access {
 		identities: []consent.Identity{{Subject: subject(name), Floor: []byte("floor of " + name)}},
 	}
 	w.consents.people[name] = a
-	w.personal.profiles[subject(name)] = &profile.Profile{Touches: touches}
+	w.personal.profiles[subject(name)] = touches
 	return a
 }
 

@@ -1,7 +1,6 @@
 package recommend
 
 import (
-	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -9,6 +8,7 @@ import (
 
 	"sluice/features/trending"
 	"sluice/internal/catalog"
+	"sluice/internal/itemid"
 	"sluice/recommend/cursor"
 	"sluice/recommend/rank"
 )
@@ -22,11 +22,11 @@ type making struct {
 	query   *query
 	visitor *visitor
 	because string // why it is not personal; empty: it is
-	profile *known
 
 	now      time.Time
 	snapshot *catalog.Snapshot
-	lists    *trending.Lists
+	lists    *published
+	*scratch
 }
 
 // outcome is an answer with what the metrics say of it.
@@ -39,13 +39,16 @@ type outcome struct {
 
 // make makes the answer for a visitor.
 func (s *service) make(q *query, v *visitor) *outcome {
-	m := &making{service: s, query: q, visitor: v, now: s.Now(), snapshot: s.Catalogue.Snapshot(), lists: s.Trending.Lists()}
-	if m.lists == nil {
-		m.lists = noLists
+	m := &making{service: s, query: q, visitor: v, now: s.Now(), snapshot: s.Catalogue.Snapshot(), scratch: s.pool.get()}
+	defer s.pool.put(m.scratch)
+	m.begin()
+	lists := s.Trending.Lists()
+	if lists == nil {
+		lists = noLists
 	}
+	m.lists = s.lists.of(lists, m.snapshot)
 	m.decide()
 	r := m.retrieve()
-	defer r.release()
 	retrieved := s.Now()
 	list := rank.Make(m.plan(r))
 	answer := m.answer(r, &list)
@@ -66,7 +69,7 @@ func (m *making) decide() {
 	if m.because != "" {
 		return
 	}
-	if m.profile = m.profileOf(m.visitor); m.profile == nil {
+	if !m.read() {
 		m.because = becauseNoHistory
 	}
 }
@@ -74,48 +77,26 @@ func (m *making) decide() {
 // retrieve gathers the candidates: the personal ones if that is allowed and done in time, else everybody's.
 func (m *making) retrieve() *retrieval {
 	if m.because == "" {
-		r := m.retrieval(m.profile)
+		r := m.retrieval()
+		r.see(m.touches, m.query.surface)
+		for _, id := range m.visitor.identities {
+			r.own = append(r.own, id.Subject)
+		}
 		if r.run(m.query.surface.Personal, m.late) {
 			return r
 		}
-		r.release()
-		m.because, m.profile = becauseDegraded, nil
+		m.begin()
+		m.because = becauseDegraded
 	}
-	r := m.retrieval(nil)
+	r := m.retrieval()
 	r.run(m.query.surface.NonPersonal, func() bool { return false })
 	return r
 }
 
 func (m *making) late() bool { return m.Now().Sub(m.now) >= m.query.timeout }
 
-func (m *making) retrieval(p *known) *retrieval {
-	return &retrieval{
-		service: m.service, query: m.query, gate: m.gate(p), lists: m.lists, profile: p, clock: m.Personal.Now(),
-		scratch: scratches.Get().(*scratch), //nolint:forcetypeassert // the pool's New makes nothing else
-	}
-}
-
-func (m *making) gate(p *known) *gate {
-	q := m.query
-	g := &gate{snapshot: m.snapshot, now: m.now.UnixMicro(), blocks: m.visitor.blocks, page: make(map[string]struct{}, len(q.exclude)+len(q.context.ItemIDs))}
-	for _, list := range [][]string{q.context.ItemIDs, q.exclude} {
-		for _, id := range list {
-			g.page[id] = struct{}{}
-		}
-	}
-	if q.cursor != nil {
-		g.shown = make(map[uint32]struct{}, len(q.cursor.Shown))
-		for _, h := range q.cursor.Shown {
-			g.shown[h] = struct{}{}
-		}
-	}
-	if name := q.context.Category; m.snapshot.CategorySize(name) > 0 {
-		g.category = name
-	}
-	if p != nil {
-		g.seen = seenFactors(p, q.surface)
-	}
-	return g
+func (m *making) retrieval() *retrieval {
+	return &retrieval{service: m.service, query: m.query, gate: m.gate(), lists: m.lists, clock: m.Personal.Now(), scratch: m.scratch}
 }
 
 func (m *making) plan(r *retrieval) *rank.Plan {
@@ -130,37 +111,18 @@ func (m *making) plan(r *retrieval) *rank.Plan {
 	if s.Diversity.Method == "mmr" {
 		p.Similarity = rank.ByCategory
 		if s.Diversity.Similarity == "co_visitation" {
-			p.Similarity = r.coVisitationSimilarity(halfLifeUnset)
+			p.Similarity = r.coVisitationSimilarity
 		}
 	}
 	return p
 }
 
 // exempt are the categories that say nothing about variety here: those that every item of the page's category has, or every item of the catalogue.
-func (m *making) exempt(category string) map[string]struct{} {
-	order := m.snapshot.Order(math.MaxInt64)
-	if len(m.query.surface.Rules) == 0 || len(order) == 0 {
+func (m *making) exempt(category uint32) []uint32 {
+	if len(m.query.surface.Rules) == 0 {
 		return nil
 	}
-	exempt := make(map[string]struct{})
-	if category == "" {
-		for _, name := range order[0].CategoryNames() {
-			if m.snapshot.CategorySize(name) == len(order) {
-				exempt[name] = struct{}{}
-			}
-		}
-		return exempt
-	}
-	for item := range m.snapshot.Category(category) {
-		for _, name := range item.CategoryNames() {
-			exempt[name] = struct{}{}
-		}
-		break // what another item does not have is taken out again
-	}
-	for item := range m.snapshot.Category(category) {
-		maps.DeleteFunc(exempt, func(name string, _ struct{}) bool { return !item.InCategory(name) })
-	}
-	return exempt
+	return m.snapshot.Common(category)
 }
 
 func (m *making) answer(r *retrieval, list *rank.List) *Recommendations {
@@ -180,7 +142,7 @@ func (m *making) answer(r *retrieval, list *rank.List) *Recommendations {
 
 func (m *making) inputsID() string {
 	return m.query.id(&inputs{
-		config: m.Config.Version(), blocks: m.visitor.blocks.Digest(), tick: m.lists.Tick,
+		config: m.Config.Version(), blocks: m.visitor.blocks.Digest(), tick: m.lists.lists.Tick,
 		catalogue: m.snapshot.Version(), begun: len(m.snapshot.Order(m.now.UnixMicro())),
 	})
 }
@@ -188,7 +150,7 @@ func (m *making) inputsID() string {
 // relaxedBy names what could not be kept.
 func (m *making) relaxedBy(r *retrieval, list *rank.List) []RelaxedPromise {
 	relaxed := []RelaxedPromise{}
-	if m.query.context.Category != "" && r.gate.category == "" {
+	if m.query.context.Category != "" && r.gate.category == itemid.None {
 		relaxed = append(relaxed, RelaxedPromise{Code: "category", Text: "The catalogue has no such category, so the list is not limited to it."})
 	}
 	for number, rule := range m.query.surface.Rules {
@@ -228,7 +190,7 @@ func (m *making) nextCursor(list *rank.List) *string {
 		next.Shown = append(next.Shown, m.query.cursor.Shown...)
 	}
 	for i := range list.Picks {
-		next.Shown = append(next.Shown, rank.Hash(list.Picks[i].ID))
+		next.Shown = append(next.Shown, catalog.Hash(list.Picks[i].ID))
 	}
 	if len(list.Picks) < m.query.limit || len(next.Shown) >= cursor.MaxShown {
 		return nil

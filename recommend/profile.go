@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"slices"
 
-	"sluice/features/profile"
-	"sluice/features/record"
+	"sluice/features/items"
+	"sluice/internal/itemid"
 	"sluice/internal/vocab"
 )
 
@@ -17,75 +17,73 @@ const (
 )
 
 // interest is how much a touch of a type says; types that are not named say nothing.
-var interest = map[vocab.Type]float64{
+var interest = [64]float64{
 	vocab.Type_VIEW_ITEM: 1, vocab.Type_SELECT_ITEM: 1, vocab.Type_ADD_TO_WISHLIST: 1.5, vocab.Type_ADD_TO_CART: 2, vocab.Type_PURCHASE: 2,
 }
 
-// known is what is known of the person: the touches of every identity that allows it, the oldest first.
-type known struct {
-	touches []record.Touch
-	parts   []*profile.Profile // one an identity, without what was deleted
-}
-
-// profileOf reads the person's profiles; nil where nothing is known to go by.
-func (s *service) profileOf(v *visitor) *known {
-	hidden := v.access.HiddenEvents()
-	p := new(known)
-	for _, id := range v.identities {
-		if kept := s.Personal.Profile(id); kept != nil {
-			part := visible(kept, hidden)
-			p.parts = append(p.parts, part)
-			p.touches = append(p.touches, part.Touches...)
+// read reads what is known of the person: every identity's touches into parts, and those that say something into touches, the oldest first. It tells
+// whether there are any.
+func (m *making) read() bool {
+	hidden := m.visitor.access.HiddenEvents()
+	for _, id := range m.visitor.identities {
+		from := len(m.kept)
+		m.kept = m.Personal.Touches(m.kept, id)
+		if len(hidden) > 0 { // deleted just now
+			visible := slices.DeleteFunc(m.kept[from:], func(t items.Touch) bool { _, ok := hidden[t.Event]; return ok })
+			m.kept = m.kept[:from+len(visible)]
+		}
+		m.ends = append(m.ends, len(m.kept))
+	}
+	from := 0
+	for _, end := range m.ends {
+		m.parts = append(m.parts, m.kept[from:end:end])
+		from = end
+	}
+	for i := range m.kept {
+		if t := &m.kept[i]; interest[t.Type&63] > 0 && t.Item != itemid.None {
+			m.touches = append(m.touches, *t)
 		}
 	}
-	p.touches = slices.DeleteFunc(p.touches, func(t record.Touch) bool { return interest[t.Type] == 0 || t.ItemID == "" })
-	if len(p.touches) == 0 {
-		return nil
+	if len(m.parts) > 1 {
+		slices.SortStableFunc(m.touches, func(a, b items.Touch) int { return cmp.Compare(a.Time, b.Time) })
 	}
-	if len(p.parts) > 1 {
-		slices.SortStableFunc(p.touches, func(a, b record.Touch) int { return cmp.Compare(a.Time, b.Time) })
-	}
-	return p
+	return len(m.touches) > 0
 }
 
-// visible is the profile without the events that were deleted just now.
-func visible(kept *profile.Profile, hidden map[uint64]struct{}) *profile.Profile {
-	if len(hidden) == 0 {
-		return kept
-	}
-	part := &profile.Profile{Touches: slices.Clone(kept.Touches), Searches: slices.Clone(kept.Searches)}
-	part.Touches = slices.DeleteFunc(part.Touches, func(t record.Touch) bool { _, ok := hidden[t.Event]; return ok })
-	part.Searches = slices.DeleteFunc(part.Searches, func(t profile.Search) bool { _, ok := hidden[t.Event]; return ok })
-	return part
-}
-
-// session is what the person is doing now, the oldest first: the touches of the named session if there are any, else the newest ones; then the items of the page.
-func (p *known) session(named uint64, page []string, now int64) []record.Touch {
-	var session []record.Touch
-	for _, t := range p.touches {
-		if named != 0 && t.Session == named {
-			session = append(session, t)
+// session is what the person is doing now, the oldest item first: the touches of the named session if there are any, else the newest ones; then the items of
+// the page.
+func (r *retrieval) session(named uint64) []uint32 {
+	for i := range r.touches {
+		if t := &r.touches[i]; named != 0 && t.Session == named {
+			r.present = append(r.present, t.Item)
 		}
 	}
-	if len(session) == 0 {
-		session = slices.Clone(p.touches[max(0, len(p.touches)-recent):])
-	}
-	for _, id := range page {
-		if len(session) == 0 || session[len(session)-1].ItemID != id {
-			session = append(session, record.Touch{Type: vocab.Type_VIEW_ITEM, Time: now, ItemID: id, Session: named})
+	if len(r.present) == 0 {
+		for _, t := range r.touches[max(0, len(r.touches)-recent):] {
+			r.present = append(r.present, t.Item)
 		}
 	}
-	return session[max(0, len(session)-maxSession):]
+	for _, id := range r.query.context.ItemIDs {
+		if n := r.service.IDs.Find(id); n != itemid.None && (len(r.present) == 0 || r.present[len(r.present)-1] != n) {
+			r.present = append(r.present, n)
+		}
+	}
+	return r.present[max(0, len(r.present)-maxSession):]
 }
 
 // newest yields the newest touch of each of the items touched last, at most recent of them.
-func (p *known) newest() []record.Touch {
-	found := make([]record.Touch, 0, recent)
-	for i := len(p.touches) - 1; i >= 0 && len(found) < recent; i-- {
-		t := p.touches[i]
-		if !slices.ContainsFunc(found, func(f record.Touch) bool { return f.ItemID == t.ItemID }) {
-			found = append(found, t)
+func (r *retrieval) newest(yield func(*items.Touch) bool) {
+	var found [recent]uint32
+	n := 0
+	for i := len(r.touches) - 1; i >= 0 && n < recent; i-- {
+		t := &r.touches[i]
+		if slices.Contains(found[:n], t.Item) {
+			continue
+		}
+		found[n] = t.Item
+		n++
+		if !yield(t) {
+			return
 		}
 	}
-	return found
 }

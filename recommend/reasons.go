@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"sluice/internal/itemid"
 	"sluice/recommend/rank"
 )
 
@@ -35,17 +36,18 @@ func (m *making) reasons(r *retrieval, pick *rank.Pick) []RecommendationReason {
 	if m.because == "" {
 		retrievers = m.query.surface.Personal
 	}
-	var hits []*hit
+	var room [8]*hit
+	hits := room[:0]
 	for at := r.entries[pick.Tag].hit; at >= 0; at = r.hits[at].before {
 		hits = append(hits, &r.hits[at])
 	}
 	slices.SortFunc(hits, func(a, b *hit) int {
 		return cmp.Or(cmp.Compare(b.score, a.score), cmp.Compare(a.retriever, b.retriever))
 	})
-	reasons := make([]RecommendationReason, 0, maxReasons)
+	reasons := make([]RecommendationReason, 0, min(len(hits), maxReasons))
 	for _, h := range hits {
 		reason := causes[retrievers[h.retriever].Name]
-		reason.ItemID = h.cause
+		reason.ItemID = m.cause(r, h, retrievers)
 		same := func(other RecommendationReason) bool {
 			return other.Code == reason.Code && other.ItemID == reason.ItemID
 		}
@@ -54,4 +56,14 @@ func (m *making) reasons(r *retrieval, pick *rank.Pick) []RecommendationReason {
 		}
 	}
 	return reasons
+}
+
+// cause is the id of the item that a reason may name. An item that like sessions brought may have been found by a few people among many others: the
+// pair is named only if enough have it.
+func (m *making) cause(r *retrieval, h *hit, retrievers []Retriever) string {
+	number := r.entries[h.entry].number
+	if h.cause == itemid.None || h.cause == number || retrievers[h.retriever].Name == "session_knn" && !m.Personal.Linked(h.cause, number, r.own) {
+		return ""
+	}
+	return m.IDs.ID(h.cause)
 }

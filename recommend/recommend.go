@@ -11,12 +11,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/features/items"
 	"sluice/features/profile"
-	"sluice/features/record"
-	"sluice/features/scored"
 	"sluice/features/trending"
 	"sluice/internal/catalog"
 	"sluice/internal/httpx"
+	"sluice/internal/itemid"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
 	"sluice/recommend/cursor"
@@ -39,11 +39,16 @@ type Consents interface {
 	Holds(a Access) bool
 }
 
-// Personal is the view of people's kept touches and of what is folded from them; *profile.View is one.
+// Personal is the view of people's kept touches and of what is folded from them; *profile.View is one. Items are numbers of Options.IDs.
 type Personal interface {
-	Profile(id consent.Identity) *profile.Profile
-	CoVisited(item string, now int64, halfLife time.Duration, limit int) []scored.Item
-	SessionNeighbours(session []record.Touch, now int64, o profile.KNN) []scored.Item
+	// Touches appends what the person did to out, the oldest first.
+	Touches(out []items.Touch, id consent.Identity) []items.Touch
+	// Together appends what is looked at together with the item.
+	Together(out []items.Scored, item uint32, now int64, halfLife time.Duration, limit int) []items.Scored
+	// Neighbours appends what people had in sessions like the present one (the oldest item first), without the own people's.
+	Neighbours(out []items.Scored, present []uint32, own []items.Subject, now int64, o items.KNN) []items.Scored
+	// Linked tells whether a reason may name the pair: enough other people have both items in one session.
+	Linked(a, b uint32, own []items.Subject) bool
 	Now() int64
 }
 
@@ -70,6 +75,7 @@ type Options struct {
 	Personal  Personal
 	Trending  Trending
 	Catalogue Catalogue
+	IDs       *itemid.Table // the numbers of items, which the views share
 	// CursorKey seals cursors; every node of a deployment needs the same one.
 	CursorKey [32]byte
 	// Session is the personalize hash of a session id as touches carry it (first 8 bytes of the pseudonym, big endian). nil: session ids are not looked at.
@@ -87,7 +93,8 @@ type service struct {
 	cursors *cursor.Sealer
 	metrics *metrics
 	similar *similarCache
-	popular *popularity
+	lists   publisher
+	pool    pool
 }
 
 // Register adds the ranking API to api.
@@ -112,6 +119,6 @@ func Register(api *httpx.API, o Options) {
 func newService(o Options) *service {
 	return &service{
 		Options: o, cursors: cursor.NewSealer(o.CursorKey), metrics: newMetrics(o.Registerer),
-		similar: newSimilarCache(o.Personal), popular: new(popularity),
+		similar: newSimilarCache(o.Personal), lists: publisher{ids: o.IDs},
 	}
 }

@@ -104,7 +104,11 @@ func (m *Model) order(number uint32) uint64 {
 	for _, b := range s[:8] {
 		owner = owner<<8 | uint64(b)
 	}
-	high, low := bits.Mul64(m.sessions[number].key^0x9e3779b97f4a7c15, owner|1)
+	key := m.sessions[number].key ^ 0x9e3779b97f4a7c15
+	if m.sessions[number].named {
+		key = ^key
+	}
+	high, low := bits.Mul64(key, owner|1)
 	return high ^ low
 }
 

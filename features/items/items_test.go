@@ -163,7 +163,7 @@ func drawHistory(t *rapid.T, w *world, person int) []Touch {
 	at := day0 + rapid.Int64Range(0, 3).Draw(t, "start")*hour
 	for n := range rapid.IntRange(0, 12).Draw(t, "events") {
 		at += rapid.SampledFrom([]int64{0, 1, minute, 20 * minute, hour}).Draw(t, "pause")
-		event := Touch{Event: uint64(person)<<32 | uint64(at-day0)<<8 | uint64(n), Time: at, Type: 1}
+		event := Touch{Event: 1<<63 | uint64(person)<<32 | uint64(at-day0)<<8 | uint64(n), Time: at, Type: 1}
 		event.Session = uint64(rapid.IntRange(0, 2).Draw(t, "session"))
 		for _, item := range rapid.SliceOfNDistinct(rapid.IntRange(0, 7), 1, 2, rapid.ID).Draw(t, "items") {
 			event.Item = w.number(item)

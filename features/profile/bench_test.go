@@ -4,16 +4,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"sluice/features/featurestest"
 	"sluice/internal/stream"
 	"sluice/internal/vocab"
-	"sluice/privacyfilter/consent"
 	"sluice/privacyfilter/purposepb"
 )
-
-var benchmarkSink any
 
 // shopEvents are events of people who each walk through items near each other; popular items are seen more often.
 func shopEvents(n, subjects, items int) []*purposepb.PersonalEvent {
@@ -64,29 +60,6 @@ func BenchmarkPersonalApply(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := 0; b.Loop(); i++ {
-		view.apply(recs[i%len(recs):][:1])
+		view.batch(recs[i%len(recs):][:1])
 	}
-}
-
-func BenchmarkCoVisited(b *testing.B) {
-	view, _, _ := shopView(b)
-	b.ReportAllocs()
-	b.ResetTimer()
-	for i := 0; b.Loop(); i++ {
-		benchmarkSink = view.CoVisited(fmt.Sprintf("item-%05d", i%100), featurestest.Day0+featurestest.Day, 7*24*time.Hour, 200)
-	}
-}
-
-func BenchmarkSessionNeighbours(b *testing.B) {
-	view, _, events := shopView(b)
-	b.ReportAllocs()
-	b.ResetTimer()
-	for i := 0; b.Loop(); i++ {
-		p := view.Profile(identityOf(events[i%1000]))
-		benchmarkSink = view.SessionNeighbours(p.Touches[len(p.Touches)-5:], featurestest.Day0+featurestest.Day, KNN{Neighbours: 100, Sample: 1000, Limit: 200})
-	}
-}
-
-func identityOf(ev *purposepb.PersonalEvent) consent.Identity {
-	return consent.Identity{Subject: [16]byte(ev.Subject), Floor: ev.Floor}
 }

@@ -3,7 +3,6 @@ package profile
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -14,9 +13,10 @@ import (
 	"pgregory.net/rapid"
 
 	"sluice/features/featurestest"
+	"sluice/features/items"
 	"sluice/features/record"
-	"sluice/features/scored"
 	"sluice/features/spec"
+	"sluice/internal/itemid"
 	"sluice/internal/stream"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter/purposepb"
@@ -126,13 +126,13 @@ func naiveProfile(events []*purposepb.PersonalEvent, subject, keep int) *Profile
 }
 
 func newView(t featurestest.T, c *spec.Config, recs []stream.Record) *View {
-	v := NewView(stream.Cluster{}, c, record.ViewOptions{})
+	v := NewView(stream.Cluster{}, c, itemid.NewTable(), record.ViewOptions{})
 	v.apply(recs)
 	return v
 }
 
-// TestFoldIsExact runs random events, deletions of one event, purges and new floors. After every commit the live view's item structures must equal those of a view
-// that is restored from the compacted changelog, and those of a naive fold over all profiles; after everything is purged nothing may be left.
+// TestFoldIsExact runs random events, deletions of one event, purges and new floors. In the end the live view must answer as a view that is
+// restored from the compacted changelog; after everything is purged nothing may be left. (What the model holds is compared with a naive fold in its package.)
 func TestFoldIsExact(t *testing.T) {
 	c := smallConfig(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -156,19 +156,15 @@ func TestFoldIsExact(t *testing.T) {
 			}
 		}
 		h.Commit()
-		structures := dump(live)
-		if diff := gocmp.Diff(structures, dump(newView(t, c, h.Compacted()))); diff != "" {
+		if diff := gocmp.Diff(answers(live), answers(newView(t, c, h.Compacted()))); diff != "" {
 			t.Fatalf("restored differs from live (-live +restored):\n%s", diff)
-		}
-		if diff := gocmp.Diff(naiveFold(live), structures); diff != "" {
-			t.Fatalf("the fold is not exact (-naive +live):\n%s", diff)
 		}
 		for subject := range 4 {
 			h.purgePersonal(&purposepb.Purge{Subject: featurestest.ID('u', subject)})
 		}
 		h.Commit()
-		if left := dump(live); len(left) != 0 || live.items.len() != 0 || live.total.Load() != 0 {
-			t.Fatalf("left after everything was purged: %v, %d items, %d touches", left, live.items.len(), live.total.Load())
+		if left := live.model.Sizes(); left.People+left.Sessions+left.Touches+left.Items+live.ids.Used() != 0 {
+			t.Fatalf("left after everything was purged: %+v, %d numbers", left, live.ids.Used())
 		}
 		for i := range live.shards {
 			if len(live.shards[i].people) != 0 {
@@ -178,62 +174,28 @@ func TestFoldIsExact(t *testing.T) {
 	})
 }
 
-// dump writes the item structures down: people and weights by pair, postings by item.
-func dump(v *View) map[string]int64 {
-	out := make(map[string]int64)
-	for _, it := range v.items.byID {
-		if it == nil {
-			continue
+// answers are what the view says of the people and items that drawPersonal draws.
+func answers(v *View) map[string]string {
+	out := make(map[string]string)
+	now := featurestest.Day0 + 30*featurestest.Day
+	for subject := range 4 {
+		out[fmt.Sprint("person ", subject)] = fmt.Sprint(v.Profile(featurestest.Identity(subject, "f")))
+	}
+	for n := range 7 {
+		item, other := v.ids.Find(fmt.Sprint("i", n)), v.ids.Find(fmt.Sprint("i", (n+1)%7))
+		var text []byte
+		for _, s := range v.Together(nil, item, now, 7*24*time.Hour, 10) {
+			text = fmt.Append(text, v.ids.ID(s.Item), " ", s.Score, ", ")
 		}
-		for to, n := range it.people {
-			out[it.name+" "+v.items.byID[to].name+" people"] = int64(n)
+		for _, s := range v.Neighbours(nil, []uint32{other, item}, nil, now, knn) {
+			text = fmt.Append(text, v.ids.ID(s.Item), " ", s.Score, " ", v.ids.ID(s.Cause), ", ")
 		}
-		for e, sum := range it.weights {
-			out[fmt.Sprintf("%s %s weight %x", it.name, v.items.byID[uint32(e)].name, e>>32)] = sum
-		}
-		for _, chunk := range it.postings.chunks {
-			for _, p := range chunk {
-				out[fmt.Sprintf("%s posting %d %x", it.name, p.time, p.event)]++
-			}
-		}
-		out[it.name+" postings"] = int64(it.postings.n)
-		out[it.name+" refs"] = int64(it.refs)
+		out[fmt.Sprint("item ", n)] = string(fmt.Append(text, v.Linked(item, other, nil)))
 	}
 	return out
 }
 
-// naiveFold makes the same from all profiles at once.
-func naiveFold(v *View) map[string]int64 {
-	out := make(map[string]int64)
-	for i := range v.shards {
-		for _, p := range v.shards[i].people {
-			list := p.state.Load().touches
-			pairs := make(map[[2]string]bool)
-			for y := range list {
-				item := v.items.byID[list[y].item].name
-				out[fmt.Sprintf("%s posting %d %x", item, list[y].time, list[y].event)]++
-				out[item+" postings"]++
-				out[item+" refs"]++
-				for x := max(0, y-v.c.CoVisits.Positions); x < y; x++ {
-					other := v.items.byID[list[x].item].name
-					w := v.c.CoVisits.Weights[list[x].typ] * v.c.CoVisits.Weights[list[y].typ]
-					if item == other || w == 0 {
-						continue
-					}
-					landmark, growth := v.decays[0].landmark(list[y].time)
-					by := int64(w*growth*contributionUnit + 0.5)
-					out[fmt.Sprintf("%s %s weight %x", item, other, landmark)] += by
-					out[fmt.Sprintf("%s %s weight %x", other, item, landmark)] += by
-					pairs[[2]string{item, other}], pairs[[2]string{other, item}] = true, true
-				}
-			}
-			for pair := range pairs {
-				out[pair[0]+" "+pair[1]+" people"]++
-			}
-		}
-	}
-	return out
-}
+var knn = items.KNN{Items: 10, Sample: 5, Neighbours: 3, HalfLife: 24 * time.Hour, Decay: 1.5, Distance: 3, Rarity: 0.5, Limit: 20}
 
 // TestFloors follows one subject through grants and withdrawals.
 func TestFloors(t *testing.T) {
@@ -290,42 +252,25 @@ func TestCoVisitedNeedsPeople(t *testing.T) {
 	h.personal(personalEvent(0, 2, vocab.Type_PURCHASE, featurestest.Day0, "b"))
 	h.personal(personalEvent(0, 3, vocab.Type_VIEW_ITEM, featurestest.Day0+1, "a"))
 	h.Commit()
-	if got := view.CoVisited("a", featurestest.Day0, time.Hour, 10); len(got) != 0 {
+	together := func(now int64) []items.Scored { return view.Together(nil, view.ids.Find("a"), now, 7*24*time.Hour, 10) }
+	if got := together(featurestest.Day0); len(got) != 0 {
 		t.Errorf("one person's pair is served: %v", got)
 	}
 	h.personal(personalEvent(1, 4, vocab.Type_VIEW_ITEM, featurestest.Day0, "b"))
 	h.personal(personalEvent(1, 5, vocab.Type_VIEW_ITEM, featurestest.Day0, "a"))
 	h.Commit()
-	want := []scored.Item{{ItemID: "b", Score: 7, Cause: "a"}} // 1·3 twice and 1·1
+	want := []items.Scored{{Item: view.ids.Find("b"), Score: 7, Cause: view.ids.Find("a")}} // 1·3 twice and 1·1
 	near := gocmp.Comparer(func(a, b float64) bool { return a-b < 0.01 && b-a < 0.01 })
-	if diff := gocmp.Diff(want, view.CoVisited("a", featurestest.Day0, 7*24*time.Hour, 10), near); diff != "" {
+	if diff := gocmp.Diff(want, together(featurestest.Day0), near); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	want[0].Score = 3.5
-	if diff := gocmp.Diff(want, view.CoVisited("a", featurestest.Day0+7*featurestest.Day, 7*24*time.Hour, 10), near); diff != "" {
+	if diff := gocmp.Diff(want, together(featurestest.Day0+7*featurestest.Day), near); diff != "" {
 		t.Errorf("a half-life later (-want +got):\n%s", diff)
 	}
 	want[0].Score = 7.0 / 1024 // ten half-lives, across landmarks or not
-	if got := view.CoVisited("a", featurestest.Day0+70*featurestest.Day, 7*24*time.Hour, 10); len(got) != 1 || got[0].Score < want[0].Score*0.99 || got[0].Score > want[0].Score*1.01 {
+	if got := together(featurestest.Day0 + 70*featurestest.Day); len(got) != 1 || got[0].Score < want[0].Score*0.99 || got[0].Score > want[0].Score*1.01 {
 		t.Errorf("ten half-lives later: %v, want about %v", got, want)
-	}
-}
-
-// TestDecayAcrossALandmark sums what lies on both sides of a landmark.
-func TestDecayAcrossALandmark(t *testing.T) {
-	c := smallConfig(t)
-	view := newView(t, c, nil)
-	h := newHarness(t, Engine(c, nil), view.apply)
-	d := view.decays[0]
-	landmark := (featurestest.Day0/d.period + 1) * d.period
-	for subject, at := range []int64{landmark - 1, landmark} {
-		h.personal(personalEvent(subject, 2*subject, vocab.Type_VIEW_ITEM, at, "a"))
-		h.personal(personalEvent(subject, 2*subject+1, vocab.Type_VIEW_ITEM, at, "b"))
-	}
-	h.Commit()
-	got := view.CoVisited("a", landmark, 7*24*time.Hour, 1)
-	if len(got) != 1 || got[0].Score < 1.99 || got[0].Score > 2.01 {
-		t.Errorf("got %v, want b with about 2", got)
 	}
 }
 
@@ -335,16 +280,15 @@ func TestSessionNeighbours(t *testing.T) {
 	view := newView(t, c, nil)
 	h := newHarness(t, Engine(c, nil), view.apply)
 	n := 0
-	session := func(subject int, start int64, items ...string) []record.Touch {
-		var touches []record.Touch
-		for i, item := range items {
+	session := func(subject int, start int64, names ...string) (numbers []uint32) {
+		for i, name := range names {
 			n++
-			ev := personalEvent(subject, n, vocab.Type_VIEW_ITEM, start+int64(i)*featurestest.Minute, item)
+			ev := personalEvent(subject, n, vocab.Type_VIEW_ITEM, start+int64(i)*featurestest.Minute, name)
 			ev.Session = featurestest.ID('s', n-i)
 			h.personal(ev)
-			touches = append(touches, record.Touch{Event: record.Hash64(ev.Event), Type: ev.Type, Time: ev.Time, ItemID: item, Session: record.Hash64(ev.Session)})
+			numbers = append(numbers, view.ids.Acquire(name))
 		}
-		return touches
+		return numbers
 	}
 	for subject := range 3 {
 		session(subject, featurestest.Day0, "lamp", "bulb", "shade")
@@ -353,62 +297,22 @@ func TestSessionNeighbours(t *testing.T) {
 	session(3, featurestest.Day0, "lamp", "secret") // one person's alone
 	mine := session(4, featurestest.Day0+2*featurestest.Hour, "table", "lamp")
 	h.Commit()
-	got := view.SessionNeighbours(mine, featurestest.Day0+3*featurestest.Hour, KNN{Neighbours: 10, Sample: 100, Limit: 5})
+	own := []items.Subject{featurestest.Identity(4, "f").Subject}
+	o := items.KNN{Items: 10, Sample: 100, Neighbours: 10, HalfLife: 24 * time.Hour, Decay: 1.5, Distance: 3, Limit: 5}
+	got := view.Neighbours(nil, mine, own, featurestest.Day0+3*featurestest.Hour, o)
 	var ids []string
 	for _, s := range got {
-		ids = append(ids, s.ItemID)
-		if s.Cause != "lamp" || s.Score <= 0 || s.Score > 1 {
+		ids = append(ids, view.ids.ID(s.Item))
+		if view.ids.ID(s.Cause) != "lamp" || s.Score <= 0 || s.Score > 1 {
 			t.Errorf("%+v: expected cause lamp and a score in (0, 1]", s)
 		}
 	}
-	if diff := gocmp.Diff([]string{"bulb", "shade"}, ids); diff != "" {
+	if diff := gocmp.Diff([]string{"lamp", "bulb", "shade"}, ids); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if got := view.SessionNeighbours(nil, featurestest.Day0, KNN{}); got != nil {
+	if got := view.Neighbours(nil, nil, own, featurestest.Day0, o); got != nil {
 		t.Errorf("of no session: %v", got)
 	}
-}
-
-func TestAffinity(t *testing.T) {
-	p := &Profile{Touches: []record.Touch{
-		{Type: vocab.Type_PURCHASE, Time: featurestest.Day0 - 7*featurestest.Day, ItemID: "a"}, // 4 · ½
-		{Type: vocab.Type_VIEW_ITEM, Time: featurestest.Day0, ItemID: "b"},                     // 1, in two categories
-		{Type: vocab.Type_VIEW_ITEM, Time: featurestest.Day0, ItemID: "unknown"},
-	}}
-	categories := map[string][]string{"a": {"Lamps"}, "b": {"Lamps", "Chairs"}}
-	got := Affinity(p, func(item string) []string { return categories[item] }, featurestest.Day0, 7*24*time.Hour)
-	if diff := gocmp.Diff(map[string]float64{"Lamps": 2.5 / 3, "Chairs": 0.5 / 3}, got); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	if got := Affinity(nil, nil, 0, time.Hour); got != nil {
-		t.Errorf("of nobody: %v", got)
-	}
-}
-
-// TestPostingsAgainstModel inserts and removes at random places.
-func TestPostingsAgainstModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var p postings
-		model := make(map[int64]bool)
-		for _, n := range rapid.SliceOfN(rapid.Int64Range(0, 3000), 1, 3000).Draw(t, "times") {
-			if model[n] {
-				p.remove(n, 7)
-				delete(model, n)
-			} else {
-				p.insert(posting{time: n, event: 7})
-				model[n] = true
-			}
-		}
-		want := slices.Sorted(maps.Keys(model))
-		slices.Reverse(want)
-		var got []int64
-		for _, x := range p.newest(nil, len(want)+1) {
-			got = append(got, x.time)
-		}
-		if !slices.Equal(want, got) || p.n != len(want) {
-			t.Fatalf("want %v, got %v (%d)", want, got, p.n)
-		}
-	})
 }
 
 // TestRetentionExpires ticks past retention: people of whom nothing is left are gone, what comes late is not taken.
@@ -448,9 +352,11 @@ func TestReadersBesideTheWriter(t *testing.T) {
 					return nil
 				default:
 				}
-				if p := view.Profile(featurestest.Identity(n%20, "f")); p != nil {
-					view.SessionNeighbours(p.Touches, featurestest.Day0+featurestest.Day, KNN{})
-					view.CoVisited(p.Touches[0].ItemID, featurestest.Day0+featurestest.Day, time.Hour, 10)
+				if touches := view.Touches(nil, featurestest.Identity(n%20, "f")); len(touches) > 0 {
+					present := []uint32{touches[0].Item}
+					view.Neighbours(nil, present, nil, featurestest.Day0+featurestest.Day, knn)
+					view.Together(nil, present[0], featurestest.Day0+featurestest.Day, time.Hour, 10)
+					view.Linked(present[0], touches[len(touches)-1].Item, nil)
 				}
 			}
 		})

@@ -11,8 +11,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/features/items"
 	"sluice/features/record"
 	"sluice/features/spec"
+	"sluice/internal/itemid"
 	"sluice/internal/stream"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter/consent"
@@ -24,56 +26,66 @@ type Profile struct {
 	Searches []Search       // oldest first
 }
 
-// View follows the personal engine's changelog: each person's profile, and what is folded from all of them (pairs of items, sessions).
+// View follows the personal engine's changelog: each person's profile, and the model of items that is folded from all of them.
 // It is safe for concurrent use; one goroutine applies.
 type View struct {
 	c        *spec.Config
-	decays   []decay
+	ids      *itemid.Table
+	model    *items.Model
+	pairs    items.Pairs
 	now      func() time.Time
 	follower *stream.Follower
 	metrics  *record.ViewMetrics
 
 	people *record.Copy
-	items  *items
 	shards [record.Shards]personShard
 	newest atomic.Int64 // event time
-	total  atomic.Int64 // touches in all histories
 	fold   folder
 }
 
 type personShard struct {
 	mu     sync.RWMutex // guards people
-	people map[[16]byte]*person
+	people map[items.Subject]*version
 }
 
-// person is one subject of the view. It stays the same while the subject has a record.
-type person struct{ state atomic.Pointer[history] }
-
-// history is one version of a person's record. It is immutable.
-type history struct {
+// version is one version of a person's record, without its touches, which the model has. It is immutable.
+type version struct {
 	floor     []byte
 	partition int32
-	touches   []compactTouch
 	searches  []Search
 }
 
-// compactTouch is a Touch whose item is a number of items.
-type compactTouch struct {
-	event, session uint64
-	time           int64
-	item           uint32
-	typ            uint8
+// folder is the applying goroutine's scratch: the records that are folded together.
+type folder struct {
+	person   record.Person
+	acquired []uint32
+	touches  []items.Touch
+	changes  []items.Change
+	versions []*version // of the changes, nil = deleted
+	heads    []changed
+	known    map[items.Subject]struct{} // subjects of heads
 }
 
-// NewView makes the view; Run starts it.
-func NewView(cluster stream.Cluster, c *spec.Config, o record.ViewOptions) *View {
+// changed is a person whose record has changed.
+type changed struct {
+	subject   items.Subject
+	partition int32
+}
+
+// folded is how many records are folded together.
+const folded = 256
+
+// NewView makes the view; Run starts it. Items have their numbers from ids.
+func NewView(cluster stream.Cluster, c *spec.Config, ids *itemid.Table, o record.ViewOptions) *View {
 	o.Fill()
-	v := &View{c: c, now: o.Now, metrics: record.NewViewMetrics(o.Registerer, "personal"), items: newItems(), people: record.NewCopy(lists)}
-	for _, h := range c.CoVisits.HalfLives {
-		v.decays = append(v.decays, newDecay(h))
+	v := &View{
+		c: c, ids: ids, model: items.New(ids, items.Options{Gap: c.Sessions.Gap}), now: o.Now, metrics: record.NewViewMetrics(o.Registerer, "personal"),
+		people: record.NewCopy(lists),
+		pairs:  items.Pairs{Weights: c.CoVisits.Weights, Positions: c.CoVisits.Positions, People: c.CoVisits.People, Sample: c.CoVisits.Sample},
 	}
+	v.fold.known = make(map[items.Subject]struct{})
 	for i := range v.shards {
-		v.shards[i].people = make(map[[16]byte]*person)
+		v.shards[i].people = make(map[items.Subject]*version)
 	}
 	v.follower = stream.NewFollower(cluster, "state.personal", stream.FollowerOptions{Apply: v.apply, Logger: o.Logger})
 	return v
@@ -93,29 +105,33 @@ func (v *View) Now() int64 {
 	return v.now().UnixMicro()
 }
 
+// Touches appends what the person did under the identity's floor to out, the oldest first.
+func (v *View) Touches(out []items.Touch, id consent.Identity) []items.Touch {
+	before := len(out)
+	for {
+		current := v.version(id.Subject)
+		if current == nil || !bytes.Equal(current.floor, id.Floor) {
+			return out[:before]
+		}
+		out = v.model.Touches(out[:before], id.Subject)
+		if v.version(id.Subject) == current {
+			horizon := v.people.Horizon(current.partition)
+			expired, _ := slices.BinarySearchFunc(out[before:], horizon, func(t items.Touch, horizon int64) int { return cmp.Compare(t.Time, horizon) })
+			return slices.Delete(out, before, before+expired)
+		}
+	}
+}
+
 // Profile is the person's profile under the identity's floor, nil if there is none.
 func (v *View) Profile(id consent.Identity) *Profile {
-	p := v.shard(id.Subject).find(id.Subject)
-	if p == nil {
-		return nil
+	out := new(Profile)
+	for _, t := range v.Touches(nil, id) {
+		out.Touches = append(out.Touches, record.Touch{Event: t.Event, Type: vocab.Type(t.Type), Time: t.Time, ItemID: v.ids.ID(t.Item), Session: t.Session})
 	}
-	h := p.state.Load()
-	if h == nil || !bytes.Equal(h.floor, id.Floor) || len(h.touches)+len(h.searches) == 0 {
-		return nil
-	}
-	horizon := v.people.Horizon(h.partition)
-	searches, _ := slices.BinarySearchFunc(h.searches, horizon, func(s Search, horizon int64) int { return cmp.Compare(s.Time, horizon) })
-	out := &Profile{Touches: make([]record.Touch, 0, len(h.touches)), Searches: h.searches[searches:]}
-	v.items.mu.RLock()
-	defer v.items.mu.RUnlock()
-	for i := range h.touches {
-		t := &h.touches[i]
-		if t.time < horizon {
-			continue
-		}
-		if it := v.items.byID[t.item]; it != nil { // nil: the record was replaced since, and nobody has the item any more
-			out.Touches = append(out.Touches, record.Touch{Event: t.event, Type: vocab.Type(t.typ), Time: t.time, ItemID: it.name, Session: t.session})
-		}
+	if current := v.version(id.Subject); current != nil && bytes.Equal(current.floor, id.Floor) {
+		horizon := v.people.Horizon(current.partition)
+		expired, _ := slices.BinarySearchFunc(current.searches, horizon, func(s Search, horizon int64) int { return cmp.Compare(s.Time, horizon) })
+		out.Searches = current.searches[expired:]
 	}
 	if len(out.Touches)+len(out.Searches) == 0 {
 		return nil
@@ -123,85 +139,121 @@ func (v *View) Profile(id consent.Identity) *Profile {
 	return out
 }
 
-func (v *View) shard(subject [16]byte) *personShard { return &v.shards[subject[15]%record.Shards] }
+// Neighbours appends to out what people had in sessions like the given one, see items.Model.Neighbours. Items of fewer people than configured are left out.
+func (v *View) Neighbours(out []items.Scored, present []uint32, own []items.Subject, now int64, o items.KNN) []items.Scored {
+	o.People = v.c.Sessions.People
+	return v.model.Neighbours(out, present, own, now, &o)
+}
 
-func (s *personShard) find(subject [16]byte) *person {
+// Together appends to out what stands near the item in people's histories, see items.Model.Together. Pairs of fewer people than configured are left out.
+func (v *View) Together(out []items.Scored, item uint32, now int64, halfLife time.Duration, limit int) []items.Scored {
+	o := v.pairs
+	o.HalfLife, o.Limit = halfLife, limit
+	return v.model.Together(out, item, now, &o)
+}
+
+// Linked tells whether enough other people have both items in one session, so that a reason may name the pair.
+func (v *View) Linked(a, b uint32, own []items.Subject) bool {
+	return v.model.Linked(a, b, v.c.Sessions.People, own)
+}
+
+func (v *View) shard(subject items.Subject) *personShard { return &v.shards[subject[15]%record.Shards] }
+
+func (v *View) version(subject items.Subject) *version {
+	s := v.shard(subject)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	return s.people[subject]
 }
 
-func (v *View) apply(recs []stream.Record) {
-	began := time.Now()
-	for i := range recs {
-		if subject, isHead := v.people.Apply(&recs[i]); isHead {
-			v.record(subject, recs[i].Partition)
-		}
+// show makes a person's version what readers see; nil: nothing.
+func (v *View) show(subject items.Subject, next *version) {
+	s := v.shard(subject)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if next == nil {
+		delete(s.people, subject)
+		return
 	}
-	n := 0
-	for i := range v.shards {
-		n += len(v.shards[i].people)
-	}
-	v.metrics.Applied(began, map[string]int{"people": n, "items": len(v.items.numbers), "touches": int(v.total.Load())})
+	s.people[subject] = next
 }
 
-// record takes a subject's new version: what the old version added to the item structures goes, what the new one adds comes.
-func (v *View) record(subject [16]byte, partition int32) {
-	var next *history
-	known, err := v.people.ReadKept(&v.fold.person, subject)
+func (v *View) apply(recs []stream.Record) {
+	began := time.Now()
+	for batch := range slices.Chunk(recs, folded) {
+		v.batch(batch)
+	}
+	sizes := v.model.Sizes()
+	v.metrics.Applied(began, map[string]int{"people": sizes.People, "items": sizes.Items, "touches": sizes.Touches, "sessions": sizes.Sessions, "bytes": sizes.Bytes})
+}
+
+// batch folds a few records: people are read when all of them are in the copy. Touches of a record under another floor are not seen before the floor is:
+// between, the person has nothing.
+func (v *View) batch(recs []stream.Record) {
+	f := &v.fold
+	f.acquired, f.touches, f.changes, f.versions = f.acquired[:0], f.touches[:0], f.changes[:0], f.versions[:0]
+	f.heads = f.heads[:0]
+	clear(f.known)
+	for i := range recs {
+		subject, isHead := v.people.Apply(&recs[i])
+		if _, again := f.known[subject]; isHead && !again {
+			f.known[subject] = struct{}{}
+			f.heads = append(f.heads, changed{subject, recs[i].Partition})
+		}
+	}
+	for i := range f.heads {
+		v.read(&f.heads[i])
+	}
+	for i, next := range f.versions {
+		subject := f.changes[i].Subject
+		if old := v.version(subject); old != nil && (next == nil || !bytes.Equal(old.floor, next.floor)) {
+			v.show(subject, nil)
+		}
+	}
+	v.model.Apply(f.changes)
+	for i, next := range f.versions {
+		v.show(f.changes[i].Subject, next)
+	}
+	v.ids.Release(f.acquired...)
+}
+
+// read notes a person's new record, or that it is gone.
+func (v *View) read(p *changed) {
+	f := &v.fold
+	var next *version
+	from := len(f.touches)
+	known, err := v.people.ReadKept(&f.person, p.subject)
 	if err == nil && known {
-		next, err = v.read(partition)
+		next, err = v.decode(p.partition)
 	}
 	if err != nil {
+		f.touches = f.touches[:from]
 		v.metrics.Broken.Inc()
 		return
 	}
-	shard := v.shard(subject)
-	p := shard.people[subject] // only this goroutine writes
-	if p == nil {
-		if next == nil {
-			return
-		}
-		p = new(person)
-		shard.mu.Lock()
-		shard.people[subject] = p
-		shard.mu.Unlock()
-	}
-	before := p.state.Load()
-	p.state.Store(next)
-	v.replace(p, before.list(), next.list())
-	if next == nil {
-		shard.mu.Lock()
-		delete(shard.people, subject)
-		shard.mu.Unlock()
-	}
+	f.changes = append(f.changes, items.Change{Subject: p.subject, Touches: f.touches[from:len(f.touches):len(f.touches)]})
+	f.versions = append(f.versions, next)
 }
 
-func (h *history) list() []compactTouch {
-	if h == nil {
-		return nil
+// decode makes the present version of the person that was read, and appends its touches.
+func (v *View) decode(partition int32) (*version, error) {
+	f := &v.fold
+	next := &version{floor: bytes.Clone(f.person.Floor), partition: partition, searches: searchesOf(f.person.Lists[searchList])}
+	if n := len(next.searches); n > 0 {
+		v.seen(next.searches[n-1].Time)
 	}
-	return h.touches
-}
-
-// read makes the person's present version. Its items get numbers; those that are new are referred to by its touches right after.
-func (v *View) read(partition int32) (*history, error) {
-	p := &v.fold.person
-	h := &history{floor: bytes.Clone(p.Floor), partition: partition, searches: searchesOf(p.Lists[searchList])}
-	if n := len(h.searches); n > 0 {
-		v.seen(h.searches[n-1].Time)
-	}
-	entries := p.Lists[touchList]
-	h.touches = make([]compactTouch, 0, len(entries))
+	entries := f.person.Lists[touchList]
 	for i := range entries {
 		t, item, ok := readTouch(&entries[i])
 		if !ok {
 			return nil, errTouch
 		}
-		h.touches = append(h.touches, compactTouch{event: t.Event, session: t.Session, time: t.Time, item: v.items.number(item), typ: uint8(t.Type)})
+		number := v.ids.AcquireBytes(item)
+		f.acquired = append(f.acquired, number)
+		f.touches = append(f.touches, items.Touch{Event: t.Event, Session: t.Session, Time: t.Time, Item: number, Type: uint8(t.Type)})
 		v.seen(t.Time)
 	}
-	return h, nil
+	return next, nil
 }
 
 var errTouch = errors.New("a touch that cannot be read")

@@ -31,9 +31,6 @@ func (c *Config) Counts(entity byte, t vocab.Type) bool {
 	return place >= 0 && c.counted[place].Has(t)
 }
 
-// HalfLives lists the half-lives that co-visitation is kept for.
-func (c *Config) HalfLives() []time.Duration { return c.CoVisits.HalfLives }
-
 // TrendingWindow is the length of a trending window, and how many of them are kept, the present one included. The filter rotates contributor keys with it.
 func (c *Config) TrendingWindow() (window time.Duration, kept int) {
 	return c.Trending.Window, c.Trending.Kept
@@ -123,7 +120,7 @@ type Profile struct {
 type CoVisits struct {
 	Weights   [64]float64 // by type
 	Positions int
-	HalfLives []time.Duration
+	Sample    int // newest sessions of an item whose people are looked at
 	People    int
 }
 

@@ -46,7 +46,7 @@ type structuresYAML struct {
 	CoVisitation struct {
 		Weights   map[string]float64 `yaml:"weights"`
 		Positions int                `yaml:"positions"`
-		HalfLives []string           `yaml:"half_lives"`
+		Sample    int                `yaml:"sample"`
 		People    int                `yaml:"people"`
 	} `yaml:"co_visitation"`
 	SessionNeighbours struct {
@@ -69,7 +69,7 @@ const (
 	maxExact     = 256
 	maxKeep      = 2000
 	maxPositions = 20
-	maxHalfLives = 4
+	maxSample    = 10_000
 	maxWeight    = 16
 	maxPeople    = 1000
 	maxKept      = 60
@@ -361,19 +361,10 @@ func (l *loader) coVisitation(at fault, all *structuresYAML) error {
 		return at.errorf(".positions", "a number from 1 to %d expected", maxPositions)
 	}
 	c.Positions = y.Positions
-	if len(y.HalfLives) < 1 || len(y.HalfLives) > maxHalfLives {
-		return at.errorf(".half_lives", "1 to %d half-lives expected", maxHalfLives)
+	if y.Sample < 1 || y.Sample > maxSample {
+		return at.errorf(".sample", "a number from 1 to %d expected", maxSample)
 	}
-	for i, name := range y.HalfLives {
-		h, err := at.duration(fmt.Sprintf(".half_lives[%d]", i), name, time.Hour, 365*day)
-		if err != nil {
-			return err
-		}
-		if slices.Contains(c.HalfLives, h) {
-			return at.errorf(fmt.Sprintf(".half_lives[%d]", i), "%s stands here twice", name)
-		}
-		c.HalfLives = append(c.HalfLives, h)
-	}
+	c.Sample = y.Sample
 	var err error
 	c.People, err = at.people(y.People)
 	return err

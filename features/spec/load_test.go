@@ -19,9 +19,6 @@ func TestBuiltInConfiguration(t *testing.T) {
 			t.Errorf("%s is missing", name)
 		}
 	}
-	if diff := cmp.Diff([]time.Duration{7 * 24 * time.Hour}, c.HalfLives()); diff != "" {
-		t.Error(diff)
-	}
 	if window, kept := c.TrendingWindow(); window != 7*24*time.Hour || kept != 4 {
 		t.Errorf("trending window %v, kept %d", window, kept)
 	}
@@ -110,7 +107,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"weight of what is not kept", builtIn("purchase: 3", "share: 3"), "item_structures.co_visitation.weights.share: an event type that profiles.personalize keeps expected"},
 		{"weight", builtIn("purchase: 3", "purchase: 300"), "item_structures.co_visitation.weights.purchase: a weight from 0.01 to 16 expected"},
 		{"positions", builtIn("positions: 5", "positions: 50"), "item_structures.co_visitation.positions: a number from 1 to 20 expected"},
-		{"half-lives", builtIn("[7d]", "[7d, 7d]"), "item_structures.co_visitation.half_lives[1]: 7d stands here twice"},
+		{"sample", builtIn("sample: 500", "sample: 0"), "item_structures.co_visitation.sample: a number from 1 to 10000 expected"},
 		{"gap", builtIn("gap: 30m", "gap: 30d"), "item_structures.session_neighbours.gap: a duration from 1s to 1d expected"},
 		{"people", builtIn("people: 5 ", "people: 0 "), "item_structures.trending.people: a number from 1 to 1000 expected"},
 		{"windows kept", builtIn("kept: 4", "kept: 1"), "item_structures.trending.kept: a number from 2 to 60 expected"},

@@ -6,7 +6,10 @@ import (
 	"slices"
 	"sort"
 	"strings"
+	"sync"
 	"unicode"
+
+	"sluice/internal/itemid"
 )
 
 const (
@@ -16,12 +19,20 @@ const (
 	maxPrefixWords = 256
 )
 
-// index finds items by word and by category. Positions are those of the catalogue order, ascending.
+// index finds items by word, as ascending positions in the catalogue order, and by category.
 type index struct {
 	postings   map[string][]int32
-	words      []string // sorted
-	categories map[string][]int32
+	words      []string   // sorted
+	categories [][]uint32 // by number: numbers of items, in catalogue order
 	broadest   []string
+	common     sync.Map // category number → []uint32, see Snapshot.Common; made when they are asked for
+}
+
+func (x *index) category(number uint32) []uint32 {
+	if number == itemid.None || int(number) >= len(x.categories) {
+		return nil
+	}
+	return x.categories[number]
 }
 
 // sameWords tells whether an index made with a serves b too: it lies at the same place and has the same words and categories.
@@ -30,26 +41,30 @@ func sameWords(a, b *Item) bool {
 		slices.EqualFunc(a.Categories, b.Categories, func(p, q *CategoryPath) bool { return slices.Equal(p.Names, q.Names) })
 }
 
-func newIndex(order []*Item) *index {
-	x := &index{postings: make(map[string][]int32), categories: make(map[string][]int32)}
-	roots := make(map[string]struct{})
+func newIndex(order []*Entry, categories int) *index {
+	x := &index{postings: make(map[string][]int32), categories: make([][]uint32, categories)}
+	roots := make(map[string]uint32)
 	for i, item := range order {
 		position := int32(i)
 		add(x.postings, position, words(item.Title)...)
 		add(x.postings, position, words(item.Brand)...)
-		for _, path := range item.Categories {
-			add(x.categories, position, path.Names...)
-			for _, name := range path.Names {
+		for category := range item.EachCategory {
+			x.categories[category] = append(x.categories[category], item.Number)
+		}
+		place := 0
+		for path := range item.Paths {
+			for _, name := range item.Categories[place].Names {
 				add(x.postings, position, words(name)...)
 			}
-			if len(path.Names) > 0 {
-				roots[path.Names[0]] = struct{}{}
+			if len(path) > 0 {
+				roots[item.Categories[place].Names[0]] = path[0]
 			}
+			place++
 		}
 	}
 	x.words = slices.Sorted(maps.Keys(x.postings))
 	x.broadest = slices.SortedFunc(maps.Keys(roots), func(a, b string) int {
-		return cmp.Or(cmp.Compare(len(x.categories[b]), len(x.categories[a])), strings.Compare(a, b))
+		return cmp.Or(cmp.Compare(len(x.categories[roots[b]]), len(x.categories[roots[a]])), strings.Compare(a, b))
 	})
 	return x
 }

@@ -68,8 +68,8 @@ func (x *Item) NarrowestCategories() []string {
 	return names
 }
 
-// compareItems is the catalogue order: the newest available_from first, ties by id.
-func compareItems(a, b *Item) int {
+// compareEntries is the catalogue order: the newest available_from first, ties by id.
+func compareEntries(a, b *Entry) int {
 	if a.AvailableFrom != b.AvailableFrom {
 		if a.AvailableFrom > b.AvailableFrom {
 			return -1

@@ -3,25 +3,20 @@ package catalog
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"iter"
-	"maps"
 	"slices"
 	"sort"
 	"sync"
+
+	"sluice/internal/itemid"
 )
 
 // Snapshot is the catalogue at one moment. It never changes, and neither do its items: one request reads one snapshot.
 type Snapshot struct {
-	version uint64
-	items   map[string]*entry
-	order   []*Item       // catalogue order
-	index   func() *index // made at the first use
-}
-
-// entry is an item with what its version is made of.
-type entry struct {
-	item *Item
-	hash uint64
+	numbers  *Numbers
+	version  uint64
+	byNumber []*Entry      // nil: not in the catalogue
+	order    []*Entry      // catalogue order
+	index    func() *index // made at the first use
 }
 
 // change is what one record says: the item as it now is, nil = deleted.
@@ -30,8 +25,8 @@ type change struct {
 	hash uint64
 }
 
-// NewSnapshot is a catalogue of the items, which must not change from here on; of two with the same id the later one counts.
-func NewSnapshot(items ...*Item) (*Snapshot, error) {
+// NewSnapshot is a catalogue of the items, which must not change from here on; of two with the same id the later one counts. Their numbers are of ids.
+func NewSnapshot(ids *itemid.Table, items ...*Item) (*Snapshot, error) {
 	changes := make(map[string]change, len(items))
 	for _, item := range items {
 		value, err := item.MarshalVT()
@@ -40,13 +35,13 @@ func NewSnapshot(items ...*Item) (*Snapshot, error) {
 		}
 		changes[item.ItemId] = change{item: item, hash: hashOf(item.ItemId, value)}
 	}
-	s := emptySnapshot().with(changes)
+	s := emptySnapshot(ids).with(changes)
 	s.index()
 	return s, nil
 }
 
-func emptySnapshot() *Snapshot {
-	return &Snapshot{index: sync.OnceValue(func() *index { return new(index) })}
+func emptySnapshot(ids *itemid.Table) *Snapshot {
+	return &Snapshot{numbers: NewNumbers(ids), index: sync.OnceValue(func() *index { return new(index) })}
 }
 
 // hashOf is an item's part in the version.
@@ -60,47 +55,50 @@ func hashOf(id string, value []byte) uint64 {
 
 // with is the snapshot after the changes, which are keyed by item id. s itself stays as it is.
 func (s *Snapshot) with(changes map[string]change) *Snapshot {
-	next := &Snapshot{version: s.version, items: maps.Clone(s.items)}
-	if next.items == nil {
-		next.items = make(map[string]*entry, len(changes))
-	}
-	var added []*Item
-	gone := make(map[*Item]struct{})
+	next := &Snapshot{numbers: s.numbers, version: s.version, byNumber: slices.Clone(s.byNumber)}
+	var added []*Entry
+	gone := make(map[*Entry]struct{})
 	reindex := false
 	for id, c := range changes {
-		old := next.items[id]
+		old := s.Find(id)
 		if old != nil {
-			next.version -= old.hash
-			gone[old.item] = struct{}{}
+			next.version -= old.version
+			next.byNumber[old.Number] = nil
+			gone[old] = struct{}{}
 		}
 		if c.item == nil {
-			delete(next.items, id)
 			reindex = reindex || old != nil
 			continue
 		}
+		fresh := s.numbers.Entry(c.item)
+		fresh.version = c.hash
 		next.version += c.hash
-		next.items[id] = &entry{c.item, c.hash}
-		added = append(added, c.item)
-		reindex = reindex || old == nil || !sameWords(old.item, c.item)
+		next.byNumber = append(next.byNumber, make([]*Entry, max(0, int(fresh.Number)+1-len(next.byNumber)))...)
+		next.byNumber[fresh.Number] = fresh
+		added = append(added, fresh)
+		reindex = reindex || old == nil || !sameWords(old.Item, c.item)
+	}
+	for old := range gone { // only now: what stays has kept its number
+		s.numbers.release(old)
 	}
 	next.order = merge(s.order, gone, added)
 	next.index = s.index
 	if reindex {
-		order := next.order
-		next.index = sync.OnceValue(func() *index { return newIndex(order) })
+		order, categories := next.order, s.numbers.categories.Len()
+		next.index = sync.OnceValue(func() *index { return newIndex(order, categories) })
 	}
 	return next
 }
 
 // merge takes gone out of an ordered list and puts added in.
-func merge(order []*Item, gone map[*Item]struct{}, added []*Item) []*Item {
-	slices.SortFunc(added, compareItems)
-	merged := make([]*Item, 0, len(order)+len(added)-min(len(gone), len(order)))
+func merge(order []*Entry, gone map[*Entry]struct{}, added []*Entry) []*Entry {
+	slices.SortFunc(added, compareEntries)
+	merged := make([]*Entry, 0, len(order)+len(added)-min(len(gone), len(order)))
 	for _, item := range order {
 		if _, ok := gone[item]; ok {
 			continue
 		}
-		for len(added) > 0 && compareItems(added[0], item) < 0 {
+		for len(added) > 0 && compareEntries(added[0], item) < 0 {
 			merged, added = append(merged, added[0]), added[1:]
 		}
 		merged = append(merged, item)
@@ -114,42 +112,101 @@ func (s *Snapshot) Version() uint64 { return s.version }
 // Len is the number of items.
 func (s *Snapshot) Len() int { return len(s.order) }
 
-// Item finds an item; nil if it is unknown.
+// Numbers is a bound of the items' numbers: each is smaller.
+func (s *Snapshot) Numbers() int { return len(s.byNumber) }
+
+// At is the item with a number; nil if it is not in the catalogue.
+func (s *Snapshot) At(number uint32) *Entry {
+	if int(number) >= len(s.byNumber) {
+		return nil
+	}
+	return s.byNumber[number]
+}
+
+// Find finds an item by its id; nil if it is unknown.
+func (s *Snapshot) Find(id string) *Entry {
+	if e := s.At(s.numbers.items.Find(id)); e != nil && e.ItemId == id {
+		return e
+	}
+	return nil
+}
+
+// Item finds an item by its id; nil if it is unknown.
 func (s *Snapshot) Item(id string) *Item {
-	if e := s.items[id]; e != nil {
-		return e.item
+	if e := s.Find(id); e != nil {
+		return e.Item
 	}
 	return nil
 }
 
 // Order lists the items whose day has come at a time (Unix microseconds), in catalogue order: newest available_from first, ties by id.
 // Items that are out of stock or discontinued are among them. The list is read-only.
-func (s *Snapshot) Order(now int64) []*Item {
+func (s *Snapshot) Order(now int64) []*Entry {
 	return s.order[sort.Search(len(s.order), func(i int) bool { return s.order[i].AvailableFrom <= now }):]
 }
 
-// Category yields the items of a category, at any depth, in catalogue order.
-func (s *Snapshot) Category(name string) iter.Seq[*Item] {
-	return func(yield func(*Item) bool) {
-		for _, position := range s.index().categories[name] {
-			if !yield(s.order[position]) {
-				return
+// CategoryNumber is the number of a category that some item has, at any depth; itemid.None if none has it.
+func (s *Snapshot) CategoryNumber(name string) uint32 {
+	if n := s.numbers.categories.Find(name); s.CategorySize(n) > 0 {
+		return n
+	}
+	return itemid.None
+}
+
+// CategoryName is the name of a category that some item has.
+func (s *Snapshot) CategoryName(category uint32) string { return s.numbers.categories.ID(category) }
+
+// CategoryNumbers is a bound of the categories' numbers: each is smaller.
+func (s *Snapshot) CategoryNumbers() int { return len(s.index().categories) }
+
+// Category lists the numbers of a category's items, at any depth, in catalogue order. The list is read-only.
+func (s *Snapshot) Category(category uint32) []uint32 { return s.index().category(category) }
+
+// Common are hashes of the categories that all items of a category have, its own among them; of itemid.None: that all items of the catalogue have.
+func (s *Snapshot) Common(category uint32) []uint32 {
+	x := s.index()
+	if known, ok := x.common.Load(category); ok {
+		return known.([]uint32) //nolint:forcetypeassert // nothing else is stored
+	}
+	all := len(s.order)
+	members := func(yield func(*Entry) bool) { slices.Values(s.order)(yield) }
+	if category != itemid.None {
+		all = len(x.category(category))
+		members = func(yield func(*Entry) bool) {
+			for _, number := range x.category(category) {
+				if !yield(s.At(number)) {
+					return
+				}
 			}
 		}
 	}
+	counts := make(map[uint32]int)
+	for item := range members {
+		for other := range item.EachCategory {
+			counts[other]++
+		}
+	}
+	var common []uint32
+	for other, n := range counts {
+		if n == all {
+			common = append(common, Hash(s.CategoryName(other)))
+		}
+	}
+	x.common.Store(category, common)
+	return common
 }
 
 // CategorySize is the number of items in a category, at any depth.
-func (s *Snapshot) CategorySize(name string) int { return len(s.index().categories[name]) }
+func (s *Snapshot) CategorySize(category uint32) int { return len(s.index().category(category)) }
 
 // Categories lists the broadest categories, the largest first, ties by name.
 func (s *Snapshot) Categories() []string { return slices.Clone(s.index().broadest) }
 
 // Search finds items by the words of their title, brand and categories; the last word of the query may be the beginning of one.
 // Items that match more words come first, ties in catalogue order.
-func (s *Snapshot) Search(query string, limit int) []*Item {
+func (s *Snapshot) Search(query string, limit int) []*Entry {
 	found := s.index().search(query, limit)
-	items := make([]*Item, len(found))
+	items := make([]*Entry, len(found))
 	for i, position := range found {
 		items[i] = s.order[position]
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/internal/itemid"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
 )
@@ -21,6 +22,7 @@ const publishGap = 20 * time.Millisecond
 type Options struct {
 	Registerer prometheus.Registerer // nil: no metrics
 	Logger     *slog.Logger          // nil: silent
+	IDs        *itemid.Table         // gives the items their numbers; nil: a table of the view's own
 }
 
 // View follows sluice.items. What it returns is read-only. It is safe for concurrent use.
@@ -41,11 +43,14 @@ func NewView(cluster stream.Cluster, o Options) *View {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	if o.IDs == nil {
+		o.IDs = itemid.NewTable()
+	}
 	v := &View{
 		logger: o.Logger, caughtUp: make(chan struct{}), wake: make(chan struct{}, 1), changes: make(map[string]change),
 		faulty: prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_catalog_faulty_total", Help: "Records of sluice.items that hold no item."}),
 	}
-	v.current.Store(emptySnapshot())
+	v.current.Store(emptySnapshot(o.IDs))
 	v.follower = stream.NewFollower(cluster, topics.Items, stream.FollowerOptions{Apply: v.apply, Logger: o.Logger})
 	if o.Registerer != nil {
 		o.Registerer.MustRegister(v.faulty, prometheus.NewGaugeFunc(
@@ -86,16 +91,22 @@ func (v *View) All() (ids []string, version uint64) {
 }
 
 // Search finds at most limit items by the words of their title, brand and categories, see Snapshot.Search.
-func (v *View) Search(query string, limit int) []*Item { return v.Snapshot().Search(query, limit) }
+func (v *View) Search(query string, limit int) []*Item {
+	found := v.Snapshot().Search(query, limit)
+	items := make([]*Item, len(found))
+	for i, e := range found {
+		items[i] = e.Item
+	}
+	return items
+}
 
 // InCategory lists at most limit items of a category, at any depth, in catalogue order.
 func (v *View) InCategory(name string, limit int) []*Item {
-	var items []*Item
-	for item := range v.Snapshot().Category(name) {
-		if len(items) >= limit {
-			break
-		}
-		items = append(items, item)
+	s := v.Snapshot()
+	numbers := s.Category(s.CategoryNumber(name))
+	items := make([]*Item, 0, min(limit, len(numbers)))
+	for _, number := range numbers[:min(limit, len(numbers))] {
+		items = append(items, s.At(number).Item)
 	}
 	return items
 }

@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
 	"sluice/internal/broker/brokertest"
 	"sluice/internal/catalog"
+	"sluice/internal/itemid"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
 )
@@ -95,10 +97,10 @@ func until(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-func idsOf(items []*catalog.Item) []string {
+func idsOf[I interface{ GetItemId() string }](items []I) []string {
 	ids := make([]string, len(items))
 	for i, item := range items {
-		ids[i] = item.ItemId
+		ids[i] = item.GetItemId()
 	}
 	return ids
 }
@@ -160,7 +162,7 @@ func TestTheVersionDoesNotDependOnTheWay(t *testing.T) {
 	s := newShop(t)
 	items := []*catalog.Item{{ItemId: "a", Title: "One"}, {ItemId: "b", Title: "Two"}, {ItemId: "c", Title: "Three"}}
 	s.put(items[2], items[0], &catalog.Item{ItemId: "b", Title: "Other"}, items[1])
-	direct, err := catalog.NewSnapshot(items...)
+	direct, err := catalog.NewSnapshot(itemid.NewTable(), items...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +173,7 @@ func TestTheVersionDoesNotDependOnTheWay(t *testing.T) {
 
 func snapshot(t testing.TB, items ...*catalog.Item) *catalog.Snapshot {
 	t.Helper()
-	s, err := catalog.NewSnapshot(items...)
+	s, err := catalog.NewSnapshot(itemid.NewTable(), items...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,8 +253,72 @@ func TestCategoriesOfAnItem(t *testing.T) {
 		t.Error("InCategory is wrong")
 	}
 	s := snapshot(t, &catalog.Item{ItemId: "x", Categories: item.Categories}, &catalog.Item{ItemId: "w", Categories: path("New", "Home")})
-	if got := idsOf(slices.Collect(s.Category("Home"))); !slices.Equal(got, []string{"w", "x"}) || s.CategorySize("Home") != 2 || s.CategorySize("none") != 0 {
+	var got []string
+	for _, number := range s.Category(s.CategoryNumber("Home")) {
+		got = append(got, s.At(number).ItemId)
+	}
+	if !slices.Equal(got, []string{"w", "x"}) || s.CategorySize(s.CategoryNumber("Home")) != 2 || s.CategoryNumber("none") != itemid.None {
 		t.Errorf("items of a category are %v", got)
+	}
+}
+
+// TestEntries keep what ranking asks of an item, under the item's number.
+func TestEntries(t *testing.T) {
+	ids := itemid.NewTable()
+	number := ids.Acquire("x")
+	items := []*catalog.Item{
+		{ItemId: "x", Brand: "b", Categories: []*catalog.CategoryPath{{Names: []string{"Home", "Lamps"}}, {Names: []string{"Home", "Gifts", "Lamps"}}, {}, {Names: []string{"New"}}}},
+		{ItemId: "y", Seller: "s", Categories: path("Home", "Gifts")},
+		{ItemId: "z"},
+	}
+	s, err := catalog.NewSnapshot(ids, items...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, y, z := s.Find("x"), s.Find("y"), s.Find("z")
+	if x.Number != number || s.At(number) != x || s.At(1<<20) != nil || s.Find("none") != nil {
+		t.Error("items are not found by number")
+	}
+	var names []string
+	for category := range x.EachCategory {
+		names = append(names, s.CategoryName(category))
+	}
+	if diff := cmp.Diff(items[0].CategoryNames(), names); diff != "" {
+		t.Error(diff)
+	}
+	if !x.In(s.CategoryNumber("Gifts")) || y.In(s.CategoryNumber("Lamps")) || z.In(s.CategoryNumber("Home")) {
+		t.Error("In is wrong")
+	}
+	hash := catalog.Hash
+	for i, want := range []catalog.Traits{{{hash("Lamps"), hash("New")}, {hash("b")}, {}}, {{hash("Gifts")}, {}, {hash("s")}}, {{}, {}, {}}} {
+		if diff := cmp.Diff(want, []*catalog.Entry{x, y, z}[i].Traits(), cmpopts.EquateEmpty()); diff != "" {
+			t.Error(diff)
+		}
+	}
+	if got := x.Alike(y); got != 2.0/3 || y.Alike(x) != got || x.Alike(z) != 0 || z.Alike(z) != 0 || x.Alike(x) != 1 {
+		t.Errorf("x is like y by %v", got)
+	}
+}
+
+// TestCommonCategories says nothing of the items that it is common to, so constraints leave it out.
+func TestCommonCategories(t *testing.T) {
+	s := snapshot(
+		t, &catalog.Item{ItemId: "a", Categories: path("Shop", "Lamps", "Desk")}, &catalog.Item{ItemId: "b", Categories: path("Shop", "Lamps", "Floor")},
+		&catalog.Item{ItemId: "c", Categories: path("Shop", "Mugs")},
+	)
+	for name, want := range map[string][]string{"": {"Shop"}, "Lamps": {"Lamps", "Shop"}, "Mugs": {"Mugs", "Shop"}} {
+		hashes := make([]uint32, len(want))
+		for i := range want {
+			hashes[i] = catalog.Hash(want[i])
+		}
+		for range 2 {
+			if got := s.Common(s.CategoryNumber(name)); len(got) != len(hashes) || slices.ContainsFunc(hashes, func(h uint32) bool { return !slices.Contains(got, h) }) {
+				t.Errorf("%q: %v, want %v", name, got, hashes)
+			}
+		}
+	}
+	if got := snapshot(t).Common(itemid.None); len(got) != 0 {
+		t.Errorf("of nothing: %v", got)
 	}
 }
 

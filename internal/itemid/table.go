@@ -38,11 +38,26 @@ func NewTable() *Table {
 
 // Acquire is the number of id, with one more reference to it. The empty id has none.
 func (t *Table) Acquire(id string) uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.acquire(id)
+}
+
+// AcquireBytes is Acquire of an id that is a piece of something.
+func (t *Table) AcquireBytes(id []byte) uint32 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n, known := t.numbers[string(id)]; known {
+		t.refs[n]++
+		return n
+	}
+	return t.acquire(string(id))
+}
+
+func (t *Table) acquire(id string) uint32 {
 	if id == "" {
 		return None
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	n, known := t.numbers[id]
 	if !known {
 		n = t.fresh()

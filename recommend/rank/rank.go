@@ -2,7 +2,11 @@
 // It knows no person and no surface; equal plans give equal lists.
 package rank
 
-import "sluice/internal/catalog"
+import (
+	"slices"
+
+	"sluice/internal/catalog"
+)
 
 // Kind is what items of a promise share.
 type Kind uint8
@@ -25,9 +29,9 @@ type Rule struct {
 // Candidate is an item that may be shown.
 type Candidate struct {
 	ID    string
-	Item  *catalog.Item // nil: the catalogue does not know it; it shares nothing with any other
-	Score float64       // ≥ 0
-	Tag   int           // the caller's own; -1 for fillers by custom
+	Item  *catalog.Entry // nil: the catalogue does not know it; it shares nothing with any other
+	Score float64        // ≥ 0
+	Tag   int            // the caller's own; -1 for fillers by custom
 }
 
 // Slot is what the promises remember of a shown item: hashes of its values by kind.
@@ -36,12 +40,12 @@ type Slot [kinds][]uint32
 // Plan is everything that a list is made from.
 type Plan struct {
 	Limit      int
-	Candidates []Candidate // the best first
+	Candidates []Candidate // in any order; Make changes it
 	// Filler gives further candidates one by one, none twice and none that is among Candidates; they are taken where no candidate fits. May be nil.
 	Filler func() (Candidate, bool)
 	Rules  []Rule
-	Exempt map[string]struct{} // categories that promises do not count, because the whole list is of them
-	Before []Slot              // shown on earlier pages, the oldest first
+	Exempt []uint32 // hashes of categories that promises do not count, because the whole list is of them
+	Before []Slot   // shown on earlier pages, the oldest first
 	// Lambda weighs relevance against variety: 1 is relevance alone.
 	Lambda float64
 	// Similarity tells how alike a candidate (0–1) is to one that was picked. nil: no variety.
@@ -65,7 +69,7 @@ type List struct {
 // else the best candidate, then a filler, with the broken promises named.
 func Make(p *Plan) List {
 	m := newMaker(p)
-	var list List
+	list := List{Picks: make([]Pick, 0, min(p.Limit, maxPicks))}
 	for len(list.Picks) < p.Limit {
 		pick, ok := m.next()
 		if !ok {
@@ -77,11 +81,15 @@ func Make(p *Plan) List {
 	return list
 }
 
+// maxPicks bounds what is made room for; a plan may ask for more.
+const maxPicks = 100
+
 // maker is the state between picks.
 type maker struct {
 	plan    *Plan
 	window  *window
-	left    []option // the candidates looked at so far, the best first
+	queue   queue    // the candidates that were not looked at yet
+	left    []option // those that were, the best first
 	head    int      // options before it are used
 	fillers []option // seen but not taken yet, in their order
 	dry     bool     // no further fillers
@@ -92,7 +100,7 @@ type maker struct {
 
 // option is a candidate with what was worked out about it.
 type option struct {
-	*Candidate
+	Candidate
 	slot     Slot
 	hashed   bool
 	used     bool
@@ -104,9 +112,13 @@ type option struct {
 const maxFillers = 2000
 
 func newMaker(p *Plan) *maker {
-	m := &maker{plan: p, window: newWindow(p.Rules, p.Before), dry: p.Filler == nil}
-	if len(p.Candidates) > 0 {
-		m.top = p.Candidates[0].Score
+	m := &maker{
+		plan: p, window: newWindow(p.Rules, p.Before), dry: p.Filler == nil, queue: p.Candidates, left: make([]option, 0, 2*expected),
+		picked: make([]func(*Candidate) float64, 0, expected),
+	}
+	m.queue.order()
+	if len(m.queue) > 0 {
+		m.top = m.queue[0].Score
 	}
 	return m
 }
@@ -137,14 +149,17 @@ func (m *maker) best(keeping bool) *option {
 	}
 	best := -1
 	var highest float64
-	for i := m.head; i < len(m.plan.Candidates); i++ {
-		if best >= 0 && m.relevance(&m.plan.Candidates[i]) <= highest {
-			break
-		}
+	for i := m.head; ; i++ {
 		if i == len(m.left) {
-			m.left = append(m.left, option{Candidate: &m.plan.Candidates[i]})
+			if len(m.queue) == 0 || best >= 0 && m.relevance(m.queue[0].Score) <= highest {
+				break
+			}
+			m.left = append(m.left, option{Candidate: m.queue.pop()})
 		}
 		o := &m.left[i]
+		if best >= 0 && m.relevance(o.Score) <= highest {
+			break
+		}
 		if o.used || keeping && !m.window.allows(m.slotOf(o)) {
 			continue
 		}
@@ -158,11 +173,11 @@ func (m *maker) best(keeping bool) *option {
 	return &m.left[best]
 }
 
-func (m *maker) relevance(c *Candidate) float64 {
+func (m *maker) relevance(score float64) float64 {
 	if m.top == 0 {
 		return 0
 	}
-	return m.lambda() * c.Score / m.top
+	return m.lambda() * score / m.top
 }
 
 func (m *maker) lambda() float64 {
@@ -174,9 +189,9 @@ func (m *maker) lambda() float64 {
 
 func (m *maker) value(o *option) float64 {
 	for ; o.compared < len(m.picked); o.compared++ {
-		o.alike = max(o.alike, m.picked[o.compared](o.Candidate))
+		o.alike = max(o.alike, m.picked[o.compared](&o.Candidate))
 	}
-	return m.relevance(o.Candidate) - (1-m.lambda())*o.alike
+	return m.relevance(o.Score) - (1-m.lambda())*o.alike
 }
 
 // keepingFiller is the first filler that keeps every promise.
@@ -193,7 +208,7 @@ func (m *maker) keepingFiller() *option {
 			break
 		}
 		m.scanned++
-		m.fillers = append(m.fillers, option{Candidate: &c})
+		m.fillers = append(m.fillers, option{Candidate: c})
 		if o := &m.fillers[len(m.fillers)-1]; m.window.allows(m.slotOf(o)) {
 			return o
 		}
@@ -204,49 +219,79 @@ func (m *maker) keepingFiller() *option {
 func (m *maker) take(o *option, filler bool) Pick {
 	o.used = true
 	slot := m.slotOf(o)
-	pick := Pick{Candidate: *o.Candidate, Filler: filler, Broken: m.window.broken(slot)}
+	pick := Pick{Candidate: o.Candidate, Filler: filler, Broken: m.window.broken(slot)}
 	m.window.push(slot)
 	if m.plan.Similarity != nil {
-		m.picked = append(m.picked, m.plan.Similarity(o.Candidate))
+		m.picked = append(m.picked, m.plan.Similarity(&o.Candidate))
 	}
 	return pick
 }
 
-func (m *maker) slotOf(o *option) Slot {
+func (m *maker) slotOf(o *option) *Slot {
 	if !o.hashed && len(m.plan.Rules) > 0 {
 		o.slot, o.hashed = SlotOf(o.Item, m.plan.Exempt), true
 	}
-	return o.slot
+	return &o.slot
 }
 
 // maxCategories bounds what a slot holds, because cursors carry it.
 const maxCategories = 16
 
 // SlotOf is what promises compare of an item: at most 16 categories, without those in exempt, the brand and the seller.
-func SlotOf(item *catalog.Item, exempt map[string]struct{}) Slot {
-	var s Slot
+func SlotOf(item *catalog.Entry, exempt []uint32) Slot {
 	if item == nil {
-		return s
+		return Slot{}
 	}
-	for _, name := range item.NarrowestCategories() {
-		if _, ok := exempt[name]; !ok && len(s[Category]) < maxCategories {
-			s[Category] = append(s[Category], Hash(name))
+	s := Slot(item.Traits())
+	if counts := func(h uint32) bool { return !slices.Contains(exempt, h) }; len(s[Category]) > maxCategories || !all(s[Category], counts) {
+		var kept []uint32
+		for _, h := range s[Category] {
+			if counts(h) && len(kept) < maxCategories {
+				kept = append(kept, h)
+			}
 		}
-	}
-	if item.Brand != "" {
-		s[Brand] = []uint32{Hash(item.Brand)}
-	}
-	if item.Seller != "" {
-		s[Seller] = []uint32{Hash(item.Seller)}
+		s[Category] = kept
 	}
 	return s
 }
 
-// Hash is FNV-1a: equal on every node. Two values that collide are counted together, which makes a promise stricter, never weaker.
-func Hash(s string) uint32 {
-	h := uint32(2166136261)
-	for i := range len(s) {
-		h = (h ^ uint32(s[i])) * 16777619
+func all(list []uint32, holds func(uint32) bool) bool {
+	return !slices.ContainsFunc(list, func(h uint32) bool { return !holds(h) })
+}
+
+// queue is a heap of candidates, the best first: of thousands a list looks at a few.
+type queue []Candidate
+
+// better orders by score, the highest first, ties by id.
+func better(a, b *Candidate) bool { return a.Score > b.Score || a.Score == b.Score && a.ID < b.ID }
+
+func (q queue) order() {
+	for i := len(q)/2 - 1; i >= 0; i-- {
+		q.down(i)
 	}
-	return h
+}
+
+func (q queue) down(i int) {
+	for {
+		child := 2*i + 1
+		if child >= len(q) {
+			return
+		}
+		if other := child + 1; other < len(q) && better(&q[other], &q[child]) {
+			child = other
+		}
+		if !better(&q[child], &q[i]) {
+			return
+		}
+		q[i], q[child] = q[child], q[i]
+		i = child
+	}
+}
+
+func (q *queue) pop() Candidate {
+	best, last := (*q)[0], len(*q)-1
+	(*q)[0] = (*q)[last]
+	*q = (*q)[:last]
+	q.down(0)
+	return best
 }
