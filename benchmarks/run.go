@@ -146,6 +146,9 @@ func (c *runCommand) choose() (chosen []scenario, err error) {
 	return chosen, nil
 }
 
+// usualWindow is the flag's default.
+const usualWindow = 5 * time.Second
+
 // settings says in which sizes a run differs from the scenarios' own.
 func (c *runCommand) settings() string {
 	var different []string
@@ -156,6 +159,9 @@ func (c *runCommand) settings() string {
 		if s.value != 0 {
 			different = append(different, fmt.Sprintf("%s %d", s.name, s.value))
 		}
+	}
+	if c.Window != usualWindow {
+		different = append(different, "window "+c.Window.String())
 	}
 	return strings.Join(different, ", ")
 }
