@@ -286,7 +286,7 @@ func (p *parts) buildCollector() error {
 		return err
 	}
 	p.follow("dead letters", p.letters)
-	gate := deadletter.Probe(p.consents.Gate().Admit)
+	gate := deadletter.Probe(ingest.AdmitOne(p.consents.Gate()))
 	deadletter.Register(p.api, p.letters, gate)
 	p.run("inbound", inbound.New(inbound.Options{
 		Cluster: n.cluster, Node: p.name, Intake: p.collector.Inbound(), Letters: p.letters, Gate: gate, Registerer: p.registry, Logger: n.logger,

@@ -12,9 +12,18 @@ type Event = eventpb.Event
 
 // Gate is asked before a durable write. privacyfilter/consent.Gate is one.
 type Gate interface {
-	// Admit writes into ev.Consent.Denied what the device denies, and what GPC denies, and tells whether no purpose may use the event.
-	// An error means that consent cannot be known now (503).
-	Admit(ev *Event) (denied bool, err error)
+	// Admit writes into each event's Consent.Denied what the device denies, and what GPC denies, and into denied whether no purpose may use it.
+	// denied is as long as events. An error means that consent cannot be known now (503), and says nothing about any of them.
+	Admit(events []*Event, denied []bool) error
+}
+
+// AdmitOne asks a gate about one event.
+func AdmitOne(g Gate) func(ev *Event) (denied bool, err error) {
+	return func(ev *Event) (bool, error) {
+		var denied [1]bool
+		err := g.Admit([]*Event{ev}, denied[:])
+		return err == nil && denied[0], err
+	}
 }
 
 // Subject is whose the event is: "u:" and the user id, else "a:" and the anonymous id, empty if the event has neither.

@@ -26,7 +26,7 @@ func (nowhere) Append(context.Context, []ingest.Accepted) error { return nil }
 // everyone is let in.
 type everyone struct{}
 
-func (everyone) Admit(*ingest.Event) (bool, error) { return false, nil }
+func (everyone) Admit([]*ingest.Event, []bool) error { return nil }
 
 const perPost = 200
 

@@ -217,12 +217,21 @@ func await(ctx context.Context, flights []*flight) error {
 // errConsent is that the gate cannot tell now.
 var errConsent = errors.New("consent is not known")
 
-// admit asks the gate about one event.
-func (c *Collector) admit(ev *ingest.Event) (denied bool, err error) {
-	if denied, err = c.o.Gate.Admit(ev); err != nil {
-		return false, errors.Join(errConsent, err)
+// admit asks the gate about events. denied is parallel to them.
+func (c *Collector) admit(events []*ingest.Event) (denied []bool, err error) {
+	denied = make([]bool, len(events))
+	if err = c.o.Gate.Admit(events, denied); err != nil {
+		return nil, errors.Join(errConsent, err)
 	}
 	return denied, nil
+}
+
+// admitOne asks the gate about one event.
+func (c *Collector) admitOne(ev *ingest.Event) (denied bool, err error) {
+	if denied, err = ingest.AdmitOne(c.o.Gate)(ev); err != nil {
+		err = errors.Join(errConsent, err)
+	}
+	return denied, err
 }
 
 // unavailable is the problem of an error of the gate or the log.

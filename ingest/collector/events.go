@@ -59,10 +59,8 @@ func (b *batch) collect(ctx context.Context, e *envelope) *httpx.Problem {
 	for _, pointer := range e.unknown {
 		b.warn(-1, "", &ingest.Warning{Code: ingest.WarnUnknownField, Pointer: pointer, Detail: "this member of the envelope is not known; it was set aside"})
 	}
-	for i := range e.entries {
-		if err := b.take(i, &e.entries[i]); err != nil {
-			return unavailable(err)
-		}
+	if err := b.take(e.entries); err != nil {
+		return unavailable(err)
 	}
 	if problem := b.c.take(len(b.accepted)); problem != nil {
 		return problem
@@ -75,34 +73,43 @@ func (b *batch) collect(ctx context.Context, e *envelope) *httpx.Problem {
 	return nil
 }
 
-// take makes one event what the caller may say and asks the gate about it. The error is that the gate cannot tell.
-func (b *batch) take(index int, e *entry) error {
-	ev := e.event
-	if e.fault != nil {
-		b.reject(index, ev, e.fault)
-		return nil
+// take makes the events what the caller may say and asks the gate about them. The error is that the gate cannot tell.
+func (b *batch) take(entries []entry) error {
+	events, places := make([]*ingest.Event, 0, len(entries)), make([]int, 0, len(entries))
+	for i := range entries {
+		e := &entries[i]
+		if e.fault == nil {
+			e.fault = b.settle(e)
+		}
+		if e.fault != nil {
+			b.reject(i, e.event, e.fault)
+			continue
+		}
+		events, places = append(events, e.event), append(places, i)
 	}
-	warning, fault := b.who.settle(ev)
-	if fault != nil {
-		b.reject(index, ev, fault)
-		return nil
-	}
-	denied, err := b.c.admit(ev)
+	denied, err := b.c.admit(events)
 	if err != nil {
 		return err
 	}
-	if denied {
-		b.Denied++
-		return nil
+	for k, ev := range events {
+		if denied[k] {
+			b.Denied++
+			continue
+		}
+		for _, w := range entries[places[k]].warnings {
+			b.warn(places[k], ev.Id, &w)
+		}
+		b.accepted = append(b.accepted, ingest.Accepted{Event: ev, ReceivedAt: b.who.received, TrustedClock: b.who.role == httpx.RoleServer})
 	}
-	for i := range e.warnings {
-		b.warn(index, ev.Id, &e.warnings[i])
-	}
-	if warning != nil {
-		b.warn(index, ev.Id, warning)
-	}
-	b.accepted = append(b.accepted, ingest.Accepted{Event: ev, ReceivedAt: b.who.received, TrustedClock: b.who.role == httpx.RoleServer})
 	return nil
+}
+
+func (b *batch) settle(e *entry) *ingest.Fault {
+	warning, fault := b.who.settle(e.event)
+	if warning != nil {
+		e.warnings = append(e.warnings, *warning)
+	}
+	return fault
 }
 
 func (b *batch) reject(index int, ev *ingest.Event, fault *ingest.Fault) {

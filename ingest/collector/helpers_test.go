@@ -38,7 +38,15 @@ type gate struct{}
 
 var errLapsed = errors.New("lapsed")
 
-func (gate) Admit(ev *ingest.Event) (bool, error) {
+func (gate) Admit(events []*ingest.Event, denied []bool) (err error) {
+	for i, ev := range events {
+		one, fault := judge(ev)
+		denied[i], err = one, errors.Join(err, fault)
+	}
+	return err
+}
+
+func judge(ev *ingest.Event) (denied bool, err error) {
 	subject := ingest.Subject(ev)[2:]
 	switch {
 	case strings.HasPrefix(subject, "lapsed"):

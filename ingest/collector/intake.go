@@ -23,7 +23,7 @@ func (f foreign) Decode(data []byte) (*ingest.Event, *inbound.Fault) {
 	return ev, nil
 }
 
-func (f foreign) Admit(ev *ingest.Event) (denied bool, err error) { return f.c.admit(ev) }
+func (f foreign) Admit(ev *ingest.Event) (denied bool, err error) { return f.c.admitOne(ev) }
 
 func (f foreign) Append(ctx context.Context, events []*ingest.Event, received time.Time) error {
 	who := trustedCaller(received)
@@ -61,7 +61,7 @@ func (c *Collector) Prepare(body []byte, role httpx.Role) (*ingest.Event, *httpx
 		stage.rejected.Inc()
 		return nil, faultProblem(fault)
 	}
-	denied, err := c.admit(ev)
+	denied, err := c.admitOne(ev)
 	if err != nil {
 		c.o.Logger.Warn("deciding without knowing consent", "error", err)
 		denyByGPC(ev)

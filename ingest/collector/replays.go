@@ -74,7 +74,7 @@ func (c *Collector) rows(ctx context.Context, who *caller, run uint64, body *bod
 		return nil, emptyBody()
 	}
 	a := &rowsAnswer{DeniedRows: []uint64{}, Errors: []rowError{}}
-	accepted := make([]ingest.Accepted, 0, len(lines))
+	events, rows := make([]*ingest.Event, 0, len(lines)), make([]uint64, 0, len(lines))
 	for i, line := range lines {
 		row, event, ok := cutRow(line)
 		if !ok {
@@ -89,16 +89,20 @@ func (c *Collector) rows(ctx context.Context, who *caller, run uint64, body *bod
 			a.Errors = append(a.Errors, rowError{Row: row, Code: fault.Code, Pointer: fault.Pointer, Detail: fault.Detail})
 			continue
 		}
-		denied, err := c.admit(ev)
-		if err != nil {
-			return nil, unavailable(err)
-		}
-		if denied {
+		events, rows = append(events, ev), append(rows, row)
+	}
+	denied, err := c.admit(events)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	accepted := make([]ingest.Accepted, 0, len(events))
+	for i, ev := range events {
+		if denied[i] {
 			a.Denied++
-			a.DeniedRows = append(a.DeniedRows, row)
+			a.DeniedRows = append(a.DeniedRows, rows[i])
 			continue
 		}
-		accepted = append(accepted, ingest.Accepted{Event: ev, ReceivedAt: who.received, TrustedClock: true, Run: run, Row: row})
+		accepted = append(accepted, ingest.Accepted{Event: ev, ReceivedAt: who.received, TrustedClock: true, Run: run, Row: rows[i]})
 	}
 	if problem := c.take(len(accepted)); problem != nil {
 		return nil, problem

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sluice/ingest"
 	"sluice/ingest/deadletter"
 	"sluice/replay"
 )
@@ -80,7 +81,7 @@ func TestReplaySpeaksWithTheCollector(t *testing.T) {
 		}
 		letters.Close()
 	})
-	deadletter.Register(s.api, letters, deadletter.Probe(gate{}.Admit))
+	deadletter.Register(s.api, letters, deadletter.Probe(ingest.AdmitOne(gate{})))
 	s.api.Mux.HandleFunc("GET /v1/state/lag", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, map[string]int{"lag": 0}) })
 	s.runs.accepted = 2_000
 

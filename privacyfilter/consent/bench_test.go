@@ -31,10 +31,14 @@ func BenchmarkLookup(b *testing.B) {
 	})
 	b.Run("gate", func(b *testing.B) {
 		gate := v.Gate()
-		ev := &eventpb.Event{UserId: "7", AnonymousId: "7", Type: vocab.Type_VIEW_ITEM, Jurisdiction: "CN"}
+		events := make([]*eventpb.Event, 20) // of one request
+		for i := range events {
+			events[i] = &eventpb.Event{UserId: "7", AnonymousId: "7", Type: vocab.Type_VIEW_ITEM, Jurisdiction: "CN"}
+		}
+		denied := make([]bool, len(events))
 		b.ReportAllocs()
 		for b.Loop() {
-			if denied, err := gate.Admit(ev); denied || err != nil {
+			if err := gate.Admit(events, denied); denied[19] || err != nil {
 				b.Fatal("not admitted")
 			}
 		}

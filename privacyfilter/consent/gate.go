@@ -40,28 +40,69 @@ func newGate(v *View) *gate {
 	return g
 }
 
-// Admit writes into the event's consent.denied what the device denies beside an account, and what GPC denies, and tells whether no purpose may use it.
+// Admit writes into each event's consent.denied what the device denies beside an account, and what GPC denies, and tells whether no purpose may use it.
 // An event of a legal duty is let through without a lease, for that duty alone. Any other then gives ErrLeaseLapsed.
-func (g *gate) Admit(ev *ingest.Event) (denied bool, err error) {
-	subject := ingest.Subject(ev)
-	if ev.Type <= 0 || int(ev.Type) >= len(g.takers) || subject == "" {
-		return true, nil
+//
+// The lease is looked up before the view is read and must hold after it: what the view had applied by then is all that the lease stands for. So one look at the
+// clock, a system call, does for all events.
+func (g *gate) Admit(events []*ingest.Event, denied []bool) error {
+	lease := g.view.lease.state.Load()
+	var acting, device known
+	for i, ev := range events {
+		if denied[i] = !g.takes(ev); denied[i] {
+			continue
+		}
+		var beside side
+		if ev.UserId == "" {
+			acting.look(g.view, "a:", ev.AnonymousId)
+		} else {
+			acting.look(g.view, "u:", ev.UserId)
+			if ev.AnonymousId != "" {
+				device.look(g.view, "a:", ev.AnonymousId)
+				beside = device.side
+			}
+		}
+		denied[i] = !g.narrow(ev, &acting.side, &beside)
 	}
-	if !g.view.Leased() {
+	if g.view.lease.held(lease, g.view.boot()) {
+		return nil
+	}
+	return g.unleased(events, denied)
+}
+
+// takes tells whether the event has a subject, and a type that a purpose may take.
+func (g *gate) takes(ev *ingest.Event) bool {
+	return ev.Type > 0 && int(ev.Type) < len(g.takers) && (ev.UserId != "" || ev.AnonymousId != "")
+}
+
+// unleased lets through what is a legal duty, for that duty alone.
+func (g *gate) unleased(events []*ingest.Event, denied []bool) error {
+	for i, ev := range events {
+		if !g.takes(ev) {
+			continue
+		}
 		if !g.duty[ev.Type] {
-			return false, ErrLeaseLapsed
+			return ErrLeaseLapsed
 		}
 		for _, purpose := range g.free {
 			deny(ev, purpose)
 		}
-		return false, nil
+		denied[i] = false
 	}
-	acting := g.view.side(subject)
-	var device side
-	if ev.UserId != "" && ev.AnonymousId != "" {
-		device = g.view.side("a:" + ev.AnonymousId)
+	return nil
+}
+
+// known is the side that was looked up last: the events of a request are mostly one person's.
+type known struct {
+	side
+	id string
+}
+
+func (k *known) look(v *View, kind, id string) {
+	if k.id == id && k.named() && k.subject[:len(kind)] == kind {
+		return
 	}
-	return !g.narrow(ev, &acting, &device), nil
+	k.side, k.id = v.side(kind+id), id
 }
 
 // narrow denies what the subject's own partition cannot know, and tells whether a purpose is left that may use the event.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"sluice/ingest"
 	"sluice/ingest/eventpb"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter"
@@ -51,7 +52,7 @@ func TestGate(t *testing.T) {
 			if test.device != nil {
 				setRow(t, v, "a:1", row(v.compiler.register, 10, 4, test.device))
 			}
-			denied, err := v.Gate().Admit(test.event)
+			denied, err := admit(v, test.event)
 			if err != nil || denied != test.denied {
 				t.Errorf("denied %v, want %v (%v)", denied, test.denied, err)
 			}
@@ -69,11 +70,11 @@ func TestGateWithoutLease(t *testing.T) {
 	setRow(t, v, "u:1", row(v.compiler.register, 10, 3, nil))
 	now := v.boot()
 	v.boot = func() time.Duration { return now + 2*leaseLength }
-	if _, err := v.Gate().Admit(&eventpb.Event{UserId: "1", Type: vocab.Type_VIEW_ITEM}); !errors.Is(err, ErrLeaseLapsed) {
+	if _, err := admit(v, &eventpb.Event{UserId: "1", Type: vocab.Type_VIEW_ITEM}); !errors.Is(err, ErrLeaseLapsed) {
 		t.Errorf("browsing: %v", err)
 	}
 	ev := &eventpb.Event{UserId: "1", Type: vocab.Type_PAYMENT}
-	if denied, err := v.Gate().Admit(ev); denied || err != nil {
+	if denied, err := admit(v, ev); denied || err != nil {
 		t.Errorf("a payment: denied %v, %v", denied, err)
 	}
 	for _, p := range v.compiler.purposes {
@@ -87,7 +88,7 @@ func TestGateSeesRestrictions(t *testing.T) {
 	v := newStill(t)
 	setRow(t, v, "u:1", row(v.compiler.register, 10, 3, nil))
 	admit := func() bool {
-		denied, err := v.Gate().Admit(&eventpb.Event{UserId: "1", Type: vocab.Type_PAGE_VIEW}) // risk takes it after acceptance
+		denied, err := admit(v, &eventpb.Event{UserId: "1", Type: vocab.Type_PAGE_VIEW}) // risk takes it after acceptance
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -99,5 +100,38 @@ func TestGateSeesRestrictions(t *testing.T) {
 	restrict(t, v, "u:1", 11, &purposepb.Restriction{DenyAll: true})
 	if admit() {
 		t.Error("admitted after the policy was withdrawn")
+	}
+}
+
+// admit asks about one event.
+func admit(v *View, ev *eventpb.Event) (denied bool, err error) {
+	return ingest.AdmitOne(v.Gate())(ev)
+}
+
+// TestGateOfARequest: each of a request's people is judged by their own records, and a lease that ends while these are read does not count.
+func TestGateOfARequest(t *testing.T) {
+	v := newStill(t)
+	grantLong(v)
+	for _, subject := range []string{"u:1", "a:1"} {
+		setRow(t, v, subject, row(v.compiler.register, 10, 3, nil))
+	}
+	events := []*eventpb.Event{
+		{UserId: "1", Type: vocab.Type_VIEW_ITEM},
+		{AnonymousId: "1", Type: vocab.Type_VIEW_ITEM},
+		{UserId: "stranger", Type: vocab.Type_VIEW_ITEM},
+		{UserId: "1", Type: vocab.Type_VIEW_ITEM},
+		{Type: vocab.Type_VIEW_ITEM},
+	}
+	denied := make([]bool, len(events))
+	if err := v.Gate().Admit(events, denied); err != nil || !slices.Equal(denied, []bool{false, false, true, false, true}) {
+		t.Errorf("denied %v, %v", denied, err)
+	}
+	boot := v.boot
+	v.boot = func() time.Duration { // all is read, and the clock is asked
+		v.lease.renewed(boot() + 3*time.Hour)
+		return boot() + 2*time.Hour
+	}
+	if err := v.Gate().Admit(events[:1], denied[:1]); !errors.Is(err, ErrLeaseLapsed) {
+		t.Errorf("under a lease that was taken when all was read: %v", err)
 	}
 }

@@ -46,9 +46,11 @@ func (l *lease) load() leaseState {
 }
 
 // holds tells whether the node may serve. A lease counts only if it was taken after the others could know of the node: see Acknowledge.
-func (l *lease) holds(now time.Duration) bool {
-	s := l.state.Load()
-	return s != nil && !s.ended && s.from > s.since && now-s.from < leaseLength && now-s.beat < heartbeatLife
+func (l *lease) holds(now time.Duration) bool { return l.held(l.state.Load(), now) }
+
+// held tells whether a state that was the lease's a moment ago still lets the node serve.
+func (l *lease) held(s *leaseState, now time.Duration) bool {
+	return s != nil && !l.load().ended && s.from > s.since && now-s.from < leaseLength && now-s.beat < heartbeatLife
 }
 
 // lapsed is for how long there has been no lease, 0 while there is one.
