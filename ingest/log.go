@@ -34,7 +34,7 @@ type Position struct {
 // LogOptions of a log.
 type LogOptions struct {
 	Linger      time.Duration         // how long a record may wait for others of its partition; 0 = 3 ms
-	MaxBuffered int                   // records under way at once, further ones wait; 0 = 50,000
+	MaxBuffered int                   // records under way at once, further ones wait; 0 = 50,000. What one Append puts on a partition is one record
 	Timeout     time.Duration         // after which a write is given up; 0 = 10 s
 	Registerer  prometheus.Registerer // nil = no metrics
 }
@@ -59,6 +59,9 @@ type Log struct {
 	records *prometheus.CounterVec
 	bytes   prometheus.Counter
 	latency prometheus.Histogram
+
+	mu             sync.Mutex // guards the fields below
+	events, packed float64    // written lately, and the records that they were
 }
 
 // OpenLog opens the one client that writes to sluice.events.
@@ -92,7 +95,7 @@ func OpenLog(cluster stream.Cluster, keys *seal.Keyring, o LogOptions) (*Log, er
 
 func (l *Log) instrument(reg prometheus.Registerer) {
 	l.records = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "sluice_ingest_log_records_total", Help: "Records that the log has acknowledged, by kind (event, control).",
+		Name: "sluice_ingest_log_records_total", Help: "Events and control records that the log has acknowledged, by kind (event, control).",
 	}, []string{"kind"})
 	l.bytes = prometheus.NewCounter(prometheus.CounterOpts{Name: "sluice_ingest_log_bytes_total", Help: "Bytes of the values that the log has acknowledged."})
 	l.latency = prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -104,13 +107,13 @@ func (l *Log) instrument(reg prometheus.Registerer) {
 	}
 }
 
-// Append writes the events. Nil means that all are durable: acknowledged by all in-sync replicas. A subject's events keep their order.
-// With an error none, some or all may have been written; appending them again is safe, since the filter knows an event by its id.
+// Append writes the events, those of one partition as one record. Nil means that all are durable: acknowledged by all in-sync replicas. A subject's events keep
+// their order. With an error none, some or all may have been written; appending them again is safe, since the filter knows an event by its id.
 // Once begun it does not end with ctx, only with the log's own timeout.
 func (l *Log) Append(ctx context.Context, events []Accepted) error {
-	recs := make([]kgo.Record, len(events))
-	s := l.begin(len(events))
+	s := l.begin(0)
 	defer l.end(s)
+	var p packs
 	for i := range events {
 		e := &events[i]
 		s.of.become(l.keys, e.Event)
@@ -118,14 +121,42 @@ func (l *Log) Append(ctx context.Context, events []Accepted) error {
 			Version: recordVersion, Kind: eventpb.LogRecord_EVENT, ReceivedAt: e.ReceivedAt, TrustedClock: e.TrustedClock, Run: e.Run, Row: e.Row,
 			Dedupe: l.keys.DedupeHash(s.of.subject, e.Event.Id),
 		}
-		if err := l.seal(&recs[i], s, e.Event, e.Decision); err != nil {
+		if err := l.seal(s, e.Event, e.Decision); err != nil {
+			return err
+		}
+		if err := p.add(l.topic, s.of.key[:], &s.rec); err != nil {
 			return err
 		}
 	}
-	return l.write(ctx, recs, "event")
+	l.note(len(events), len(p.records))
+	return l.write(ctx, p.close(), len(events), "event")
 }
 
-// AppendControl writes control records and tells where each stands. received is Unix microseconds. Errors and durability are Append's.
+// noted is how many records of events count as lately.
+const noted = 10_000
+
+// note counts events and the records that they are.
+func (l *Log) note(events, records int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.packed > noted {
+		l.events, l.packed = l.events/2, l.packed/2
+	}
+	l.events += float64(events)
+	l.packed += float64(records)
+}
+
+// EventsPerRecord is how many events a record of the log holds that this process has written lately; 1 before there is any.
+func (l *Log) EventsPerRecord() float64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.packed == 0 {
+		return 1
+	}
+	return l.events / l.packed
+}
+
+// AppendControl writes control records, which are never packed since each is named by its offset, and tells where each stands. received is Unix microseconds. Errors and durability are Append's.
 func (l *Log) AppendControl(ctx context.Context, controls []*eventpb.Control, received int64) ([]Position, error) {
 	recs := make([]kgo.Record, len(controls))
 	s := l.begin(len(controls))
@@ -133,11 +164,14 @@ func (l *Log) AppendControl(ctx context.Context, controls []*eventpb.Control, re
 	for i, c := range controls {
 		s.of = identity{subject: c.Subject, key: l.keys.LogKey(c.Subject)}
 		s.rec = eventpb.LogRecord{Version: recordVersion, Kind: eventpb.LogRecord_CONTROL, ReceivedAt: received, TrustedClock: true}
-		if err := l.seal(&recs[i], s, c, nil); err != nil {
+		if err := l.seal(s, c, nil); err != nil {
+			return nil, err
+		}
+		if err := l.alone(&recs[i], s); err != nil {
 			return nil, err
 		}
 	}
-	if err := l.write(ctx, recs, "control"); err != nil {
+	if err := l.write(ctx, recs, len(recs), "control"); err != nil {
 		return nil, err
 	}
 	positions := make([]Position, len(recs))
@@ -210,8 +244,8 @@ type message interface {
 	MarshalToSizedBufferVT(data []byte) (int, error)
 }
 
-// seal completes the record at hand with the sealed body and decision, and makes the record that goes out.
-func (l *Log) seal(out *kgo.Record, s *scratch, body message, decision []byte) error {
+// seal completes the record at hand with the sealed body and decision.
+func (l *Log) seal(s *scratch, body message, decision []byte) error {
 	length := body.SizeVT()
 	s.plain = slices.Grow(s.plain[:0], length)[:length]
 	if _, err := body.MarshalToSizedBufferVT(s.plain); err != nil {
@@ -224,6 +258,12 @@ func (l *Log) seal(out *kgo.Record, s *scratch, body message, decision []byte) e
 		_, s.sealed = l.keys.AppendSealed(s.sealed, decision, s.of.key[:])
 		rec.Body, rec.Decision = s.sealed[:len(rec.Body)], s.sealed[len(rec.Body):]
 	}
+	return nil
+}
+
+// alone makes the record at hand one that goes out by itself.
+func (l *Log) alone(out *kgo.Record, s *scratch) error {
+	rec := &s.rec
 	size := rec.SizeVT()
 	memory := s.take(len(s.of.key) + size)
 	key, value := memory[:len(s.of.key):len(s.of.key)], memory[len(s.of.key):]
@@ -235,8 +275,48 @@ func (l *Log) seal(out *kgo.Record, s *scratch, body message, decision []byte) e
 	return nil
 }
 
-// write produces records and waits until all are acknowledged, or the time is up.
-func (l *Log) write(ctx context.Context, recs []kgo.Record, kind string) error {
+// packs are the records that events become: one a partition, unless it is full.
+type packs struct {
+	records []kgo.Record
+	packers []stream.Packer // parallel to records, whose values they make
+}
+
+// add puts an event into the pack of its key's partition.
+func (p *packs) add(topic string, key []byte, rec *eventpb.LogRecord) error {
+	size := rec.SizeVT()
+	to := p.packer(topic, stream.PartitionOf(key), key, size, rec.ReceivedAt)
+	if _, err := rec.MarshalToSizedBufferVT(to.Add(0, key, size)); err != nil {
+		return fmt.Errorf("encoding a record of the log: %w", err)
+	}
+	return nil
+}
+
+// packer is the newest pack of the partition if it takes an entry of this size, else another.
+func (p *packs) packer(topic string, partition int32, key []byte, size int, received int64) *stream.Packer {
+	for i := len(p.records) - 1; i >= 0; i-- {
+		if p.records[i].Partition != partition {
+			continue
+		}
+		if p.packers[i].Fits(key, size) {
+			return &p.packers[i]
+		}
+		break
+	}
+	p.records = append(p.records, kgo.Record{Topic: topic, Partition: partition, Timestamp: time.UnixMicro(received)})
+	p.packers = append(p.packers, stream.Packer{})
+	return &p.packers[len(p.packers)-1]
+}
+
+// close gives the records what was packed.
+func (p *packs) close() []kgo.Record {
+	for i := range p.records {
+		p.records[i].Key, p.records[i].Value = p.packers[i].Record()
+	}
+	return p.records
+}
+
+// write produces the records of n events or controls and waits until all are acknowledged, or the time is up.
+func (l *Log) write(ctx context.Context, recs []kgo.Record, n int, kind string) error {
 	if len(recs) == 0 {
 		return nil
 	}
@@ -252,7 +332,7 @@ func (l *Log) write(ctx context.Context, recs []kgo.Record, kind string) error {
 		return fmt.Errorf("appending to the log: %w", err)
 	}
 	l.latency.Observe(time.Since(began).Seconds())
-	l.records.WithLabelValues(kind).Add(float64(len(recs)))
+	l.records.WithLabelValues(kind).Add(float64(n))
 	l.bytes.Add(float64(size))
 	return nil
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -29,8 +30,8 @@ func openLog(t testing.TB, cluster stream.Cluster, o LogOptions) *Log {
 	return l
 }
 
-// readLog reads the first n records of sluice.events, in the order of each partition.
-func readLog(t testing.TB, cluster stream.Cluster, n int) []*kgo.Record {
+// readLog reads the first n events and controls of sluice.events, in the order of each partition.
+func readLog(t testing.TB, cluster stream.Cluster, n int) []stream.Record {
 	t.Helper()
 	client, err := cluster.Client(kgo.ConsumeTopics(cluster.Topic(topics.Events)), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
@@ -39,13 +40,18 @@ func readLog(t testing.TB, cluster stream.Cluster, n int) []*kgo.Record {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	var all []*kgo.Record
+	var all []stream.Record
 	for len(all) < n {
 		fetches := client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, fetches.Records()...)
+		fetches.EachRecord(func(r *kgo.Record) {
+			rec := stream.RecordOf(r, topics.Events)
+			for entry := range rec.Entries() {
+				all = append(all, *entry)
+			}
+		})
 	}
 	return all
 }
@@ -86,14 +92,14 @@ func TestAppendSealsAndKeepsOrder(t *testing.T) {
 			t.Errorf("row %d of %s came after row %d", rec.Row, ev.UserId, last[ev.UserId])
 		}
 		last[ev.UserId] = rec.Row
-		checkEnvelope(t, keys, r, &rec, &ev)
+		checkEnvelope(t, keys, &r, &rec, &ev)
 	}
 	if len(last) != people {
 		t.Errorf("%d people", len(last))
 	}
 }
 
-func checkEnvelope(t *testing.T, keys *seal.Keyring, r *kgo.Record, rec *eventpb.LogRecord, ev *Event) {
+func checkEnvelope(t *testing.T, keys *seal.Keyring, r *stream.Record, rec *eventpb.LogRecord, ev *Event) {
 	t.Helper()
 	key := keys.LogKey(Subject(ev))
 	decision, err := keys.Unseal(rec.KeyId, rec.Decision, r.Key)
@@ -107,11 +113,40 @@ func checkEnvelope(t *testing.T, keys *seal.Keyring, r *kgo.Record, rec *eventpb
 	if diff := cmp.Diff(want, rec, protocmp.Transform()); diff != "" {
 		t.Error(diff)
 	}
-	if string(r.Key) != string(key[:]) || r.Partition != stream.PartitionOf(key[:]) || r.Timestamp.UnixMilli() != 1_700_000_000_123 {
-		t.Errorf("key %x, partition %d, time %v", r.Key, r.Partition, r.Timestamp)
+	if string(r.Key) != string(key[:]) || r.Partition != stream.PartitionOf(key[:]) || r.Time.UnixMilli() != 1_700_000_000_123 {
+		t.Errorf("key %x, partition %d, time %v", r.Key, r.Partition, r.Time)
 	}
 	if _, err := OpenBody(keys, []byte("another's key"), rec, nil); err == nil {
 		t.Error("opened under another subject's key")
+	}
+}
+
+// TestAppendPacksByPartition: what one append puts on a partition is one record, or as many as its size asks for. Controls are never packed.
+func TestAppendPacksByPartition(t *testing.T) {
+	cluster := brokertest.Cluster(t)
+	l := openLog(t, cluster, LogOptions{})
+	const each = 40
+	var events []Accepted
+	for i := range 3 * each {
+		ev := wholeEvent()
+		ev.UserId, ev.Id = fmt.Sprint("u", i%3), fmt.Sprint("e", i)
+		if i%3 == 0 {
+			ev.SearchTerm = strings.Repeat("lamp ", 4000) // 20 kB
+		}
+		events = append(events, Accepted{Event: ev, ReceivedAt: 1_700_000_000_123_456})
+	}
+	if err := l.Append(t.Context(), events); err != nil {
+		t.Fatal(err)
+	}
+	entries := make(map[Position]int)
+	for _, r := range readLog(t, cluster, len(events)) {
+		entries[Position{r.Partition, r.Offset}]++
+	}
+	if len(entries) < 2 || len(entries) > 4 { // of at most three partitions, and one of 800 kB
+		t.Errorf("records %v", entries)
+	}
+	if got, want := l.EventsPerRecord(), float64(len(events))/float64(len(entries)); got != want {
+		t.Errorf("%v events a record, want %v", got, want)
 	}
 }
 

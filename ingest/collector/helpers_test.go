@@ -253,8 +253,8 @@ func (s *server) logged(t testing.TB, n int) []stored {
 	return all
 }
 
-// records reads a topic from its beginning until it has n records, and fails if it has more.
-func (s *server) records(t testing.TB, topic string, n int) []*kgo.Record {
+// records reads a topic from its beginning until it has n records, with the entries of packs for records, and fails if it has more.
+func (s *server) records(t testing.TB, topic string, n int) []stream.Record {
 	t.Helper()
 	client, err := s.cluster.Client(kgo.ConsumeTopics(s.cluster.Topic(topic)), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
@@ -263,13 +263,18 @@ func (s *server) records(t testing.TB, topic string, n int) []*kgo.Record {
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	var all []*kgo.Record
+	var all []stream.Record
 	for len(all) < n {
 		fetches := client.PollFetches(ctx)
 		if err := fetches.Err(); err != nil {
 			t.Fatalf("%d of %d records: %v", len(all), n, err)
 		}
-		all = append(all, fetches.Records()...)
+		fetches.EachRecord(func(r *kgo.Record) {
+			rec := stream.RecordOf(r, topic)
+			for entry := range rec.Entries() {
+				all = append(all, *entry)
+			}
+		})
 	}
 	if len(all) > n {
 		t.Fatalf("%d records, want %d", len(all), n)

@@ -43,6 +43,7 @@ type Meta struct {
 	Time     time.Time `json:"time"`
 	Source   string    `json:"source" doc:"Run of a replay, or topic and partition."`
 	Position uint64    `json:"position" doc:"Row, or offset."`
+	Index    uint32    `json:"index,omitempty" doc:"Place in the record at the offset, if it holds several; from 0."`
 	Redriven bool      `json:"redriven"`
 }
 
@@ -121,7 +122,7 @@ func (s *Store) list(_ context.Context, in *listInput) (*answer[Page], error) {
 func (e *entry) meta() Meta {
 	return Meta{
 		ID: e.hexID(), Stage: e.stage, Code: e.code, Pointer: e.pointer, Detail: e.detail, Time: time.UnixMicro(e.time).UTC(),
-		Source: e.source, Position: e.position, Redriven: e.redriven,
+		Source: e.source, Position: e.position, Index: e.index, Redriven: e.redriven,
 	}
 }
 

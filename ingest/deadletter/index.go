@@ -38,6 +38,7 @@ type entry struct {
 	id                                   [16]byte
 	stage, code, pointer, detail, source string
 	position                             uint64
+	index                                uint32
 	time                                 int64
 	redriven                             bool
 	partition                            int32
@@ -96,7 +97,7 @@ func (x *index) add(id [16]byte, stored *eventpb.DeadLetter, partition int32, of
 	shared := func(s string) string { return unique.Make(s).Value() } // thousands of letters share few words
 	e := &entry{
 		id: id, stage: shared(stored.Stage), code: shared(stored.Code), pointer: shared(stored.Pointer), detail: shared(stored.Detail),
-		source: shared(stored.Source), position: stored.Position, time: stored.Time, redriven: stored.Redriven, partition: partition, offset: offset,
+		source: shared(stored.Source), position: stored.Position, index: stored.Index, time: stored.Time, redriven: stored.Redriven, partition: partition, offset: offset,
 	}
 	if n := len(x.order); n > 0 && x.sorted && compare(x.order[n-1], e) > 0 {
 		x.sorted = false

@@ -29,11 +29,12 @@ type Letter struct {
 	Detail   string // what was expected; never holds a value
 	Source   string // run of a replay, or topic with its partition
 	Position uint64 // row, or offset
+	Index    uint32 // in the pack at the offset
 	Time     int64  // Unix microseconds
 	Payload  []byte // the input as it came
 }
 
-// ID names the letter: the first 16 bytes of SHA-256 over source, position and payload. A letter that is put twice is one letter.
+// ID names the letter: the first 16 bytes of SHA-256 over source, position, index and payload. A letter that is put twice is one letter.
 func (l *Letter) ID() [16]byte {
 	h := sha256.New()
 	var n [8]byte
@@ -41,6 +42,8 @@ func (l *Letter) ID() [16]byte {
 	h.Write(n[:])
 	h.Write([]byte(l.Source))
 	binary.BigEndian.PutUint64(n[:], l.Position)
+	h.Write(n[:])
+	binary.BigEndian.PutUint64(n[:], uint64(l.Index))
 	h.Write(n[:])
 	h.Write(l.Payload)
 	return [16]byte(h.Sum(nil)[:16])
@@ -52,7 +55,7 @@ func (l *Letter) Record(keys *seal.Keyring) (key, value []byte, err error) {
 	keyID, sealed := keys.Seal(l.Payload, id[:])
 	stored := &eventpb.DeadLetter{
 		Id: hex.EncodeToString(id[:]), Stage: l.Stage, Code: l.Code, Pointer: l.Pointer, Detail: l.Detail,
-		Time: l.Time, Source: l.Source, Position: l.Position, KeyId: keyID, Payload: sealed,
+		Time: l.Time, Source: l.Source, Position: l.Position, Index: l.Index, KeyId: keyID, Payload: sealed,
 	}
 	if value, err = stored.MarshalVT(); err != nil {
 		return nil, nil, fmt.Errorf("encoding a dead letter: %w", err)
@@ -77,7 +80,7 @@ func open(keys *seal.Keyring, key, value []byte) (*Letter, error) {
 	}
 	return &Letter{
 		Stage: stored.Stage, Code: stored.Code, Pointer: stored.Pointer, Detail: stored.Detail,
-		Source: stored.Source, Position: stored.Position, Time: stored.Time, Payload: payload,
+		Source: stored.Source, Position: stored.Position, Index: stored.Index, Time: stored.Time, Payload: payload,
 	}, nil
 }
 

@@ -1107,6 +1107,7 @@ type DeadLetter struct {
 	KeyId         uint32                 `protobuf:"varint,9,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
 	Payload       []byte                 `protobuf:"bytes,10,opt,name=payload,proto3" json:"payload,omitempty"` // the input as it came, sealed with key_id
 	Redriven      bool                   `protobuf:"varint,11,opt,name=redriven,proto3" json:"redriven,omitempty"`
+	Index         uint32                 `protobuf:"varint,12,opt,name=index,proto3" json:"index,omitempty"` // in the pack at the offset
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1216,6 +1217,13 @@ func (x *DeadLetter) GetRedriven() bool {
 		return x.Redriven
 	}
 	return false
+}
+
+func (x *DeadLetter) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
 }
 
 type Control_Policy struct {
@@ -1650,7 +1658,7 @@ const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"\x06grants\x18\x03 \x03(\tR\x06grants\x12!\n" +
 	"\feffective_at\x18\x04 \x01(\x12R\veffectiveAtB\x05\n" +
 	"\x03actB\b\n" +
-	"\x06_known\"\x8d\x02\n" +
+	"\x06_known\"\xa3\x02\n" +
 	"\n" +
 	"DeadLetter\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
@@ -1664,7 +1672,8 @@ const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"\x06key_id\x18\t \x01(\rR\x05keyId\x12\x18\n" +
 	"\apayload\x18\n" +
 	" \x01(\fR\apayload\x12\x1a\n" +
-	"\bredriven\x18\v \x01(\bR\bredrivenB\x17Z\x15sluice/ingest/eventpbb\x06proto3"
+	"\bredriven\x18\v \x01(\bR\bredriven\x12\x14\n" +
+	"\x05index\x18\f \x01(\rR\x05indexB\x17Z\x15sluice/ingest/eventpbb\x06proto3"
 
 var (
 	file_ingest_eventpb_event_proto_rawDescOnce sync.Once

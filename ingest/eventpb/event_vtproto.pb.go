@@ -426,6 +426,7 @@ func (m *DeadLetter) CloneVT() *DeadLetter {
 	r.Position = m.Position
 	r.KeyId = m.KeyId
 	r.Redriven = m.Redriven
+	r.Index = m.Index
 	if rhs := m.Payload; rhs != nil {
 		tmpBytes := make([]byte, len(rhs))
 		copy(tmpBytes, rhs)
@@ -1644,6 +1645,11 @@ func (m *DeadLetter) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
+	if m.Index != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Index))
+		i--
+		dAtA[i] = 0x60
+	}
 	if m.Redriven {
 		i--
 		if m.Redriven {
@@ -2285,6 +2291,9 @@ func (m *DeadLetter) SizeVT() (n int) {
 	}
 	if m.Redriven {
 		n += 2
+	}
+	if m.Index != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Index))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -5890,6 +5899,25 @@ func (m *DeadLetter) UnmarshalVT(dAtA []byte) error {
 				}
 			}
 			m.Redriven = bool(v != 0)
+		case 12:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Index", wireType)
+			}
+			m.Index = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Index |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])

@@ -15,14 +15,15 @@ import (
 
 // BacklogOptions bound a backlog.
 type BacklogOptions struct {
-	Limit  int64         // records that may wait; from there on Take refuses
-	Every  time.Duration // between two looks at the log while something waits; 100 ms if 0
-	Logger *slog.Logger  // nil = silent
+	Limit     int64          // entries that may wait; from there on Take refuses
+	Every     time.Duration  // between two looks at the log while something waits; 100 ms if 0
+	PerRecord func() float64 // entries that a record of the input holds, as far as this process knows; nil = 1
+	Logger    *slog.Logger   // nil = silent
 }
 
 const backlogEvery = 100 * time.Millisecond
 
-// Backlog is how many records of a topic wait to be settled: to be committed by the role that reads them, and what that role made of them by the roles
+// Backlog is how many entries of a topic's records wait to be settled: to be committed by the role that reads them, and what that role made of them by the roles
 // behind it. It is learned from committed offsets and the ends of topics, so that it holds for every process of the deployment, and it counts what this process
 // has written since it last looked. It is safe for concurrent use.
 //
@@ -53,13 +54,16 @@ func NewBacklog(cluster Cluster, first Role, behind []Role, o BacklogOptions) *B
 	if o.Every == 0 {
 		o.Every = backlogEvery
 	}
+	if o.PerRecord == nil {
+		o.PerRecord = func() float64 { return 1 }
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	return &Backlog{cluster: cluster, first: first, behind: behind, o: o, looked: make(chan struct{})}
 }
 
-// Take counts n records that are about to be written. It refuses, and counts nothing, while the limit is reached.
+// Take counts n entries that are about to be written. It refuses, and counts nothing, while the limit is reached.
 func (b *Backlog) Take(n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -73,7 +77,7 @@ func (b *Backlog) Take(n int) bool {
 // Open tells whether Take would count.
 func (b *Backlog) Open() bool { return b.Waiting() < b.o.Limit }
 
-// Waiting is how many records wait, as far as this process knows.
+// Waiting is how many entries wait, as far as this process knows.
 func (b *Backlog) Waiting() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,7 +135,7 @@ func (b *Backlog) look(ctx context.Context, admin *kadm.Client) error {
 	settled := b.settled(now, reached)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waiting = max(0, end-settled)
+	b.waiting = int64(float64(max(0, end-settled)) * b.o.PerRecord())
 	b.added -= before // what was written meanwhile is counted twice until the next look
 	close(b.looked)
 	b.looked = make(chan struct{})

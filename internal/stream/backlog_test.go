@@ -23,6 +23,11 @@ type chain struct {
 }
 
 func newChain(t *testing.T, limit int64) *chain {
+	return packedChain(t, limit, nil)
+}
+
+// packedChain is one of packs, which hold as many entries.
+func packedChain(t *testing.T, limit int64, perRecord func() float64) *chain {
 	cluster, _ := brokertest.Empty(t)
 	createTopics(t, cluster)
 	client := producer(t, cluster)
@@ -31,7 +36,7 @@ func newChain(t *testing.T, limit int64) *chain {
 	}
 	return &chain{
 		t: t, cluster: cluster, client: client, admin: kadm.NewClient(client),
-		backlog: stream.NewBacklog(cluster, role("first", "in"), []stream.Role{role("second", "in2")}, stream.BacklogOptions{Limit: limit}),
+		backlog: stream.NewBacklog(cluster, role("first", "in"), []stream.Role{role("second", "in2")}, stream.BacklogOptions{Limit: limit, PerRecord: perRecord}),
 	}
 }
 
@@ -82,6 +87,15 @@ func TestBacklogCountsWhatNobodyHasSettled(t *testing.T) {
 	c.commit("second", "in2", 3, 1)
 	c.expect("the second role is at the first ten", 4)
 	c.commit("second", "in2", 5, 1)
+	c.expect("everything is settled", 0)
+}
+
+// TestBacklogCountsEntries: a record of the input counts as what it holds.
+func TestBacklogCountsEntries(t *testing.T) {
+	c := packedChain(t, 100, func() float64 { return 2.5 })
+	c.write("in", 3, 4)
+	c.expect("four packs", 10)
+	c.commit("first", "in", 3, 4)
 	c.expect("everything is settled", 0)
 }
 

@@ -54,8 +54,8 @@ type Record struct {
 	Headers   []kgo.RecordHeader
 }
 
-// recordOf is the client's record, of the topic with the short name.
-func recordOf(r *kgo.Record, topic string) Record {
+// RecordOf is the client's record, of the topic with the short name.
+func RecordOf(r *kgo.Record, topic string) Record {
 	return Record{Topic: topic, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers}
 }
 

@@ -195,7 +195,7 @@ func (f *Follower) batch(batch []Record, fetches kgo.Fetches) []Record {
 		if r.Attrs.IsControl() {
 			return
 		}
-		rec := recordOf(r, f.topic)
+		rec := RecordOf(r, f.topic)
 		for entry := range rec.Entries() {
 			batch = append(batch, *entry)
 		}

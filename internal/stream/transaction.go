@@ -166,7 +166,7 @@ func (t *liveTask) process() error {
 			if r.Attrs.IsControl() {
 				continue
 			}
-			rec := recordOf(r, part.topic)
+			rec := RecordOf(r, part.topic)
 			for entry := range rec.Entries() {
 				if err := t.processEntry(entry); err != nil {
 					return &processError{fmt.Errorf("processing %s/%d at %d, entry %d: %w", part.topic, r.Partition, r.Offset, entry.Index, err)}

@@ -189,7 +189,7 @@ var errHalfRow = errors.New("a decoder that finishes its rows expected")
 
 // decode appends the rows of the record's entries to the block.
 func (p *part) decode(b *building, r *kgo.Record, short string, now time.Time) error {
-	rec := stream.Record{Topic: short, Partition: r.Partition, Offset: r.Offset, Key: r.Key, Value: r.Value, Time: r.Timestamp, Headers: r.Headers}
+	rec := stream.RecordOf(r, short)
 	var failed error
 	purges := len(b.out.Purges)
 	for entry := range rec.Entries() {

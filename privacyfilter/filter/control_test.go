@@ -399,11 +399,11 @@ func TestUnreadableRecordsBecomeLetters(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, reg)
 			rec, made := good, c.make()
-			rec.Key, rec.Value = made.key, made.value
+			rec.Key, rec.Value, rec.Index = made.key, made.value, 3
 			w.process(rec)
 			letter := decode(t, new(eventpb.DeadLetter), w.only(topics.DeadLetters))
 			expect(t, "code", letter.Code, c.code)
-			expect(t, "place", fmt.Sprint(letter.Stage, " ", letter.Source, " ", letter.Position), "filter events/5 1")
+			expect(t, "place", fmt.Sprint(letter.Stage, " ", letter.Source, " ", letter.Position, " ", letter.Index), "filter events/5 1 3")
 			id := w.only(topics.DeadLetters).Key
 			if payload, err := testRing.Unseal(letter.KeyId, letter.Payload, id); err != nil || !bytes.Equal(payload, made.value) {
 				t.Errorf("the letter holds something else: %v", err)

@@ -30,7 +30,7 @@ func (f *filter) reject(rec *stream.Record, lr *eventpb.LogRecord, why fault) er
 	}
 	letter := deadletter.Letter{
 		Stage: deadletter.StageFilter, Code: why.code, Detail: why.detail, Time: received, Payload: rec.Value,
-		Source: rec.Topic + "/" + strconv.Itoa(int(rec.Partition)), Position: uint64(rec.Offset),
+		Source: rec.Topic + "/" + strconv.Itoa(int(rec.Partition)), Position: uint64(rec.Offset), Index: uint32(rec.Index),
 	}
 	key, value, err := letter.Record(f.Ring)
 	if err != nil {
