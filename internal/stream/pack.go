@@ -128,17 +128,6 @@ func (t *Task) Pack(topic string, partition int32, keyID uint32, key []byte, siz
 	return p.Add(keyID, key, size)
 }
 
-// ClosePack ends the pack of a partition: what comes after it begins another. The warehouse puts no row after a purge of the same record.
-func (t *Task) ClosePack(topic string, partition int32) {
-	for i := range t.packs {
-		if p := &t.packs[i]; p.partition == partition && p.topic == topic {
-			t.emitPack(p)
-			t.packs = append(t.packs[:i], t.packs[i+1:]...)
-			return
-		}
-	}
-}
-
 // openPack is the pack of the partition, an empty one if there is none yet. There are few: a look at each is quicker than a map.
 func (t *Task) openPack(at topicPartition) *openPack {
 	for i := range t.packs {

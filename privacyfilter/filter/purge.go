@@ -31,9 +31,9 @@ func (a *act) emitPurge(purpose string, event []byte) error {
 		purge.Floor = a.f.Keys.Floor(purpose, a.control.Subject, privacyfilter.RevisionFromPB(state.Floor))
 	}
 	if purpose == privacyfilter.History {
-		return a.f.closeWith(topics.History, a.rec.Partition, &purposepb.HistoryRecord{Of: &purposepb.HistoryRecord_Purge{Purge: purge}})
+		return a.f.pack(topics.History, a.rec.Partition, nil, &purposepb.HistoryRecord{Of: &purposepb.HistoryRecord_Purge{Purge: purge}})
 	}
-	return a.f.closeWith(topics.Personalize, a.rec.Partition, &purposepb.PersonalRecord{Of: &purposepb.PersonalRecord_Purge{Purge: purge}})
+	return a.f.pack(topics.Personalize, a.rec.Partition, nil, &purposepb.PersonalRecord{Of: &purposepb.PersonalRecord_Purge{Purge: purge}})
 }
 
 // emitTrendingPurge names the subject's key in every window that the trending engine still keeps. Before any event went there, there is nothing to purge.
@@ -48,16 +48,7 @@ func (a *act) emitTrendingPurge(event []byte) error {
 		key := a.f.Keys.Contributor(a.control.Subject, a.row.Incarnation, window)
 		purge.Contributors = append(purge.Contributors, &purposepb.TrendingPurge_Contributor{Window: window, Key: key[:]})
 	}
-	return a.f.closeWith(topics.Trending, a.rec.Partition, &purposepb.TrendingRecord{Of: &purposepb.TrendingRecord_Purge{Purge: purge}})
-}
-
-// closeWith ends the pack of the partition with a purge, so that no row of its record comes after it.
-func (f *filter) closeWith(topic string, partition int32, purge message) error {
-	if err := f.pack(topic, partition, nil, purge); err != nil {
-		return err
-	}
-	f.task.ClosePack(topic, partition)
-	return nil
+	return a.f.pack(topics.Trending, a.rec.Partition, nil, &purposepb.TrendingRecord{Of: &purposepb.TrendingRecord_Purge{Purge: purge}})
 }
 
 // deleteEvent deletes one footprint, by the id that the history gave, and its effect on the other purposes. Floors stay; the event's hash is kept, so that it
