@@ -45,7 +45,7 @@ func (b *bench) open(ctx context.Context, s *server.Server, shop *traffic.Shop, 
 		return err
 	}
 	began := time.Now()
-	if err := fillHistories(ctx, s, shop, each); err != nil {
+	if err := fillHistories(ctx, s, shop, traffic.Past{Each: each, Oldest: longAgo}); err != nil {
 		return err
 	}
 	b.record("filling histories", "events/s", float64(shop.People*each)/time.Since(began).Seconds())

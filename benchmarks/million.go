@@ -18,7 +18,7 @@ func million(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	const each, oldest, perPost = 4, 21 * 24 * time.Hour, 500
+	const each, perPost = 4, 500
 	shop := traffic.New(or(b.People, 1_000_000), or(b.Items, 100_000))
 	if err := fillCatalogue(ctx, s, shop); err != nil {
 		return err
@@ -33,7 +33,7 @@ func million(ctx context.Context, b *bench) error {
 	}
 	b.record("importing acceptances", "people/s", float64(shop.People)/time.Since(began).Seconds())
 	b.memory(s, "when imported")
-	if err := b.fillWatched(ctx, s, posts(s, perPost, shop.HistoryPosts(perPost, each), shop.Histories(perPost, each, oldest)), shop); err != nil {
+	if err := b.fillWatched(ctx, s, posts(s, perPost, shop.HistoryPosts(perPost, each), shop.Histories(perPost, traffic.Past{Each: each, Oldest: longAgo})), shop); err != nil {
 		return err
 	}
 	full, err := s.Heap(ctx)
@@ -89,7 +89,7 @@ func expiry(ctx context.Context, b *bench) error {
 		return err
 	}
 	count := shop.HistoryPosts(perPost, 1)
-	if err := answered(posts(s, perPost, count, shop.Histories(perPost, 1, age)).Run(ctx), count); err != nil {
+	if err := answered(posts(s, perPost, count, shop.Histories(perPost, traffic.Past{Each: 1, Oldest: age})).Run(ctx), count); err != nil {
 		return err
 	}
 	if err := s.Settle(ctx); err != nil {

@@ -100,12 +100,14 @@ func posts(s *server.Server, n int, count int64, source func(int) load.Source) *
 	return &load.Load{Addr: s.Addr(), Connections: 4, Source: source, Count: count, Check: accepted(n), Again: postPause}
 }
 
-// fillHistories gives everybody so many events and waits until all are settled.
-func fillHistories(ctx context.Context, s *server.Server, shop *traffic.Shop, each int) error {
+// longAgo is when a past begins that leaves nothing expired.
+const longAgo = 21 * 24 * time.Hour
+
+// fillHistories gives everybody a past and waits until all is settled.
+func fillHistories(ctx context.Context, s *server.Server, shop *traffic.Shop, past traffic.Past) error {
 	const perPost = 500
-	all := shop.HistoryPosts(perPost, each)
-	const oldest = 21 * 24 * time.Hour
-	r := posts(s, perPost, all, shop.Histories(perPost, each, oldest)).Run(ctx)
+	all := shop.HistoryPosts(perPost, past.Each)
+	r := posts(s, perPost, all, shop.Histories(perPost, past)).Run(ctx)
 	if err := answered(r, all); err != nil {
 		return fmt.Errorf("filling histories: %w", err)
 	}

@@ -185,12 +185,20 @@ func (s *Shop) BrowsingOf(n, from, people int) func(worker int) load.Source {
 // visitLength is how many events of a history belong to one visit.
 const visitLength = 6
 
-// Histories is posts of n events each that give every person `each` events, in visits of six, the oldest `oldest` ago. The load must end after
-// HistoryPosts posts. Workers share the order, so that time goes on evenly for everybody.
-func (s *Shop) Histories(n, each int, oldest time.Duration) func(worker int) load.Source {
+// Past is what everybody has behind them: so many events each, in visits of six, spread evenly from Oldest to Newest ago.
+type Past struct {
+	Each           int
+	Oldest, Newest time.Duration
+	FirstVisit     int // the number of the oldest visit: two pasts of the same people must not share one
+}
+
+// Histories is posts of n events each that give everybody a past. The load must end after HistoryPosts posts. Workers share the order, so that time goes on
+// evenly for everybody.
+func (s *Shop) Histories(n int, past Past) func(worker int) load.Source {
 	var next atomic.Int64
 	began := time.Now().UTC()
-	total := int64(s.People) * int64(each)
+	total := int64(s.People) * int64(past.Each)
+	visits := (past.Each + visitLength - 1) / visitLength
 	return func(int) load.Source {
 		var from, i int64
 		left := 0
@@ -203,10 +211,9 @@ func (s *Shop) Histories(n, each int, oldest time.Duration) func(worker int) loa
 			i++
 			round, person := int(k/int64(s.People)), int(k%int64(s.People))
 			visit := round / visitLength
-			visits := (each + visitLength - 1) / visitLength
-			age := oldest * time.Duration(visits-visit) / time.Duration(visits)
+			age := past.Newest + (past.Oldest-past.Newest)*time.Duration(visits-visit)/time.Duration(visits)
 			at := began.Add(-age).Add(time.Duration(round%visitLength) * time.Minute)
-			return event{person: person, session: visit, item: int(s.draws[scatter(int(k))%len(s.draws)]), at: at}
+			return event{person: person, session: past.FirstVisit + visit, item: int(s.draws[scatter(int(k))%len(s.draws)]), at: at}
 		})
 	}
 }

@@ -38,7 +38,7 @@ func decode(t *testing.T, body []byte) (events []sentEvent) {
 func TestHistoriesGiveEverybodyTheSame(t *testing.T) {
 	const people, each, perPost = 10, 14, 7
 	s := New(people, 100)
-	source, another := s.Histories(perPost, each, 24*time.Hour), 0
+	source, another := s.Histories(perPost, Past{Each: each, Oldest: 48 * time.Hour, Newest: 24 * time.Hour}), 0
 	workers := []load.Source{source(0), source(1)}
 	ids, count, last, visits, kinds := map[string]bool{}, map[string]int{}, map[string]time.Time{}, map[string]bool{}, map[string]bool{}
 	for range s.HistoryPosts(perPost, each) {
