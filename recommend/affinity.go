@@ -55,9 +55,10 @@ func (r *retrieval) affinity(ret *Retriever) {
 			sums.add(item, share*(1+popular.popularityOf(item)), 0)
 		}
 	}
-	for _, category := range r.favourites() {
+	favourites := r.favourites()
+	for _, category := range favourites {
 		newest := r.gate.snapshot.Category(category)
-		for _, number := range newest[:min(len(newest), ret.Candidates)] {
+		for _, number := range newest[:min(len(newest), ret.Candidates/len(favourites)+1)] {
 			if !sums.has(number) {
 				sums.add(number, r.shareOf(number)*(1+popular.popularityOf(number)), 0)
 			}

@@ -81,6 +81,7 @@ type search struct {
 	items []uint32 // compared, the newest first
 	fixed [16]uint32
 	base  uint32 // first stamp of the voters
+	tried int    // items whose people were looked for beyond the voters
 }
 
 // compare notes which sessions share which of the session's items.
@@ -302,11 +303,15 @@ func (q *search) elect(out []Scored) []Scored {
 // hit rates the third digit.
 func evidence(people int) int { return max(16, 4*people) }
 
+// maxTried bounds the items of a search for which people are looked for beyond the voters: the best ones, of which most have enough among those.
+const maxTried = 100
+
 // enough tells whether enough people stand behind an item, beside those who voted for it: they have a session that links it with an item that was found.
 func (q *search) enough(item uint32, v *vote) bool {
-	if q.m.postings.len(item) < q.o.People {
+	if q.m.postings.len(item) < q.o.People || q.tried == maxTried {
 		return false
 	}
+	q.tried++
 	enough := false
 	q.m.postings.newest(item, evidence(q.o.People), func(block []posting) {
 		for i := len(block) - 1; i >= 0 && !enough; i-- {
