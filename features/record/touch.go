@@ -64,15 +64,6 @@ func (ts *Touches) Remove(event uint64) int {
 	return before - len(*ts)
 }
 
-// Expire takes away what is older than horizon and tells how many touches that were.
-func (ts *Touches) Expire(horizon int64) int {
-	n := sort.Search(len(*ts), func(i int) bool { return (*ts)[i].Time >= horizon })
-	if n > 0 {
-		*ts = slices.Delete(*ts, 0, n)
-	}
-	return n
-}
-
 // CompareEvents orders by (time, event).
 func CompareEvents(aTime int64, a uint64, bTime int64, b uint64) int {
 	return cmp.Or(cmp.Compare(aTime, bTime), cmp.Compare(a, b))
@@ -86,8 +77,8 @@ func Hash64(pseudonym []byte) uint64 {
 	return binary.BigEndian.Uint64(pseudonym)
 }
 
-// ResetTouches empties a message and keeps its memory.
-func ResetTouches(m *statepb.Touches) {
+// resetTouches empties a message and keeps its memory.
+func resetTouches(m *statepb.Touches) {
 	m.Events, m.Times, m.Types = m.Events[:0], m.Times[:0], m.Types[:0]
 	m.Item, m.Items, m.Session, m.Sessions = m.Item[:0], m.Items[:0], m.Session[:0], m.Sessions[:0]
 }
@@ -100,7 +91,7 @@ type ColumnWriter struct {
 
 func (w *ColumnWriter) Write(ts Touches) *statepb.Touches {
 	m := &w.Touches
-	ResetTouches(m)
+	resetTouches(m)
 	if w.places == nil {
 		w.places = make(map[string]uint32)
 	}
@@ -164,13 +155,13 @@ func TouchesOf(m *statepb.Touches) (Touches, error) {
 	var last int64
 	for i := range ts {
 		last += m.Times[i]
-		ts[i] = Touch{Event: m.Events[i], Type: vocab.Type(m.Types[i]), Time: last, ItemID: m.Items[m.Item[i]], Session: SessionAt(m, i)}
+		ts[i] = Touch{Event: m.Events[i], Type: vocab.Type(m.Types[i]), Time: last, ItemID: m.Items[m.Item[i]], Session: sessionAt(m, i)}
 	}
 	return ts, nil
 }
 
-// SessionAt is the session of a touch, 0 = none.
-func SessionAt(m *statepb.Touches, i int) uint64 {
+// sessionAt is the session of a touch, 0 = none.
+func sessionAt(m *statepb.Touches, i int) uint64 {
 	if len(m.Session) == 0 || m.Session[i] == 0 {
 		return 0
 	}
