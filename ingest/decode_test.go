@@ -361,10 +361,31 @@ func FuzzDecode(f *testing.F) {
 		} else {
 			checkFault(t, fault)
 		}
+		checkDecoder(t, data, ev, fault)
 		if _, _, fault := DecodeItem(data); fault == nil && !jsontext.Value(data).IsValid() {
 			t.Error("an item was read from what is no JSON")
 		}
 	})
+}
+
+// checkDecoder: a Decoder finds the same, also in memory that it has used before, and where another event follows.
+func checkDecoder(t *testing.T, data []byte, ev *Event, fault *Fault) {
+	t.Helper()
+	var d Decoder
+	for range 2 {
+		again, _, otherFault := d.Decode(data)
+		if !proto.Equal(again, ev) || !cmp.Equal(otherFault, fault) {
+			t.Fatalf("a Decoder: %v, %v", again, otherFault)
+		}
+		d.Reset()
+	}
+	if fault != nil {
+		return
+	}
+	next, _, otherFault, size := d.Next(append(slices.Clone(data), `,{}`...))
+	if !proto.Equal(next, ev) || otherFault != nil || size != len(strings.TrimRight(string(data), " \t\r\n")) {
+		t.Fatalf("as one of several: %v, %v, %d bytes", next, otherFault, size)
+	}
 }
 
 // checkDecoded: what decodes is JSON, validates, and survives the log's encoding.

@@ -109,8 +109,11 @@ func contentType(r *http.Request, types []string) (string, *httpx.Problem) {
 		return "", httpx.NewProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", detail)
 	}
 	header := r.Header.Get("Content-Type")
-	if header == "" {
+	switch {
+	case header == "":
 		return types[0], nil
+	case slices.Contains(types, header): // as clients mostly write it
+		return header, nil
 	}
 	kind, parameters, err := mime.ParseMediaType(header)
 	if charset := parameters["charset"]; err != nil || charset != "" && !strings.EqualFold(charset, "utf-8") {
