@@ -28,13 +28,18 @@ func AdmitOne(g Gate) func(ev *Event) (denied bool, err error) {
 
 // Subject is whose the event is: "u:" and the user id, else "a:" and the anonymous id, empty if the event has neither.
 func Subject(ev *Event) string {
+	return string(AppendSubject(nil, ev))
+}
+
+// AppendSubject appends Subject.
+func AppendSubject(to []byte, ev *Event) []byte {
 	if ev.UserId != "" {
-		return "u:" + ev.UserId
+		return append(append(to, "u:"...), ev.UserId...)
 	}
 	if ev.AnonymousId != "" {
-		return "a:" + ev.AnonymousId
+		return append(append(to, "a:"...), ev.AnonymousId...)
 	}
-	return ""
+	return to
 }
 
 // ContentHash identifies what an event says, however its JSON is written. What the client knew of consent is no part of it.

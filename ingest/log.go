@@ -371,8 +371,8 @@ func (w *wait) wait(ctx context.Context) error {
 
 // OpenBody unseals a record's body: an Event or a Control by its kind. For privacyfilter only. key is the record's Kafka key.
 // The result may lie in rec.Body or buf. Errors are seal.Keyring.Unseal's.
-func OpenBody(keys *seal.Keyring, key []byte, rec *eventpb.LogRecord, _ []byte) ([]byte, error) {
-	body, err := keys.Unseal(rec.KeyId, rec.Body, key)
+func OpenBody(keys *seal.Keyring, key []byte, rec *eventpb.LogRecord, buf []byte) ([]byte, error) {
+	body, err := keys.UnsealInto(buf, rec.KeyId, rec.Body, key)
 	if err != nil {
 		return nil, fmt.Errorf("opening a record of the log: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	io "io"
 	vocab "sluice/internal/vocab"
+	sync "sync"
 )
 
 const (
@@ -25,7 +26,7 @@ func (m *Event) CloneVT() *Event {
 	if m == nil {
 		return (*Event)(nil)
 	}
-	r := new(Event)
+	r := EventFromVTPool()
 	r.Id = m.Id
 	r.Type = m.Type
 	r.Time = m.Time
@@ -71,7 +72,7 @@ func (m *Order) CloneVT() *Order {
 	if m == nil {
 		return (*Order)(nil)
 	}
-	r := new(Order)
+	r := OrderFromVTPool()
 	r.OrderId = m.OrderId
 	r.Value = m.Value
 	r.HasValue = m.HasValue
@@ -95,7 +96,7 @@ func (m *Counterparty) CloneVT() *Counterparty {
 	if m == nil {
 		return (*Counterparty)(nil)
 	}
-	r := new(Counterparty)
+	r := CounterpartyFromVTPool()
 	r.Id = m.Id
 	r.Kind = m.Kind
 	if len(m.unknownFields) > 0 {
@@ -113,7 +114,7 @@ func (m *Device) CloneVT() *Device {
 	if m == nil {
 		return (*Device)(nil)
 	}
-	r := new(Device)
+	r := DeviceFromVTPool()
 	r.Id = m.Id
 	r.Mac = m.Mac
 	r.Imei = m.Imei
@@ -146,7 +147,7 @@ func (m *Network) CloneVT() *Network {
 	if m == nil {
 		return (*Network)(nil)
 	}
-	r := new(Network)
+	r := NetworkFromVTPool()
 	r.Ip = m.Ip
 	r.Carrier = m.Carrier
 	r.Wifi = m.Wifi
@@ -166,7 +167,7 @@ func (m *Account) CloneVT() *Account {
 	if m == nil {
 		return (*Account)(nil)
 	}
-	r := new(Account)
+	r := AccountFromVTPool()
 	r.Email = m.Email
 	r.Phone = m.Phone
 	r.SignupTime = m.SignupTime
@@ -187,7 +188,7 @@ func (m *Consent) CloneVT() *Consent {
 	if m == nil {
 		return (*Consent)(nil)
 	}
-	r := new(Consent)
+	r := ConsentFromVTPool()
 	r.Revision = m.Revision
 	r.Gpc = m.Gpc
 	if rhs := m.Denied; rhs != nil {
@@ -1727,6 +1728,167 @@ func (m *DeadLetter) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+var vtprotoPool_Event = sync.Pool{
+	New: func() interface{} {
+		return &Event{}
+	},
+}
+
+func (m *Event) ResetVT() {
+	if m != nil {
+		for _, mm := range m.Items {
+			mm.ResetVT()
+		}
+		f0 := m.Items[:0]
+		m.Order.ReturnToVTPool()
+		m.Counterparty.ReturnToVTPool()
+		m.Device.ReturnToVTPool()
+		m.Network.ReturnToVTPool()
+		m.Account.ReturnToVTPool()
+		m.Consent.ReturnToVTPool()
+		m.Reset()
+		m.Items = f0
+	}
+}
+func (m *Event) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Event.Put(m)
+	}
+}
+func EventFromVTPool() *Event {
+	return vtprotoPool_Event.Get().(*Event)
+}
+
+var vtprotoPool_Order = sync.Pool{
+	New: func() interface{} {
+		return &Order{}
+	},
+}
+
+func (m *Order) ResetVT() {
+	if m != nil {
+		m.Reset()
+	}
+}
+func (m *Order) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Order.Put(m)
+	}
+}
+func OrderFromVTPool() *Order {
+	return vtprotoPool_Order.Get().(*Order)
+}
+
+var vtprotoPool_Counterparty = sync.Pool{
+	New: func() interface{} {
+		return &Counterparty{}
+	},
+}
+
+func (m *Counterparty) ResetVT() {
+	if m != nil {
+		m.Reset()
+	}
+}
+func (m *Counterparty) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Counterparty.Put(m)
+	}
+}
+func CounterpartyFromVTPool() *Counterparty {
+	return vtprotoPool_Counterparty.Get().(*Counterparty)
+}
+
+var vtprotoPool_Device = sync.Pool{
+	New: func() interface{} {
+		return &Device{}
+	},
+}
+
+func (m *Device) ResetVT() {
+	if m != nil {
+		f0 := m.Apps[:0]
+		m.Reset()
+		m.Apps = f0
+	}
+}
+func (m *Device) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Device.Put(m)
+	}
+}
+func DeviceFromVTPool() *Device {
+	return vtprotoPool_Device.Get().(*Device)
+}
+
+var vtprotoPool_Network = sync.Pool{
+	New: func() interface{} {
+		return &Network{}
+	},
+}
+
+func (m *Network) ResetVT() {
+	if m != nil {
+		m.Reset()
+	}
+}
+func (m *Network) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Network.Put(m)
+	}
+}
+func NetworkFromVTPool() *Network {
+	return vtprotoPool_Network.Get().(*Network)
+}
+
+var vtprotoPool_Account = sync.Pool{
+	New: func() interface{} {
+		return &Account{}
+	},
+}
+
+func (m *Account) ResetVT() {
+	if m != nil {
+		m.Reset()
+	}
+}
+func (m *Account) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Account.Put(m)
+	}
+}
+func AccountFromVTPool() *Account {
+	return vtprotoPool_Account.Get().(*Account)
+}
+
+var vtprotoPool_Consent = sync.Pool{
+	New: func() interface{} {
+		return &Consent{}
+	},
+}
+
+func (m *Consent) ResetVT() {
+	if m != nil {
+		f0 := m.Denied[:0]
+		m.Reset()
+		m.Denied = f0
+	}
+}
+func (m *Consent) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Consent.Put(m)
+	}
+}
+func ConsentFromVTPool() *Consent {
+	return vtprotoPool_Consent.Get().(*Consent)
+}
 func (m *Event) SizeVT() (n int) {
 	if m == nil {
 		return 0
@@ -2725,7 +2887,14 @@ func (m *Event) UnmarshalVT(dAtA []byte) error {
 			if postIndex > l {
 				return io.ErrUnexpectedEOF
 			}
-			m.Items = append(m.Items, &vocab.Item{})
+			if len(m.Items) == cap(m.Items) {
+				m.Items = append(m.Items, &vocab.Item{})
+			} else {
+				m.Items = m.Items[:len(m.Items)+1]
+				if m.Items[len(m.Items)-1] == nil {
+					m.Items[len(m.Items)-1] = &vocab.Item{}
+				}
+			}
 			if unmarshal, ok := interface{}(m.Items[len(m.Items)-1]).(interface {
 				UnmarshalVT([]byte) error
 			}); ok {
@@ -2768,7 +2937,7 @@ func (m *Event) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if m.Order == nil {
-				m.Order = &Order{}
+				m.Order = OrderFromVTPool()
 			}
 			if err := m.Order.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
@@ -2804,7 +2973,7 @@ func (m *Event) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if m.Counterparty == nil {
-				m.Counterparty = &Counterparty{}
+				m.Counterparty = CounterpartyFromVTPool()
 			}
 			if err := m.Counterparty.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
@@ -2840,7 +3009,7 @@ func (m *Event) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if m.Device == nil {
-				m.Device = &Device{}
+				m.Device = DeviceFromVTPool()
 			}
 			if err := m.Device.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
@@ -2876,7 +3045,7 @@ func (m *Event) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if m.Network == nil {
-				m.Network = &Network{}
+				m.Network = NetworkFromVTPool()
 			}
 			if err := m.Network.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
@@ -2912,7 +3081,7 @@ func (m *Event) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if m.Account == nil {
-				m.Account = &Account{}
+				m.Account = AccountFromVTPool()
 			}
 			if err := m.Account.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err
@@ -2948,7 +3117,7 @@ func (m *Event) UnmarshalVT(dAtA []byte) error {
 				return io.ErrUnexpectedEOF
 			}
 			if m.Consent == nil {
-				m.Consent = &Consent{}
+				m.Consent = ConsentFromVTPool()
 			}
 			if err := m.Consent.UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
 				return err

@@ -157,6 +157,11 @@ func (k *Keyring) AppendSealed(dst, plaintext, additional []byte) (keyID uint32,
 
 // Unseal decrypts what Seal made. Key id 0 means that the data is plain. Errors: ErrUnknownKey, or that the data is not authentic.
 func (k *Keyring) Unseal(keyID uint32, sealed, additional []byte) ([]byte, error) {
+	return k.UnsealInto(make([]byte, 0, len(sealed)), keyID, sealed, additional)
+}
+
+// UnsealInto is Unseal into the memory of a buffer, where it is large enough. Plain data stays where it is.
+func (k *Keyring) UnsealInto(buffer []byte, keyID uint32, sealed, additional []byte) ([]byte, error) {
 	switch keyID {
 	case 0:
 		return sealed, nil
@@ -168,7 +173,7 @@ func (k *Keyring) Unseal(keyID uint32, sealed, additional []byte) ([]byte, error
 		return nil, errors.New("sealed data: too short")
 	}
 	nonce, ciphertext := sealed[:k.aead.NonceSize()], sealed[k.aead.NonceSize():]
-	plain, err := k.aead.Open(make([]byte, 0, len(ciphertext)), nonce, ciphertext, additional)
+	plain, err := k.aead.Open(buffer[:0], nonce, ciphertext, additional)
 	if err != nil {
 		return nil, errors.New("sealed data: not authentic")
 	}

@@ -10,6 +10,7 @@ import (
 	proto "google.golang.org/protobuf/proto"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	io "io"
+	sync "sync"
 )
 
 const (
@@ -23,7 +24,7 @@ func (m *Item) CloneVT() *Item {
 	if m == nil {
 		return (*Item)(nil)
 	}
-	r := new(Item)
+	r := ItemFromVTPool()
 	r.ItemId = m.ItemId
 	r.Index = m.Index
 	r.Quantity = m.Quantity
@@ -94,6 +95,26 @@ func (m *Item) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	return len(dAtA) - i, nil
 }
 
+var vtprotoPool_Item = sync.Pool{
+	New: func() interface{} {
+		return &Item{}
+	},
+}
+
+func (m *Item) ResetVT() {
+	if m != nil {
+		m.Reset()
+	}
+}
+func (m *Item) ReturnToVTPool() {
+	if m != nil {
+		m.ResetVT()
+		vtprotoPool_Item.Put(m)
+	}
+}
+func ItemFromVTPool() *Item {
+	return vtprotoPool_Item.Get().(*Item)
+}
 func (m *Item) SizeVT() (n int) {
 	if m == nil {
 		return 0

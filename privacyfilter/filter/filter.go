@@ -5,6 +5,7 @@ package filter
 import (
 	"errors"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -111,6 +112,9 @@ type filter struct {
 	deletionDays int64 // that a deletion is remembered
 
 	record  eventpb.LogRecord
+	ev      eventpb.Event // of the record, and what it was decoded from: the next event takes their memory
+	body    []byte
+	subject []byte
 	held    []bool // by purpose: what held before a control record
 	scratch scratch
 }
@@ -191,15 +195,19 @@ type input struct {
 }
 
 func (f *filter) openEvent(rec *stream.Record, lr *eventpb.LogRecord) (in input, flaw *fault) {
-	body, err := ingest.OpenBody(f.Ring, rec.Key, lr, nil)
+	body, err := ingest.OpenBody(f.Ring, rec.Key, lr, f.body)
 	if err != nil {
 		return in, sealedFault(err)
 	}
-	ev := new(eventpb.Event)
+	if lr.KeyId != 0 { // else it lies in the record
+		f.body = body
+	}
+	ev := &f.ev
+	ev.ResetVT()
 	if err := ev.UnmarshalVT(body); err != nil {
 		return in, &fault{"undecodable", "a protobuf Event expected in the body"}
 	}
-	subject := ingest.Subject(ev)
+	subject := f.subjectOf(ev)
 	if subject == "" || ev.Id == "" {
 		return in, &fault{"missing_field", "an event with an id and a subject expected"}
 	}
@@ -213,6 +221,12 @@ func (f *filter) openEvent(rec *stream.Record, lr *eventpb.LogRecord) (in input,
 	in.revision = f.namedRevision(rec, ev)
 	in.captured, in.dated = capturedAt(lr, ev)
 	return in, nil
+}
+
+// subjectOf is the event's subject, in memory that the next event takes. Nobody keeps it: pseudonyms are known by fingerprints.
+func (f *filter) subjectOf(ev *eventpb.Event) string {
+	f.subject = ingest.AppendSubject(f.subject[:0], ev)
+	return unsafe.String(unsafe.SliceData(f.subject), len(f.subject))
 }
 
 // admitAndEmit gives the event to every purpose that may have it, and tells whether one did.

@@ -47,7 +47,7 @@ func (p *Projector) history(out *purposepb.HistoryEvent, a *arena, ev *eventpb.E
 	out.Subject = a.keep(p.keys.Subject(privacyfilter.History, w.subject, w.incarnation))
 	out.Event = a.event(p.keys, privacyfilter.History, w.event)
 	out.Time = min(ev.Time, received)
-	out.Floor = p.keys.Floor(privacyfilter.History, w.subject, floor)
+	out.Floor = a.floor(p.keys, privacyfilter.History, w.subject, floor)
 }
 
 func (p *Projector) personal(out *purposepb.PersonalEvent, a *arena, ev *eventpb.Event, received int64, w who, floor privacyfilter.Revision) {
@@ -55,7 +55,7 @@ func (p *Projector) personal(out *purposepb.PersonalEvent, a *arena, ev *eventpb
 	out.Subject = a.keep(p.keys.Subject(privacyfilter.Personalize, w.subject, w.incarnation))
 	out.Event = a.event(p.keys, privacyfilter.Personalize, w.event)
 	out.Time = min(ev.Time, received)
-	out.Floor = p.keys.Floor(privacyfilter.Personalize, w.subject, floor)
+	out.Floor = a.floor(p.keys, privacyfilter.Personalize, w.subject, floor)
 }
 
 func (p *Projector) trending(out *purposepb.TrendingEvent, a *arena, ev *eventpb.Event, received int64, w who, windowMicros int64) {

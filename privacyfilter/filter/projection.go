@@ -171,6 +171,13 @@ func (a *arena) event(keys *pseudonym.Keys, purpose string, h pseudonym.EventHas
 	return a.sums[from:len(a.sums):len(a.sums)]
 }
 
+// floor is the opaque form of a floor, kept like the pseudonyms.
+func (a *arena) floor(keys *pseudonym.Keys, purpose, subject string, at privacyfilter.Revision) []byte {
+	from := len(a.sums)
+	a.sums = keys.AppendFloor(a.sums, purpose, subject, at)
+	return a.sums[from:len(a.sums):len(a.sums)]
+}
+
 // line is an empty item that stays until the arena is reset.
 func (a *arena) line() *vocab.Item {
 	if n := len(a.items); n < cap(a.items) {

@@ -113,9 +113,14 @@ func Hash(pseudonym []byte) uint64 {
 
 // Floor is the opaque form of a floor: equal for equal revisions of the subject, and joined to nothing.
 func (k *Keys) Floor(purpose, subject string, rev privacyfilter.Revision) []byte {
+	return k.AppendFloor(nil, purpose, subject, rev)
+}
+
+// AppendFloor appends Floor.
+func (k *Keys) AppendFloor(to []byte, purpose, subject string, rev privacyfilter.Revision) []byte {
 	place := uint64(rev.Generation)<<32 | uint64(uint32(rev.Partition))
 	sum := k.purpose(purpose).cached(memo{kind: kindFloor, value: subject, a: place, b: uint64(rev.Offset)})
-	return sum[:]
+	return append(to, sum[:]...)
 }
 
 // Contributor is the subject's key in one window of the trending lists. It changes with the window, so that windows cannot be joined.
