@@ -266,8 +266,8 @@ func (l *loader) knn(path string, r *Retriever, y *retrieverYAML, takes bool) {
 		return
 	}
 	r.KNN = items.KNN{
-		Items: l.number(path+".items", y.Items, 10, maxCompared), Sample: l.number(path+".sample", y.Sample, 500, maxSample),
-		Neighbours: l.number(path+".neighbours", y.Neighbours, 300, maxNeighbours), HalfLife: r.HalfLife,
+		Items: l.number(path+".items", y.Items, 10, maxCompared), Sample: l.number(path+".sample", y.Sample, 250, maxSample),
+		Neighbours: l.number(path+".neighbours", y.Neighbours, 150, maxNeighbours), HalfLife: r.HalfLife,
 		Decay: l.places(path+".decay", y.Decay, 1.5), Distance: l.places(path+".distance", y.Distance, 3), Rarity: 0.5,
 	}
 	r.HalfLife = 0

@@ -55,7 +55,7 @@ surfaces:                          # order in the file = order of execution
 		Name: "home", PageSize: 20, Viewed: Demote, Purchased: Exclude, Rules: []rank.Rule{{AtMost: 2, Within: 6, Same: rank.Category}},
 		Personal: []Retriever{
 			{Name: "session_knn", Candidates: 200, Weight: 1, KNN: items.KNN{
-				Items: 10, Sample: 500, Neighbours: 100, HalfLife: 60 * 24 * time.Hour, Decay: 1.5, Distance: 3, Rarity: 0.5,
+				Items: 10, Sample: 250, Neighbours: 100, HalfLife: 60 * 24 * time.Hour, Decay: 1.5, Distance: 3, Rarity: 0.5,
 			}},
 			{Name: "co_visitation", Candidates: 200, Weight: 0.6, HalfLife: 7 * 24 * time.Hour},
 			{Name: "popular", Candidates: 100, Weight: 0.1},
