@@ -44,7 +44,8 @@ func parseUTC(s string) (int64, bool) {
 	hour, e := digits2(s[11:13])
 	minute, f := digits2(s[14:16])
 	second, g := digits2(s[17:19])
-	if year += 100 * century; !(a && b && c && d && e && f && g) || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' ||
+	year += 100 * century
+	if !a || !b || !c || !d || !e || !f || !g || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' ||
 		year < 1970 || month < 1 || month > 12 || day < 1 || day > 28 || hour > 23 || minute > 59 || second > 59 {
 		return 0, false
 	}

@@ -21,7 +21,7 @@ type exchange struct {
 
 // listen opens the TCP port as well: other processes and tools come that way.
 func listen(network, address string) (*exchange, error) {
-	tcp, err := net.Listen(network, address)
+	tcp, err := new(net.ListenConfig).Listen(context.Background(), network, address)
 	if err != nil {
 		return nil, err
 	}

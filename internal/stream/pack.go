@@ -75,10 +75,12 @@ func (r *Record) isPack() bool {
 	if !bytes.Equal(r.Key, packKey) || len(r.Value) < 2 || r.Value[0] != packVersion {
 		return false
 	}
-	for rest, ok := r.Value[1:], true; len(rest) > 0; {
-		if _, _, _, rest, ok = cutEntry(rest); !ok {
+	for rest := r.Value[1:]; len(rest) > 0; {
+		_, _, _, after, ok := cutEntry(rest)
+		if !ok {
 			return false
 		}
+		rest = after
 	}
 	return true
 }
