@@ -300,6 +300,7 @@ func (s *session) land(a *assignment) error {
 		}
 		return f.err
 	}
+	s.metrics.stored(f, time.Since(f.began)) // before the blocks' columns are emptied for the next ones
 	for at, blocks := range f.froms {
 		p := a.parts[at]
 		p.stored = blocks[len(blocks)-1].Next
@@ -307,7 +308,6 @@ func (s *session) land(a *assignment) error {
 			p.recycle(b)
 		}
 	}
-	s.metrics.stored(f, time.Since(f.began))
 	return nil
 }
 
