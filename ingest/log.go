@@ -52,6 +52,7 @@ const (
 // Log appends to sluice.events. It is safe for concurrent use.
 type Log struct {
 	client  *kgo.Client
+	own     *kgo.Client // of controls: however many events wait to be written, what a person has chosen does not wait behind them
 	keys    *seal.Keyring
 	topic   string
 	timeout time.Duration
@@ -64,7 +65,7 @@ type Log struct {
 	events, packed float64    // written lately, and the records that they were
 }
 
-// OpenLog opens the one client that writes to sluice.events.
+// OpenLog opens the clients that write to sluice.events.
 func OpenLog(cluster stream.Cluster, keys *seal.Keyring, o LogOptions) (*Log, error) {
 	if o.Linger == 0 {
 		o.Linger = defaultLinger
@@ -75,19 +76,27 @@ func OpenLog(cluster stream.Cluster, keys *seal.Keyring, o LogOptions) (*Log, er
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
-	client, err := cluster.Client(
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.RequiredAcks(kgo.AllISRAcks()), // the producer is idempotent by default: in order, each once
-		kgo.ProducerLinger(o.Linger),
-		kgo.MaxProduceRequestsInflightPerBroker(1),        // a broker answers a connection in order: what would queue there shares the next request instead
-		kgo.ProducerBatchCompression(kgo.NoCompression()), // what is sealed does not shrink
-		kgo.MaxBufferedRecords(o.MaxBuffered),
-		kgo.MaxBufferedBytes(maxBufferedBytes),
-	)
+	open := func(linger time.Duration) (*kgo.Client, error) {
+		return cluster.Client(
+			kgo.RecordPartitioner(kgo.ManualPartitioner()),
+			kgo.RequiredAcks(kgo.AllISRAcks()), // the producer is idempotent by default: in order, each once
+			kgo.ProducerLinger(linger),
+			kgo.MaxProduceRequestsInflightPerBroker(1),        // a broker answers a connection in order: what would queue there shares the next request instead
+			kgo.ProducerBatchCompression(kgo.NoCompression()), // what is sealed does not shrink
+			kgo.MaxBufferedRecords(o.MaxBuffered),
+			kgo.MaxBufferedBytes(maxBufferedBytes),
+		)
+	}
+	events, err := open(o.Linger)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log: %w", err)
 	}
-	l := &Log{client: client, keys: keys, topic: cluster.Topic(topics.Events), timeout: o.Timeout}
+	controls, err := open(0)
+	if err != nil {
+		events.Close()
+		return nil, fmt.Errorf("opening the log: %w", err)
+	}
+	l := &Log{client: events, own: controls, keys: keys, topic: cluster.Topic(topics.Events), timeout: o.Timeout}
 	l.scratch.New = func() any { return new(scratch) }
 	l.instrument(o.Registerer)
 	return l, nil
@@ -129,7 +138,7 @@ func (l *Log) Append(ctx context.Context, events []Accepted) error {
 		}
 	}
 	l.note(len(events), len(p.records))
-	return l.write(ctx, p.close(), len(events), "event")
+	return l.write(ctx, l.client, p.close(), len(events), "event")
 }
 
 // noted is how many records of events count as lately.
@@ -171,7 +180,7 @@ func (l *Log) AppendControl(ctx context.Context, controls []*eventpb.Control, re
 			return nil, err
 		}
 	}
-	if err := l.write(ctx, recs, len(recs), "control"); err != nil {
+	if err := l.write(ctx, l.own, recs, len(recs), "control"); err != nil {
 		return nil, err
 	}
 	positions := make([]Position, len(recs))
@@ -181,8 +190,11 @@ func (l *Log) AppendControl(ctx context.Context, controls []*eventpb.Control, re
 	return positions, nil
 }
 
-// Close ends the client. Appends under way fail.
-func (l *Log) Close() { l.client.Close() }
+// Close ends the clients. Appends under way fail.
+func (l *Log) Close() {
+	l.client.Close()
+	l.own.Close()
+}
 
 // identity is a subject with its log key; neighbours in a batch are mostly the same person's.
 type identity struct {
@@ -316,7 +328,7 @@ func (p *packs) close() []kgo.Record {
 }
 
 // write produces the records of n events or controls and waits until all are acknowledged, or the time is up.
-func (l *Log) write(ctx context.Context, recs []kgo.Record, n int, kind string) error {
+func (l *Log) write(ctx context.Context, client *kgo.Client, recs []kgo.Record, n int, kind string) error {
 	if len(recs) == 0 {
 		return nil
 	}
@@ -326,7 +338,7 @@ func (l *Log) write(ctx context.Context, recs []kgo.Record, n int, kind string) 
 	size, done := 0, sent.done
 	for i := range recs {
 		size += len(recs[i].Value)
-		l.client.Produce(ctx, &recs[i], done)
+		client.Produce(ctx, &recs[i], done)
 	}
 	if err := sent.wait(ctx); err != nil {
 		return fmt.Errorf("appending to the log: %w", err)

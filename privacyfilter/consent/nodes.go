@@ -269,12 +269,20 @@ func (v *View) everywhere(ctx context.Context, durable time.Duration, reached fu
 	return ctx.Err()
 }
 
-// hearAll waits until this node has read every heartbeat that is durable by now.
+// hearAll waits until this node has read every heartbeat that is durable by now. Those who come while another is asking share the next question: thousands of
+// writes at once would otherwise stand before the lease's own questions.
 func (v *View) hearAll(ctx context.Context) error {
 	client := v.client.Load()
 	if client == nil {
 		return errNotRunning
 	}
+	return v.hearing.do(ctx, func(ctx context.Context) error { return v.hear(ctx, client) })
+}
+
+// hear asks how far sluice.nodes reaches, and waits until this node has read that much.
+func (v *View) hear(ctx context.Context, client *kgo.Client) error {
+	ctx, cancel := context.WithTimeout(ctx, leaseLength)
+	defer cancel()
 	topic := v.cluster.Topic(topics.Nodes)
 	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, topic)
 	if err != nil {

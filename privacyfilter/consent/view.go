@@ -56,8 +56,9 @@ type View struct {
 	nodes        *nodes
 	lease        lease
 	boot         func() time.Duration
-	client       atomic.Pointer[kgo.Client] // nil while the view does not run
+	client       atomic.Pointer[kgo.Client] // of restrictions, nil while the view does not run
 	nudge        chan struct{}              // asks for a heartbeat before its time
+	hearing      shared                     // questions how far sluice.nodes reaches
 	caughtUp     chan struct{}
 	metrics      *metrics
 }
@@ -101,18 +102,16 @@ const (
 
 // Run keeps the view and its lease until ctx ends; a view runs once. The node then says that it leaves: requests that are still to be answered with this view must be done before.
 func (v *View) Run(ctx context.Context) error {
-	client, err := v.cluster.Client(
-		kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.RequiredAcks(kgo.AllISRAcks()),
-		kgo.DisableIdempotentWrite(), // what is written here may come twice, and ends with its context
-		kgo.RecordDeliveryTimeout(writeWithin),
-		kgo.ProducerLinger(0),
-		kgo.ProducerBatchCompression(kgo.NoCompression()),
-	)
+	client, err := v.open()
 	if err != nil {
 		return err
 	}
 	defer client.Close()
+	own, err := v.open() // of the lease and the heartbeats: a broker answers a connection in order, and what people write must not stand before them
+	if err != nil {
+		return err
+	}
+	defer own.Close()
 	v.client.Store(client)
 	defer v.client.Store(nil)
 	group, ctx := errgroup.WithContext(ctx)
@@ -127,15 +126,27 @@ func (v *View) Run(ctx context.Context) error {
 			case <-f.CaughtUp():
 			}
 		}
-		group.Go(func() error { return v.keepLease(ctx, client) })
-		group.Go(func() error { return v.keepHeartbeat(ctx, client) })
+		group.Go(func() error { return v.keepLease(ctx, own) })
+		group.Go(func() error { return v.keepHeartbeat(ctx, own) })
 		group.Go(func() error { return v.keepSwept(ctx, client) })
 		return nil
 	})
 	err = group.Wait()
 	v.lease.end()
-	v.leave(client)
+	v.leave(own)
 	return err
+}
+
+// open opens a client that writes at once.
+func (v *View) open() (*kgo.Client, error) {
+	return v.cluster.Client(
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.DisableIdempotentWrite(), // what is written here may come twice, and ends with its context
+		kgo.RecordDeliveryTimeout(writeWithin),
+		kgo.ProducerLinger(0),
+		kgo.ProducerBatchCompression(kgo.NoCompression()),
+	)
 }
 
 // keepSwept forgets what has been hidden long enough, and buries restrictions that came after their tombstone.

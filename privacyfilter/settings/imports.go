@@ -68,8 +68,8 @@ func (s *service) postImports(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), importDeadline)
 	defer cancel()
 	select {
-	case s.writes <- struct{}{}:
-		defer func() { <-s.writes }()
+	case s.imports <- struct{}{}:
+		defer func() { <-s.imports }()
 	default:
 		writeLater(w, http.StatusTooManyRequests, problemBusy())
 		return

@@ -8,7 +8,7 @@ type metrics struct {
 	seconds prometheus.Histogram
 }
 
-func newMetrics(reg prometheus.Registerer) *metrics {
+func newMetrics(reg prometheus.Registerer, s *service) *metrics {
 	m := &metrics{
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "sluice_settings_writes_total", Help: "Writes by act and result: obeyed, late (recorded, not obeyed in time), overtaken (a permission that yielded to a newer restriction), refused.",
@@ -17,8 +17,15 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "sluice_settings_write_seconds", Help: "From a request to its change being obeyed by every node.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
 	}
-	if reg != nil {
-		reg.MustRegister(m.writes, m.seconds)
+	if reg == nil {
+		return m
+	}
+	reg.MustRegister(m.writes, m.seconds)
+	for kind, places := range map[string]chan struct{}{"restrict": s.restrictions, "permit": s.permissions, "import": s.imports} {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "sluice_settings_writes_in_flight", Help: "Writes that wait to be obeyed everywhere, by kind (restrict, permit, import).",
+			ConstLabels: prometheus.Labels{"kind": kind},
+		}, func() float64 { return float64(len(places)) }))
 	}
 	return m
 }

@@ -74,7 +74,9 @@ type Options struct {
 const (
 	defaultDeadline = 10 * time.Second
 	importDeadline  = 30 * time.Second // for 10,000 people
-	maxWrites       = 1024             // that wait at once; more are shed with 429
+	maxRestrictions = 4096             // writes that restrict and wait at once; more are shed with 429
+	maxPermissions  = 1024             // writes that permit: they wait for the filter, and must not keep out those that restrict
+	maxImportWrites = 64               // of up to 10,000 people each
 	maxPending      = 256              // of one person's restrictions that the filter has not confirmed yet
 	maxBody         = 4 << 10
 	maxID           = 256
@@ -84,8 +86,9 @@ const (
 type service struct {
 	Options
 	places  map[string]bool // jurisdictions that the register knows
-	writes  chan struct{}   // a place for each write that waits
 	metrics *metrics
+
+	restrictions, permissions, imports chan struct{} // a place for each write that waits
 }
 
 // Register adds the operations to the API.
@@ -96,7 +99,11 @@ func Register(api *httpx.API, o Options) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &service{Options: o, places: jurisdictions(o.Policy), writes: make(chan struct{}, maxWrites), metrics: newMetrics(o.Registerer)}
+	s := &service{
+		Options: o, places: jurisdictions(o.Policy), restrictions: make(chan struct{}, maxRestrictions), permissions: make(chan struct{}, maxPermissions),
+		imports: make(chan struct{}, maxImportWrites),
+	}
+	s.metrics = newMetrics(o.Registerer, s)
 	s.registerPolicy(api)
 	s.registerImports(api)
 	for _, k := range []kind{users, visitors} {
@@ -188,9 +195,13 @@ func (p *permission) known(a *consent.Access) (string, *httpx.Problem) {
 
 // write appends the change to the log and returns when it is obeyed everywhere. It goes on when the caller has gone: what is recorded must take effect.
 func (s *service) write(ctx context.Context, c change) (revision privacyfilter.Revision, err error) {
+	places := s.restrictions
+	if c.restrict == nil {
+		places = s.permissions
+	}
 	select {
-	case s.writes <- struct{}{}:
-		defer func() { <-s.writes }()
+	case places <- struct{}{}:
+		defer func() { <-places }()
 	default:
 		return revision, s.refused(c.act, problemBusy())
 	}
