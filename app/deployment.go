@@ -38,6 +38,8 @@ type serverConfig struct {
 	Node    string `yaml:"node"`
 	Linger  string `yaml:"linger"`
 	State   int64  `yaml:"state_mib"`
+	Places  int    `yaml:"places"`
+	Waiting int    `yaml:"waiting"`
 
 	linger time.Duration
 }
@@ -123,6 +125,12 @@ func (d *deployment) validate(file *Config) (err error) {
 	}
 	if d.Server.State < minState {
 		return file.Section("server").Errorf(".state_mib", "a number from %d expected", minState)
+	}
+	if d.Server.Places < 0 || d.Server.Places > 1024 {
+		return file.Section("server").Errorf(".places", "must be between 0 and 1024")
+	}
+	if d.Server.Waiting < 1 || d.Server.Waiting > 100_000 {
+		return file.Section("server").Errorf(".waiting", "must be between 1 and 100000")
 	}
 	if d.Kafka.Replicas < 1 {
 		return file.Section("kafka").Errorf(".replicas", "a number from 1 expected")

@@ -21,6 +21,7 @@ import (
 	"sluice/ingest/collector"
 	"sluice/ingest/deadletter"
 	"sluice/ingest/inbound"
+	"sluice/internal/admission"
 	"sluice/internal/catalog"
 	"sluice/internal/httpx"
 	"sluice/internal/itemid"
@@ -48,6 +49,7 @@ type parts struct {
 	registry *prometheus.Registry
 	api      *httpx.API
 	ready    *readiness
+	doors    *admission.Controller
 	running  []func(ctx context.Context) error
 
 	consents  *consent.View
@@ -142,6 +144,7 @@ func (p *parts) open(ctx context.Context) (err error) {
 		return err
 	}
 	p.keys = pseudonym.New(p.ring)
+	p.doors = admission.New(admission.Options{Places: n.deployment.Server.Places, Waiting: n.deployment.Server.Waiting, Registerer: p.registry})
 	p.tokens = collector.NewTokens(p.rooms.collector, time.Now)
 	p.consents = consent.NewView(n.cluster, p.register, p.ring, p.keys, consent.Options{
 		Node: p.name, Registerer: p.registry, Logger: n.logger,
@@ -238,7 +241,7 @@ func (p *parts) openLog() (err error) {
 		Name: "sluice_ingest_backlog_events", Help: "Accepted events that filter and features have not settled yet, of all collectors, as this one knows.",
 	}, func() float64 { return float64(p.backlog.Waiting()) }))
 	p.collector, err = collector.New(collector.Options{
-		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Runs: p.runs, Cluster: n.cluster, Registerer: p.registry, Logger: n.logger,
+		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Door: p.doors.Door(admission.Collection), Runs: p.runs, Cluster: n.cluster, Registerer: p.registry, Logger: n.logger,
 	})
 	if err != nil {
 		return err
@@ -347,7 +350,7 @@ func (p *parts) buildRanker() error {
 	}
 	p.ready.add("lists", lists)
 	recommend.Register(p.api, recommend.Options{
-		Config: p.recommend, Consents: recommend.FromView(p.consents), Personal: p.personal, Trending: p.trending, Catalogue: p.catalogue, IDs: p.ids,
+		Config: p.recommend, Consents: recommend.FromView(p.consents), Personal: p.personal, Trending: p.trending, Catalogue: p.catalogue, IDs: p.ids, Door: p.doors.Door(admission.Rankings),
 		CursorKey: p.ring.Derive("recommend/cursor"), Session: p.sessionHash, UserToken: p.tokens.User, Registerer: p.registry, Logger: n.logger,
 	})
 	return nil
@@ -366,7 +369,7 @@ func (p *parts) buildRisk() error {
 	store := risk.NewStore(n.cluster, risk.StoreOptions{Registerer: p.registry, Logger: n.logger})
 	p.follow("decisions", store)
 	risk.Register(p.api, risk.APIOptions{
-		Decider: decider, Store: store, Intake: &intake{collector: p.collector, projector: filter.NewProjector(p.register, p.keys), now: time.Now},
+		Decider: decider, Store: store, Door: p.doors.Door(admission.Decisions), Intake: &intake{collector: p.collector, projector: filter.NewProjector(p.register, p.keys), now: time.Now},
 	})
 	return p.workAfter(risk.DeciderEngine(decider).Alone(), p.entities.CaughtUp())
 }

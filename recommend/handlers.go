@@ -1,6 +1,7 @@
 package recommend
 
 import (
+	"context"
 	"errors"
 	"net/http"
 
@@ -68,11 +69,41 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, q *query, proble
 		return
 	}
 	s.identify(q, r)
+	made, body, err := s.settle(r.Context(), q)
+	switch {
+	case errors.Is(err, errOverloaded):
+		w.Header().Set("Retry-After", "1")
+		s.refuse(w, httpx.Overloaded())
+	case errors.Is(err, errEncoding):
+		s.Logger.Error("encoding a list", "error", err)
+		s.refuse(w, httpx.NewProblem(http.StatusInternalServerError, "error", "The list could not be made."))
+	case err != nil:
+		s.unknown(w, err)
+	default:
+		s.write(w, q, made, body)
+	}
+}
+
+var (
+	errOverloaded = errors.New("too many lists are being made")
+	errEncoding   = errors.New("a list cannot be encoded")
+)
+
+// settle makes the list when its turn comes, anew while the person's consent changes. What the turn takes is part of the time that the list may take.
+func (s *service) settle(ctx context.Context, q *query) (*outcome, []byte, error) {
+	began := s.Now()
+	ctx, cancel := context.WithTimeout(ctx, q.timeout)
+	defer cancel()
+	leave, ok := s.Door.Enter(ctx)
+	if !ok {
+		return nil, nil, errOverloaded
+	}
+	defer leave()
+	q.timeout -= s.Now().Sub(began)
 	for attempt := 1; ; attempt++ {
 		v, err := s.lookup(q.person, q.surface)
 		if err != nil {
-			s.unknown(w, err)
-			return
+			return nil, nil, err
 		}
 		if attempt > attempts && v.because == "" {
 			v = v.stranger(becauseDegraded)
@@ -80,16 +111,10 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, q *query, proble
 		made := s.make(q, v)
 		body, err := json.Marshal(made.answer)
 		if err != nil {
-			s.Logger.Error("encoding a list", "error", err)
-			s.refuse(w, httpx.NewProblem(http.StatusInternalServerError, "error", "The list could not be made."))
-			return
+			return nil, nil, errors.Join(errEncoding, err)
 		}
-		if holds, err := s.holds(q, v, attempt); err != nil {
-			s.unknown(w, err)
-			return
-		} else if holds {
-			s.write(w, q, made, body)
-			return
+		if holds, err := s.holds(q, v, attempt); err != nil || holds {
+			return made, body, err
 		}
 		s.metrics.recomputed.Inc()
 	}

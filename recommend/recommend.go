@@ -14,6 +14,7 @@ import (
 	"sluice/features/items"
 	"sluice/features/profile"
 	"sluice/features/trending"
+	"sluice/internal/admission"
 	"sluice/internal/catalog"
 	"sluice/internal/httpx"
 	"sluice/internal/itemid"
@@ -75,7 +76,8 @@ type Options struct {
 	Personal  Personal
 	Trending  Trending
 	Catalogue Catalogue
-	IDs       *itemid.Table // the numbers of items, which the views share
+	IDs       *itemid.Table   // the numbers of items, which the views share
+	Door      *admission.Door // nil: everybody is let in at once
 	// CursorKey seals cursors; every node of a deployment needs the same one.
 	CursorKey [32]byte
 	// Session is the personalize hash of a session id as touches carry it (first 8 bytes of the pseudonym, big endian). nil: session ids are not looked at.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"sluice/internal/admission"
 	"sluice/internal/httpx"
 	"sluice/privacyfilter/purposepb"
 	"sluice/risk/riskpb"
@@ -37,6 +38,7 @@ type APIOptions struct {
 	Decider *Decider
 	Store   *Store
 	Intake  Intake
+	Door    *admission.Door  // nil: everybody is let in at once
 	Now     func() time.Time // nil = the wall clock: when a decision was made, and until when it holds
 }
 
@@ -105,6 +107,7 @@ type UsedValue struct {
 const (
 	maxBody        = 32 << 10
 	collectTimeout = 10 * time.Second // for the durable write
+	turnTimeout    = time.Second      // until it is a request's turn: a payment does not wait longer
 	retryAfter     = "1"              // seconds
 )
 
@@ -190,14 +193,32 @@ func (a *decisions) answer(w http.ResponseWriter, r *http.Request) (*riskpb.Deci
 	default:
 		return nil, resultRefused, httpx.NewProblem(http.StatusServiceUnavailable, "starting", "Earlier decisions are not known yet.")
 	}
-	pending, problem := a.Intake.Prepare(body, httpx.RoleFrom(r.Context()))
-	if problem == nil {
-		problem = undecidable(pending)
-	}
+	pending, problem := a.prepare(r.Context(), body)
 	if problem != nil {
 		return nil, resultRefused, problem
 	}
 	return a.settle(r.Context(), pending)
+}
+
+// prepare takes the event in, when the request's turn comes.
+func (a *decisions) prepare(ctx context.Context, body []byte) (*Pending, *httpx.Problem) {
+	leave, ok := a.enter(ctx)
+	if !ok {
+		return nil, httpx.Overloaded()
+	}
+	defer leave()
+	pending, problem := a.Intake.Prepare(body, httpx.RoleFrom(ctx))
+	if problem == nil {
+		problem = undecidable(pending)
+	}
+	return pending, problem
+}
+
+// enter waits for the request's turn to compute.
+func (a *decisions) enter(ctx context.Context) (leave func(), ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	return a.Door.Enter(ctx)
 }
 
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *httpx.Problem) {
@@ -269,7 +290,7 @@ func repeated(stored *riskpb.Decision, p *Pending) (*riskpb.Decision, string, *h
 // decide makes a decision and writes it with its event. If an earlier write of the event ended in doubt, its decision is written again:
 // whichever of the two the log has, it is the one that is answered.
 func (a *decisions) decide(ctx context.Context, id ID, p *Pending) (*riskpb.Decision, string, *httpx.Problem) {
-	made, data, problem := a.draft(id, p)
+	made, data, problem := a.draft(ctx, id, p)
 	if problem != nil {
 		return nil, resultRefused, problem
 	}
@@ -288,7 +309,12 @@ func (a *decisions) decide(ctx context.Context, id ID, p *Pending) (*riskpb.Deci
 }
 
 // draft is the decision that is to be written, with its bytes.
-func (a *decisions) draft(id ID, p *Pending) (*riskpb.Decision, []byte, *httpx.Problem) {
+func (a *decisions) draft(ctx context.Context, id ID, p *Pending) (*riskpb.Decision, []byte, *httpx.Problem) {
+	leave, ok := a.enter(ctx)
+	if !ok {
+		return nil, nil, httpx.Overloaded()
+	}
+	defer leave()
 	if data := a.Store.unsaved(id); data != nil {
 		made := new(riskpb.Decision)
 		if made.UnmarshalVT(data) != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"sluice/ingest"
+	"sluice/internal/admission"
 	"sluice/internal/httpx"
 	"sluice/internal/stream"
 )
@@ -44,8 +45,9 @@ type Options struct {
 	Config     *Config
 	Log        Log
 	Gate       ingest.Gate
-	Backlog    Backlog        // nil: nothing is refused for it
-	Cluster    stream.Cluster // of the catalogue's topic
+	Backlog    Backlog         // nil: nothing is refused for it
+	Door       *admission.Door // nil: everybody is let in at once
+	Cluster    stream.Cluster  // of the catalogue's topic
 	Runs       Runs
 	Registerer prometheus.Registerer // nil = no metrics
 	Logger     *slog.Logger          // nil = none
@@ -141,6 +143,13 @@ func (c *Collector) take(n int) *httpx.Problem {
 func (c *Collector) fallenBehind() *httpx.Problem {
 	c.behind.Inc()
 	return httpx.NewProblem(http.StatusTooManyRequests, "behind", "Too many accepted events wait to be settled. Nothing was stored; send the same again in a moment.")
+}
+
+// enter waits for the request's turn to compute, no longer than a request may take.
+func (c *Collector) enter(ctx context.Context) (leave func(), ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, c.o.Config.Timeout)
+	defer cancel()
+	return c.o.Door.Enter(ctx)
 }
 
 // append makes events durable.

@@ -36,13 +36,12 @@ func (c *Collector) postEvents(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer body.free()
-	envelope, problem := split(body)
-	if problem != nil {
+	b := &batch{c: c, who: who, eventsAnswer: eventsAnswer{Errors: []httpx.FieldError{}, Warnings: []httpx.FieldError{}}}
+	if problem := b.decode(r.Context(), body); problem != nil {
 		refuse(w, problem)
 		return
 	}
-	b := &batch{c: c, who: who, eventsAnswer: eventsAnswer{Errors: []httpx.FieldError{}, Warnings: []httpx.FieldError{}}}
-	if problem := b.collect(r.Context(), envelope); problem != nil {
+	if problem := b.append(r.Context()); problem != nil {
 		refuse(w, problem)
 		return
 	}
@@ -50,10 +49,17 @@ func (c *Collector) postEvents(w http.ResponseWriter, r *http.Request) {
 	b.write(w)
 }
 
-// collect takes every event as far as it gets. The problem is that nothing can be stored now.
-func (b *batch) collect(ctx context.Context, e *envelope) *httpx.Problem {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*b.c.o.Config.Timeout)
-	defer cancel()
+// decode takes every event as far as it gets, when the request's turn comes. The problem is that none can be taken.
+func (b *batch) decode(ctx context.Context, body *body) *httpx.Problem {
+	leave, ok := b.c.enter(ctx)
+	if !ok {
+		return httpx.Overloaded()
+	}
+	defer leave()
+	e, problem := split(body)
+	if problem != nil {
+		return problem
+	}
 	b.who.sentAt = e.sentAt
 	b.accepted = make([]ingest.Accepted, 0, len(e.entries))
 	for _, pointer := range e.unknown {
@@ -62,6 +68,13 @@ func (b *batch) collect(ctx context.Context, e *envelope) *httpx.Problem {
 	if err := b.take(e.entries); err != nil {
 		return unavailable(err)
 	}
+	return nil
+}
+
+// append makes what was accepted durable. The problem is that nothing can be stored now.
+func (b *batch) append(ctx context.Context) *httpx.Problem {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*b.c.o.Config.Timeout)
+	defer cancel()
 	if problem := b.c.take(len(b.accepted)); problem != nil {
 		return problem
 	}

@@ -37,7 +37,13 @@ func (c *Collector) postItems(w http.ResponseWriter, r *http.Request) {
 		refuse(w, problem)
 		return
 	}
+	leave, ok := c.enter(r.Context())
+	if !ok {
+		refuse(w, httpx.Overloaded())
+		return
+	}
 	answer, recs, err := c.itemRecords(lines)
+	leave()
 	if err == nil {
 		err = c.produceItems(r.Context(), recs)
 	}

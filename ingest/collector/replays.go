@@ -73,12 +73,33 @@ func (c *Collector) rows(ctx context.Context, who *caller, run uint64, body *bod
 	if len(lines) == 0 {
 		return nil, emptyBody()
 	}
+	a, accepted, problem := c.takeRows(ctx, who, run, body, lines)
+	if problem == nil {
+		problem = c.take(len(accepted))
+	}
+	if problem != nil {
+		return nil, problem
+	}
+	if err := c.append(ctx, accepted); err != nil {
+		return nil, unavailable(err)
+	}
+	a.Accepted = len(accepted)
+	return a, nil
+}
+
+// takeRows decodes lines and asks the gate about their events, when the request's turn comes.
+func (c *Collector) takeRows(ctx context.Context, who *caller, run uint64, body *body, lines [][]byte) (*rowsAnswer, []ingest.Accepted, *httpx.Problem) {
+	leave, ok := c.enter(ctx)
+	if !ok {
+		return nil, nil, httpx.Overloaded()
+	}
+	defer leave()
 	a := &rowsAnswer{DeniedRows: []uint64{}, Errors: []rowError{}}
 	events, rows := make([]*ingest.Event, 0, len(lines)), make([]uint64, 0, len(lines))
 	for i, line := range lines {
 		row, event, ok := cutRow(line)
 		if !ok {
-			return nil, httpx.NewProblem(http.StatusBadRequest, "broken_row", fmt.Sprintf(`Entry %d: {"row":n,"event":{…}} expected, n from 1. Nothing was stored.`, i))
+			return nil, nil, httpx.NewProblem(http.StatusBadRequest, "broken_row", fmt.Sprintf(`Entry %d: {"row":n,"event":{…}} expected, n from 1. Nothing was stored.`, i))
 		}
 		ev, _, fault := body.decoder.Decode(event)
 		if fault == nil {
@@ -93,7 +114,7 @@ func (c *Collector) rows(ctx context.Context, who *caller, run uint64, body *bod
 	}
 	denied, err := c.admit(events)
 	if err != nil {
-		return nil, unavailable(err)
+		return nil, nil, unavailable(err)
 	}
 	accepted := make([]ingest.Accepted, 0, len(events))
 	for i, ev := range events {
@@ -104,14 +125,7 @@ func (c *Collector) rows(ctx context.Context, who *caller, run uint64, body *bod
 		}
 		accepted = append(accepted, ingest.Accepted{Event: ev, ReceivedAt: who.received, TrustedClock: true, Run: run, Row: rows[i]})
 	}
-	if problem := c.take(len(accepted)); problem != nil {
-		return nil, problem
-	}
-	if err := c.append(ctx, accepted); err != nil {
-		return nil, unavailable(err)
-	}
-	a.Accepted = len(accepted)
-	return a, nil
+	return a, accepted, nil
 }
 
 // cutRow takes a line apart, at once where it is written as our own sender does.

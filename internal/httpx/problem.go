@@ -39,6 +39,11 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType is what huma asks of an error's body.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
+// Overloaded is the answer to a request that was not let in.
+func Overloaded() *Problem {
+	return NewProblem(http.StatusTooManyRequests, "overloaded", "Too many requests are being worked on. Nothing was done; send the same again in a moment.")
+}
+
 // WriteProblem answers with p.
 func WriteProblem(w http.ResponseWriter, p *Problem) {
 	w.Header().Set("Content-Type", "application/problem+json")
