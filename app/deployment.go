@@ -40,6 +40,7 @@ type serverConfig struct {
 	State   int64  `yaml:"state_mib"`
 	Places  int    `yaml:"places"`
 	Waiting int    `yaml:"waiting"`
+	Memory  int64  `yaml:"memory_mib"`
 
 	linger time.Duration
 }
@@ -131,6 +132,9 @@ func (d *deployment) validate(file *Config) (err error) {
 	}
 	if d.Server.Waiting < 1 || d.Server.Waiting > 100_000 {
 		return file.Section("server").Errorf(".waiting", "must be between 1 and 100000")
+	}
+	if d.Server.Memory < 64 || d.Server.Memory > 1<<20 {
+		return file.Section("server").Errorf(".memory_mib", "must be between 64 and 1048576")
 	}
 	if d.Kafka.Replicas < 1 {
 		return file.Section("kafka").Errorf(".replicas", "a number from 1 expected")

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -28,14 +27,7 @@ const (
 	exitInterrupted = 130
 )
 
-// gcPercent lets the heap grow to three times what lives before it is collected, where GOGC does not say otherwise: the views and the engines' state
-// live long, and marking them was a fifth of the CPU of 400,000 events (76 → 68 µs an event, for half as much memory again).
-const gcPercent = 200
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
