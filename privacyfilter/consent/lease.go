@@ -7,7 +7,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
 
@@ -89,11 +88,10 @@ func (l *lease) end() { l.update(func(s *leaseState) { s.ended = true }) }
 
 // keepLease renews the lease until ctx ends.
 func (v *View) keepLease(ctx context.Context, client *kgo.Client) error {
-	admin := kadm.NewClient(client)
 	failing, open := false, false
 	for {
 		began := time.Now()
-		err := v.renew(ctx, admin)
+		err := v.renew(ctx, client)
 		if err != nil && !failing && ctx.Err() == nil {
 			v.logger.Warn("renewing the lease on consent", "error", err)
 		}
@@ -112,22 +110,28 @@ func (v *View) keepLease(ctx context.Context, client *kgo.Client) error {
 //
 // Restrictions must be applied up to the high watermark, rows up to the last stable offset: a permission may be late, but a row that has overtaken a
 // restriction may stand alone on the log, its restriction compacted away. Compaction goes no further than the last stable offset, and on the embedded broker runs only while no transaction is open.
-func (v *View) renew(ctx context.Context, admin *kadm.Client) error {
+func (v *View) renew(ctx context.Context, client *kgo.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseLength)
 	defer cancel()
 	from := v.boot()
 	topic := v.cluster.Topic(topics.Consent)
-	var ends, stable kadm.ListedOffsets
+	var high, stable []int64
 	asking, asked := errgroup.WithContext(ctx) // both at once: on slow brokers the two ways there and back are most of the lease
-	asking.Go(func() (err error) { ends, err = admin.ListEndOffsets(asked, topic); return err })
-	asking.Go(func() (err error) { stable, err = admin.ListCommittedOffsets(asked, topic); return err })
+	asking.Go(func() (err error) {
+		high, err = ends(asked, client, topic, stream.Partitions, highWatermark)
+		return err
+	})
+	asking.Go(func() (err error) {
+		stable, err = ends(asked, client, topic, stream.Partitions, lastStable)
+		return err
+	})
 	if err := asking.Wait(); err != nil {
 		return fmt.Errorf("listing the ends of %s: %w", topic, err)
 	}
-	if err := reached(ctx, v.restrictions, ends[topic]); err != nil {
+	if err := reached(ctx, v.restrictions, high); err != nil {
 		return fmt.Errorf("applying the restrictions of %s: %w", topic, err)
 	}
-	if err := reached(ctx, v.rows, stable[topic]); err != nil {
+	if err := reached(ctx, v.rows, stable); err != nil {
 		return fmt.Errorf("applying the rows of %s: %w", topic, err)
 	}
 	v.lease.renewed(from)
@@ -135,15 +139,9 @@ func (v *View) renew(ctx context.Context, admin *kadm.Client) error {
 }
 
 // reached waits until the follower has applied all partitions up to the offsets.
-func reached(ctx context.Context, f *stream.Follower, ends map[int32]kadm.ListedOffset) error {
-	if len(ends) != stream.Partitions {
-		return fmt.Errorf("%d partitions expected, %d listed", stream.Partitions, len(ends))
-	}
-	for p, end := range ends {
-		if end.Err != nil {
-			return fmt.Errorf("partition %d: %w", p, end.Err)
-		}
-		if err := f.Wait(ctx, p, end.Offset); err != nil {
+func reached(ctx context.Context, f *stream.Follower, next []int64) error {
+	for p, offset := range next {
+		if err := f.Wait(ctx, int32(p), offset); err != nil {
 			return fmt.Errorf("partition %d: %w", p, err)
 		}
 	}

@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"sluice/internal/stream"
 	"sluice/internal/topics"
@@ -202,10 +202,12 @@ func (v *View) Acknowledge(ctx context.Context, partition int32, offset int64) e
 	if err := v.settled(ctx); err != nil {
 		return err
 	}
-	if err := v.restrictions.Wait(ctx, partition, offset+1); err != nil {
-		return err
-	}
-	return v.everywhere(ctx, began, func(n *node) bool { return at(n.restrictions, partition) > offset })
+	both, failed := errgroup.WithContext(ctx) // here and everywhere at once: each is a way to the broker and back
+	both.Go(func() error { return v.restrictions.Wait(failed, partition, offset+1) })
+	both.Go(func() error {
+		return v.everywhere(failed, began, func(n *node) bool { return at(n.restrictions, partition) > offset })
+	})
+	return both.Wait()
 }
 
 // Visible returns when a row of the subject at or above the revision is obeyed everywhere, in Acknowledge's sense. Its error is ctx's.
@@ -284,19 +286,11 @@ func (v *View) hear(ctx context.Context, client *kgo.Client) error {
 	ctx, cancel := context.WithTimeout(ctx, leaseLength)
 	defer cancel()
 	topic := v.cluster.Topic(topics.Nodes)
-	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, topic)
+	next, err := ends(ctx, client, topic, 1, highWatermark)
 	if err != nil {
 		return fmt.Errorf("listing the end of %s: %w", topic, err)
 	}
-	for p, end := range ends[topic] {
-		if end.Err != nil {
-			return fmt.Errorf("listing the end of %s: %w", topic, end.Err)
-		}
-		if err := v.nodes.follower.Wait(ctx, p, end.Offset); err != nil {
-			return err
-		}
-	}
-	return nil
+	return reached(ctx, v.nodes.follower, next)
 }
 
 // Restrict writes a restriction of the subject, outside every transaction, and returns when it is obeyed everywhere. The revision is that of the control
