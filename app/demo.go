@@ -64,7 +64,7 @@ func defaultDataDir() (string, error) {
 // openBroker starts the embedded broker, and makes the demo's own key at the first start.
 func (n *Node) openBroker(opened *closer) (err error) {
 	d := n.deployment
-	if n.broker, err = broker.Start(broker.Options{Dir: n.data.join("broker"), Sync: d.Kafka.Fsync}); err != nil {
+	if n.broker, err = broker.Start(broker.Options{Dir: n.data.join("broker"), Sync: d.Kafka.Fsync, Partitions: d.Kafka.Partitions}); err != nil {
 		return err
 	}
 	opened.add(func() error { n.broker.Close(); return nil })

@@ -49,6 +49,7 @@ type kafkaConfig struct {
 	Brokers    []string   `yaml:"brokers"`
 	Prefix     string     `yaml:"prefix"`
 	Replicas   int        `yaml:"replicas"`
+	Partitions int32      `yaml:"partitions"`
 	Generation uint32     `yaml:"generation"`
 	Fsync      bool       `yaml:"fsync"`
 	TLS        tlsConfig  `yaml:"tls"`
@@ -139,6 +140,9 @@ func (d *deployment) validate(file *Config) (err error) {
 	if d.Kafka.Replicas < 1 {
 		return file.Section("kafka").Errorf(".replicas", "a number from 1 expected")
 	}
+	if d.Kafka.Partitions < 0 || d.Kafka.Partitions > stream.Partitions {
+		return file.Section("kafka").Errorf(".partitions", "must be between 0 and %d", stream.Partitions)
+	}
 	if d.Kafka.Generation < 1 {
 		return file.Section("kafka").Errorf(".generation", "a number from 1 expected")
 	}
@@ -162,7 +166,7 @@ func (d *deployment) validate(file *Config) (err error) {
 
 // cluster makes the connection settings of a cluster, which the embedded broker does not need.
 func (k kafkaConfig) cluster(section config.Section) (stream.Cluster, error) {
-	c := stream.Cluster{Brokers: k.Brokers, Prefix: k.Prefix}
+	c := stream.Cluster{Brokers: k.Brokers, Prefix: k.Prefix, Partitions: k.Partitions}
 	if len(k.Brokers) == 0 {
 		return c, section.Errorf(".brokers", "at least one host:port expected")
 	}

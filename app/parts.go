@@ -132,6 +132,9 @@ func (p *parts) open(ctx context.Context) (err error) {
 		if err := topics.Create(ctx, n.cluster, n.deployment.Kafka.Replicas); err != nil {
 			return err
 		}
+		if err := n.checkTopics(ctx); err != nil {
+			return err
+		}
 		p.ready.add("shop", p.shopReady)
 	}
 	if n.hasShop() {

@@ -51,15 +51,16 @@ const (
 
 // Log appends to sluice.events. It is safe for concurrent use.
 type Log struct {
-	client  *kgo.Client
-	own     *kgo.Client // of controls: however many events wait to be written, what a person has chosen does not wait behind them
-	keys    *seal.Keyring
-	topic   string
-	timeout time.Duration
-	scratch sync.Pool // of *scratch
-	records *prometheus.CounterVec
-	bytes   prometheus.Counter
-	latency prometheus.Histogram
+	client     *kgo.Client
+	own        *kgo.Client // of controls: however many events wait to be written, what a person has chosen does not wait behind them
+	keys       *seal.Keyring
+	topic      string
+	partitions int32
+	timeout    time.Duration
+	scratch    sync.Pool // of *scratch
+	records    *prometheus.CounterVec
+	bytes      prometheus.Counter
+	latency    prometheus.Histogram
 
 	mu             sync.Mutex // guards the fields below
 	events, packed float64    // written lately, and the records that they were
@@ -96,7 +97,7 @@ func OpenLog(cluster stream.Cluster, keys *seal.Keyring, o LogOptions) (*Log, er
 		events.Close()
 		return nil, fmt.Errorf("opening the log: %w", err)
 	}
-	l := &Log{client: events, own: controls, keys: keys, topic: cluster.Topic(topics.Events), timeout: o.Timeout}
+	l := &Log{client: events, own: controls, keys: keys, topic: cluster.Topic(topics.Events), partitions: cluster.PartitionCount(), timeout: o.Timeout}
 	l.scratch.New = func() any { return new(scratch) }
 	l.instrument(o.Registerer)
 	return l, nil
@@ -133,7 +134,7 @@ func (l *Log) Append(ctx context.Context, events []Accepted) error {
 		if err := l.seal(s, e.Event, e.Decision); err != nil {
 			return err
 		}
-		if err := p.add(l.topic, s.of.key[:], &s.rec); err != nil {
+		if err := p.add(l.topic, l.partitions, s.of.key[:], &s.rec); err != nil {
 			return err
 		}
 	}
@@ -283,7 +284,7 @@ func (l *Log) alone(out *kgo.Record, s *scratch) error {
 	if _, err := rec.MarshalToSizedBufferVT(value); err != nil {
 		return fmt.Errorf("encoding a record of the log: %w", err)
 	}
-	*out = kgo.Record{Topic: l.topic, Partition: stream.PartitionOf(key), Key: key, Value: value, Timestamp: time.UnixMicro(rec.ReceivedAt)}
+	*out = kgo.Record{Topic: l.topic, Partition: stream.PartitionOf(key, l.partitions), Key: key, Value: value, Timestamp: time.UnixMicro(rec.ReceivedAt)}
 	return nil
 }
 
@@ -293,10 +294,10 @@ type packs struct {
 	packers []stream.Packer // parallel to records, whose values they make
 }
 
-// add puts an event into the pack of its key's partition.
-func (p *packs) add(topic string, key []byte, rec *eventpb.LogRecord) error {
+// add puts an event into the pack of its key's partition, one of so many.
+func (p *packs) add(topic string, partitions int32, key []byte, rec *eventpb.LogRecord) error {
 	size := rec.SizeVT()
-	to := p.packer(topic, stream.PartitionOf(key), key, size, rec.ReceivedAt)
+	to := p.packer(topic, stream.PartitionOf(key, partitions), key, size, rec.ReceivedAt)
 	if _, err := rec.MarshalToSizedBufferVT(to.Add(0, key, size)); err != nil {
 		return fmt.Errorf("encoding a record of the log: %w", err)
 	}

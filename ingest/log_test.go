@@ -113,7 +113,7 @@ func checkEnvelope(t *testing.T, keys *seal.Keyring, r *stream.Record, rec *even
 	if diff := cmp.Diff(want, rec, protocmp.Transform()); diff != "" {
 		t.Error(diff)
 	}
-	if string(r.Key) != string(key[:]) || r.Partition != stream.PartitionOf(key[:]) || r.Time.UnixMilli() != 1_700_000_000_123 {
+	if string(r.Key) != string(key[:]) || r.Partition != stream.PartitionOf(key[:], stream.Partitions) || r.Time.UnixMilli() != 1_700_000_000_123 {
 		t.Errorf("key %x, partition %d, time %v", r.Key, r.Partition, r.Time)
 	}
 	if _, err := OpenBody(keys, []byte("another's key"), rec, nil); err == nil {

@@ -80,7 +80,7 @@ func (i *intake) produce(ctx context.Context, ev *purposepb.RiskEvent, decision 
 	if err != nil {
 		return err
 	}
-	rec := &kgo.Record{Topic: i.cluster.Topic(topics.Risk), Partition: stream.PartitionOf(ev.Subject), Key: ev.Subject, Value: value}
+	rec := &kgo.Record{Topic: i.cluster.Topic(topics.Risk), Partition: i.cluster.PartitionOf(ev.Subject), Key: ev.Subject, Value: value}
 	return i.client.ProduceSync(ctx, rec).FirstErr()
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"sluice/ingest"
 	"sluice/internal/httpx"
-	"sluice/internal/stream"
 	"sluice/internal/topics"
 )
 
@@ -92,7 +91,7 @@ func (c *Collector) itemRecords(lines [][]byte) (*itemsAnswer, []*kgo.Record, er
 // itemRecord makes the record of an item; nil removes it.
 func (c *Collector) itemRecord(id string, value []byte) *kgo.Record {
 	hash := sha256.Sum256([]byte(id))
-	return &kgo.Record{Topic: c.o.Cluster.Topic(topics.Items), Partition: stream.PartitionOf(hash[:]), Key: []byte(id), Value: value}
+	return &kgo.Record{Topic: c.o.Cluster.Topic(topics.Items), Partition: c.o.Cluster.PartitionOf(hash[:]), Key: []byte(id), Value: value}
 }
 
 func (c *Collector) produceItems(ctx context.Context, recs []*kgo.Record) error {

@@ -116,7 +116,7 @@ func (u Undecodable) Put(ctx context.Context, topic string, partition int32, off
 }
 
 func (s *Store) record(key, value []byte) *kgo.Record {
-	return &kgo.Record{Topic: s.cluster.Topic(topics.DeadLetters), Partition: stream.PartitionOf(key), Key: key, Value: value}
+	return &kgo.Record{Topic: s.cluster.Topic(topics.DeadLetters), Partition: s.cluster.PartitionOf(key), Key: key, Value: value}
 }
 
 // fetchTimeout bounds the way to the broker and back for one payload.

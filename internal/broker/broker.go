@@ -10,6 +10,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,13 +26,19 @@ type Options struct {
 	Dir  string // data directory, made if missing
 	Sync bool   // fsync before every acknowledgement: survives power loss, far slower
 	Port int    // 0: a free one
+	// Partitions of every keyed topic, for a directory that is new; DefaultPartitions if 0. A directory that has a number keeps it.
+	Partitions int32
 }
+
+// DefaultPartitions are as many as a few cores have work for: each that a transaction writes costs writes and reads of its own.
+const DefaultPartitions = 4
 
 // Broker is a running broker.
 type Broker struct {
 	cluster *kfake.Cluster
 	dir     string
 	door    *exchange
+	parts   int32
 	stop    chan struct{}
 	stopped sync.WaitGroup
 	closing sync.Once
@@ -46,6 +54,10 @@ const compactEvery = 5 * time.Minute
 func Start(o Options) (*Broker, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the broker's data directory: %w", err)
+	}
+	partitions, err := keptPartitions(o)
+	if err != nil {
+		return nil, err
 	}
 	if _, err := os.Stat(runningFile(o.Dir)); err == nil {
 		if err := mendIndexes(o.Dir); err != nil {
@@ -75,13 +87,37 @@ func Start(o Options) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the embedded broker on %s: %w", o.Dir, err)
 	}
-	b := &Broker{cluster: cluster, dir: o.Dir, door: door, stop: make(chan struct{})}
+	b := &Broker{cluster: cluster, dir: o.Dir, door: door, parts: partitions, stop: make(chan struct{})}
 	if err := b.open(); err != nil {
 		cluster.Close()
 		return nil, fmt.Errorf("opening the embedded broker on %s: %w", o.Dir, err)
 	}
 	b.stopped.Go(b.maintain)
 	return b, nil
+}
+
+// keptPartitions is the number of partitions that the directory was made with. One that is new gets it now, and keeps it: to change it would move keys.
+func keptPartitions(o Options) (int32, error) {
+	path := filepath.Join(o.Dir, "partition-count") // "partitions" is the broker's own
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		n := o.Partitions
+		if n == 0 {
+			n = DefaultPartitions
+		}
+		return n, os.WriteFile(path, fmt.Appendf(nil, "%d\n", n), 0o600)
+	}
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 32)
+	if err != nil || n < 1 || n > stream.Partitions {
+		return 0, fmt.Errorf("%s must hold a number between 1 and %d", path, stream.Partitions)
+	}
+	if o.Partitions != 0 && o.Partitions != int32(n) {
+		return 0, fmt.Errorf("kafka.partitions must be %d, as %s was made with; another number needs another data directory, or --reset", n, o.Dir)
+	}
+	return int32(n), nil
 }
 
 // maintain compacts now and then.
@@ -128,7 +164,7 @@ func runningFile(dir string) string { return filepath.Join(dir, "running") }
 
 // Cluster is the broker as this process reaches it: in memory.
 func (b *Broker) Cluster(prefix string) stream.Cluster {
-	return stream.Cluster{Brokers: b.Addrs(), Prefix: prefix, Options: []kgo.Opt{kgo.Dialer(b.door.dial)}}
+	return stream.Cluster{Brokers: b.Addrs(), Prefix: prefix, Options: []kgo.Opt{kgo.Dialer(b.door.dial)}, Partitions: b.parts}
 }
 
 // Addrs are the broker's addresses for other processes, host:port.

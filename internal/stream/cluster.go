@@ -9,7 +9,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Partitions is the number of partitions of every keyed topic. It is fixed: a key's partition must never change.
+// Partitions is the number of partitions of every keyed topic of a cluster that names no other, and the most that one may have.
 const Partitions = 16
 
 // Cluster says where Kafka is and what the topics are called.
@@ -17,6 +17,21 @@ type Cluster struct {
 	Brokers []string  // host:port
 	Prefix  string    // of every topic, group and transactional id; "sluice." by default
 	Options []kgo.Opt // TLS, SASL, hooks; added to every client
+	// Partitions of every keyed topic; 0 is the constant of that name. The number is fixed: a key's partition must never change.
+	Partitions int32
+}
+
+// PartitionCount is the number of partitions of every keyed topic.
+func (c Cluster) PartitionCount() int32 {
+	if c.Partitions == 0 {
+		return Partitions
+	}
+	return c.Partitions
+}
+
+// PartitionOf is the partition of a key on the cluster.
+func (c Cluster) PartitionOf(pseudonym []byte) int32 {
+	return PartitionOf(pseudonym, c.PartitionCount())
 }
 
 // Topic is the full name of the topic called name ("events" → "sluice.events").
@@ -32,13 +47,13 @@ func (c Cluster) with(opts []kgo.Opt) []kgo.Opt {
 	return append(all, opts...)
 }
 
-// PartitionOf is the partition of a key: the first four bytes of its pseudonym, which is uniform already, modulo Partitions.
+// PartitionOf is the partition of a key among n: the first four bytes of its pseudonym, which is uniform already, modulo n.
 // A key of fewer than four bytes is in partition 0.
-func PartitionOf(pseudonym []byte) int32 {
+func PartitionOf(pseudonym []byte, n int32) int32 {
 	if len(pseudonym) < 4 {
 		return 0
 	}
-	return int32(binary.BigEndian.Uint32(pseudonym) % Partitions)
+	return int32(binary.BigEndian.Uint32(pseudonym) % uint32(n))
 }
 
 // Record is one record as a processor or a follower sees it. Key and Value must not be kept unless copied by decoding.

@@ -86,7 +86,7 @@ func (f *Follower) CaughtUp() <-chan struct{} { return f.caughtUp }
 func (f *Follower) Applied() []int64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.applied[:])
+	return slices.Clone(f.applied[:f.cluster.PartitionCount()])
 }
 
 // Wait returns when the partition is applied up to the offset (exclusive), or with ctx's error.

@@ -377,7 +377,7 @@ func (s *session) openEngine(ctx context.Context, i int, partitions []int32) ([]
 	for n, p := range partitions {
 		part := store.forPartition(p)
 		t := &liveTask{
-			Task: &Task{Partition: p, store: part}, engine: i, store: part, next: restored[p], checkpointed: time.Now(),
+			Task: &Task{Partition: p, partitions: s.cluster.PartitionCount(), store: part}, engine: i, store: part, next: restored[p], checkpointed: time.Now(),
 			changelog: s.cluster.Topic(engine.Changelog()), topics: make(map[string]string),
 		}
 		if t.processor, err = engine.Open(t.Task); err == nil {

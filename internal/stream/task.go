@@ -9,6 +9,8 @@ import (
 type Task struct {
 	Partition int32
 
+	partitions int32 // of every keyed topic
+
 	tables  []table
 	emitted []Emitted
 	packs   []openPack
@@ -25,8 +27,16 @@ type Emitted struct {
 	Value     []byte // nil is a tombstone
 }
 
-// NewTask makes a task that keeps its state in memory alone. Tests drive processors with it.
-func NewTask(partition int32) *Task { return &Task{Partition: partition} }
+// NewTask makes a task that keeps its state in memory alone, on a cluster of Partitions. Tests drive processors with it.
+func NewTask(partition int32) *Task { return Cluster{}.NewTask(partition) }
+
+// NewTask makes a task on the cluster that keeps its state in memory alone.
+func (c Cluster) NewTask(partition int32) *Task {
+	return &Task{Partition: partition, partitions: c.PartitionCount()}
+}
+
+// PartitionOf is the partition of a key, for what the task emits elsewhere.
+func (t *Task) PartitionOf(pseudonym []byte) int32 { return PartitionOf(pseudonym, t.partitions) }
 
 // Emit sends a record in the transaction of the record that is being processed. It keeps key and value.
 func (t *Task) Emit(topic string, partition int32, key, value []byte) {

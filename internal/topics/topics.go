@@ -57,8 +57,8 @@ const (
 	compactionLag = 6 * time.Hour
 )
 
-// All lists every topic. Replicas is what min.insync.replicas is made from: 2 of 3.
-func All(replicas int) []Topic {
+// All lists every topic, with so many partitions for what is keyed. Replicas is what min.insync.replicas is made from: 2 of 3.
+func All(partitions int32, replicas int) []Topic {
 	kept := func(d time.Duration) map[string]string {
 		return map[string]string{"cleanup.policy": "delete", "retention.ms": millis(d)}
 	}
@@ -67,22 +67,22 @@ func All(replicas int) []Topic {
 	}
 	forever := map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"}
 	all := []Topic{
-		{Inbound, stream.Partitions, kept(7 * day), "JSON events from foreign producers"},
-		{Events, stream.Partitions, kept(7 * day), "events and control records in one order by subject; bodies sealed"},
-		{Consent, stream.Partitions, compacted(), "a row per subject, and restrictions on their way"},
-		{Ledger, stream.Partitions, forever, "every control record: who chose what, when"},
-		{History, stream.Partitions, kept(7 * day), "HistoryEvent"},
-		{Personalize, stream.Partitions, kept(7 * day), "PersonalEvent"},
-		{Trending, stream.Partitions, kept(7 * day), "TrendingEvent"},
-		{Risk, stream.Partitions, kept(7 * day), "RiskEvent"},
-		{Entities, stream.Partitions, kept(7 * day), "RiskEvent by entity"},
-		{Items, stream.Partitions, compacted(), "catalogue items"},
-		{Decisions, stream.Partitions, kept(180 * day), "risk decisions"},
-		{DeadLetters, stream.Partitions, kept(30 * day), "inputs that could not be accepted"},
+		{Inbound, partitions, kept(7 * day), "JSON events from foreign producers"},
+		{Events, partitions, kept(7 * day), "events and control records in one order by subject; bodies sealed"},
+		{Consent, partitions, compacted(), "a row per subject, and restrictions on their way"},
+		{Ledger, partitions, forever, "every control record: who chose what, when"},
+		{History, partitions, kept(7 * day), "HistoryEvent"},
+		{Personalize, partitions, kept(7 * day), "PersonalEvent"},
+		{Trending, partitions, kept(7 * day), "TrendingEvent"},
+		{Risk, partitions, kept(7 * day), "RiskEvent"},
+		{Entities, partitions, kept(7 * day), "RiskEvent by entity"},
+		{Items, partitions, compacted(), "catalogue items"},
+		{Decisions, partitions, kept(180 * day), "risk decisions"},
+		{DeadLetters, partitions, kept(30 * day), "inputs that could not be accepted"},
 		{Nodes, 1, compacted(), "heartbeats"},
 	}
 	for _, engine := range Engines {
-		all = append(all, Topic{State(engine), stream.Partitions, compacted(), "changelog of the engine " + engine})
+		all = append(all, Topic{State(engine), partitions, compacted(), "changelog of the engine " + engine})
 	}
 	if replicas > 1 {
 		for i := range all {
@@ -103,7 +103,7 @@ func Create(ctx context.Context, cluster stream.Cluster, replicas int) error {
 	}
 	defer client.Close()
 	admin := kadm.NewClient(client)
-	all := All(replicas)
+	all := All(cluster.PartitionCount(), replicas)
 	for _, t := range all {
 		config := make(map[string]*string, len(t.Config))
 		for k, v := range t.Config {
@@ -190,7 +190,7 @@ func Check(ctx context.Context, cluster stream.Cluster, replicas int) ([]Drift, 
 	}
 	var drift []Drift
 	var present []string
-	for _, t := range All(replicas) {
+	for _, t := range All(cluster.PartitionCount(), replicas) {
 		name := cluster.Topic(t.Name)
 		detail, ok := details[name]
 		if !ok || detail.Err != nil {
@@ -228,7 +228,7 @@ func fewestReplicas(topic kadm.TopicDetail) int {
 
 func configDrift(cluster stream.Cluster, configs kadm.ResourceConfigs, replicas int) []Drift {
 	var drift []Drift
-	for _, t := range All(replicas) {
+	for _, t := range All(cluster.PartitionCount(), replicas) {
 		is, err := configs.On(cluster.Topic(t.Name), nil)
 		if err != nil {
 			continue // reported as missing

@@ -77,7 +77,7 @@ func TestCheckSaysWhatDiffers(t *testing.T) {
 	for _, d := range drift {
 		kinds[d.What+" "+d.Should]++
 	}
-	if present := len(topics.All(1)) - 1; kinds["replicas 3"] != present || kinds["min.insync.replicas 2"] != present {
+	if present := len(topics.All(cluster.PartitionCount(), 1)) - 1; kinds["replicas 3"] != present || kinds["min.insync.replicas 2"] != present {
 		t.Error(kinds)
 	}
 }

@@ -87,7 +87,7 @@ func choose(purpose string, choice purposepb.Choice) func(*purposepb.ConsentRow)
 func rowRecord(tb failer, v *View, subject string, r *purposepb.ConsentRow) *kgo.Record {
 	tb.Helper()
 	key := v.keys.get(subject)
-	rec := &kgo.Record{Topic: v.cluster.Topic(topics.Consent), Partition: stream.PartitionOf(key[:]), Key: append([]byte{rowTag}, key[:]...)}
+	rec := &kgo.Record{Topic: v.cluster.Topic(topics.Consent), Partition: v.cluster.PartitionOf(key[:]), Key: append([]byte{rowTag}, key[:]...)}
 	if r != nil {
 		value, err := r.MarshalVT()
 		if err != nil {
@@ -101,7 +101,7 @@ func rowRecord(tb failer, v *View, subject string, r *purposepb.ConsentRow) *kgo
 func restrictionRecord(tb failer, v *View, subject string, at privacyfilter.Revision, r *purposepb.Restriction) *kgo.Record {
 	tb.Helper()
 	key := v.keys.get(subject)
-	rec := &kgo.Record{Topic: v.cluster.Topic(topics.Consent), Partition: stream.PartitionOf(key[:]), Key: keyOfRestriction(key, at)}
+	rec := &kgo.Record{Topic: v.cluster.Topic(topics.Consent), Partition: v.cluster.PartitionOf(key[:]), Key: keyOfRestriction(key, at)}
 	if r != nil {
 		r.Revision = at.PB()
 		value, err := r.MarshalVT()

@@ -118,11 +118,11 @@ func (v *View) renew(ctx context.Context, client *kgo.Client) error {
 	var high, stable []int64
 	asking, asked := errgroup.WithContext(ctx) // both at once: on slow brokers the two ways there and back are most of the lease
 	asking.Go(func() (err error) {
-		high, err = ends(asked, client, topic, stream.Partitions, highWatermark)
+		high, err = ends(asked, client, topic, int(v.cluster.PartitionCount()), highWatermark)
 		return err
 	})
 	asking.Go(func() (err error) {
-		stable, err = ends(asked, client, topic, stream.Partitions, lastStable)
+		stable, err = ends(asked, client, topic, int(v.cluster.PartitionCount()), lastStable)
 		return err
 	})
 	if err := asking.Wait(); err != nil {

@@ -220,12 +220,14 @@ func (v *View) VisibleAll(ctx context.Context, subjects []string, revisions []pr
 	if err := v.settled(ctx); err != nil {
 		return err
 	}
-	next := make([]int64, stream.Partitions)
+	next := make([]int64, v.cluster.PartitionCount())
 	for i, subject := range subjects {
-		partition, offset, err := v.people.awaitRow(ctx, v.keys.get(subject), revisions[i])
+		key := v.keys.get(subject)
+		offset, err := v.people.awaitRow(ctx, key, revisions[i])
 		if err != nil {
 			return err
 		}
+		partition := v.cluster.PartitionOf(key[:])
 		next[partition] = max(next[partition], offset+1)
 	}
 	return v.everywhere(ctx, v.boot(), func(n *node) bool {
@@ -306,7 +308,7 @@ func (v *View) Restrict(ctx context.Context, subject string, revision privacyfil
 		return fmt.Errorf("encoding a restriction: %w", err)
 	}
 	key := v.keys.get(subject)
-	rec := &kgo.Record{Topic: v.cluster.Topic(topics.Consent), Partition: stream.PartitionOf(key[:]), Key: keyOfRestriction(key, revision), Value: value}
+	rec := &kgo.Record{Topic: v.cluster.Topic(topics.Consent), Partition: v.cluster.PartitionOf(key[:]), Key: keyOfRestriction(key, revision), Value: value}
 	if err := write(ctx, client, rec); err != nil {
 		return fmt.Errorf("writing a restriction: %w", err)
 	}

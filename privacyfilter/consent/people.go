@@ -13,14 +13,17 @@ import (
 	"sluice/privacyfilter/purposepb"
 )
 
-// people holds a person for everyone of whom anything is known, in a shard per partition.
+// shards of people, by the first byte of the key: applying rows locks one, while the others are read.
+const shards = 16
+
+// people holds a person for everyone of whom anything is known.
 //
 // Rows are applied from committed reads alone, so that a permission never takes effect from a transaction that is aborted later. Restrictions are
 // applied from uncommitted reads, so that no open transaction delays them. The two followers have no common order, and need none: a restriction goes
 // when a row at or above its revision has come, on whichever side it comes second. Its tombstone, which the uncommitted reader may see before the row
 // is committed, removes nothing.
 type people struct {
-	shards       [stream.Partitions]shard
+	shards       [shards]shard
 	rows         atomic.Int64
 	restrictions atomic.Int64 // pending
 	broken       atomic.Int64 // records that could not be read
@@ -63,7 +66,7 @@ func newPeople() *people {
 	return t
 }
 
-func (t *people) shardOf(key logKey) *shard { return &t.shards[stream.PartitionOf(key[:])] }
+func (t *people) shardOf(key logKey) *shard { return &t.shards[key[0]%shards] }
 
 // find is the person with the key, nil if nothing is known of them.
 func (t *people) find(key logKey) *person {
@@ -101,7 +104,7 @@ func (t *people) keep(key logKey, p *person, row *compiled) {
 
 // applyRows takes committed records.
 func (t *people) applyRows(recs []stream.Record, now time.Duration) {
-	var touched [stream.Partitions]bool
+	var touched [shards]bool
 	for i := range recs {
 		rec := &recs[i]
 		if len(rec.Key) != rowKeySize || rec.Key[0] != rowTag {
@@ -109,7 +112,7 @@ func (t *people) applyRows(recs []stream.Record, now time.Duration) {
 		}
 		key := logKey(rec.Key[1:])
 		t.applyRow(key, rec, now)
-		touched[stream.PartitionOf(key[:])] = true
+		touched[key[0]%shards] = true
 	}
 	for i, yes := range touched {
 		if !yes {
@@ -258,19 +261,19 @@ func (t *people) unburied(now time.Duration) (keys []string) {
 	return keys
 }
 
-// awaitRow waits until a row at or above the revision is applied, and tells its place on sluice.consent.
-func (t *people) awaitRow(ctx context.Context, key logKey, revision privacyfilter.Revision) (partition int32, offset int64, err error) {
+// awaitRow waits until a row at or above the revision is applied, and tells its offset on sluice.consent.
+func (t *people) awaitRow(ctx context.Context, key logKey, revision privacyfilter.Revision) (offset int64, err error) {
 	s := t.shardOf(key)
 	for {
 		s.mu.RLock()
 		p, changed := s.people[key], s.changed
 		s.mu.RUnlock()
 		if p != nil && p.row != nil && p.revision.Compare(revision) >= 0 {
-			return stream.PartitionOf(key[:]), p.offset, nil
+			return p.offset, nil
 		}
 		select {
 		case <-ctx.Done():
-			return 0, 0, ctx.Err()
+			return 0, ctx.Err()
 		case <-changed:
 		}
 	}

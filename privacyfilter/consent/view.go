@@ -156,7 +156,7 @@ func (v *View) keepSwept(ctx context.Context, client *kgo.Client) error {
 		v.people.sweep(now)
 		for _, key := range v.people.unburied(now) {
 			k := []byte(key)
-			client.Produce(ctx, &kgo.Record{Topic: v.cluster.Topic(topics.Consent), Partition: stream.PartitionOf(k[1:]), Key: k}, nil)
+			client.Produce(ctx, &kgo.Record{Topic: v.cluster.Topic(topics.Consent), Partition: v.cluster.PartitionOf(k[1:]), Key: k}, nil)
 		}
 	}
 	return nil

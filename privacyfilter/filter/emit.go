@@ -3,7 +3,6 @@ package filter
 import (
 	"fmt"
 
-	"sluice/internal/stream"
 	"sluice/internal/topics"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/pseudonym"
@@ -83,7 +82,7 @@ func (f *filter) emitEntities(ev *purposepb.RiskEvent) error {
 		}
 		key := [1 + pseudonym.Size]byte{e.kind}
 		copy(key[1:], e.id)
-		if err := f.pack(topics.Entities, stream.PartitionOf(e.id), key[:], &f.scratch.entity); err != nil {
+		if err := f.pack(topics.Entities, f.task.PartitionOf(e.id), key[:], &f.scratch.entity); err != nil {
 			return err
 		}
 	}

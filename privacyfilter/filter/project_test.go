@@ -284,7 +284,7 @@ func TestEmitted(t *testing.T) {
 		if !proto.Equal(decode(t, new(purposepb.EntityDelta), e).Event, rec.Event) {
 			t.Errorf("entity %c sees another event", e.Key[0])
 		}
-		expect(t, "partition", e.Partition, stream.PartitionOf(e.Key[1:]))
+		expect(t, "partition", e.Partition, stream.PartitionOf(e.Key[1:], stream.Partitions))
 	}
 	slices.Sort(kinds) // what shares a partition shares a pack
 	expect(t, "entities", kinds, "[a17 c17 d17 i17 p17]")

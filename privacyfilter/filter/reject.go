@@ -36,7 +36,7 @@ func (f *filter) reject(rec *stream.Record, lr *eventpb.LogRecord, why fault) er
 	if err != nil {
 		return err
 	}
-	f.task.Emit(topics.DeadLetters, stream.PartitionOf(key), key, value)
+	f.task.Emit(topics.DeadLetters, f.task.PartitionOf(key), key, value)
 	if lr.Kind == eventpb.LogRecord_CONTROL {
 		f.controls.WithLabelValues("unknown", "rejected").Inc()
 		return nil

@@ -75,7 +75,7 @@ func builtIn() (*privacyfilter.Register, *spec.Config, error) {
 	return register, c, err
 }
 
-func newAgain(ring *seal.Keyring) (*again, error) {
+func newAgain(cluster stream.Cluster, ring *seal.Keyring) (*again, error) {
 	register, c, err := builtIn()
 	if err != nil {
 		return nil, err
@@ -85,24 +85,24 @@ func newAgain(ring *seal.Keyring) (*again, error) {
 		Register: register, Ring: ring, Keys: pseudonym.New(ring), Generation: 1, TrendingWindow: window, TrendingKept: kept, Counts: c.Counts,
 	})
 	a := &again{engines: make(map[string]*engineRun), emitted: make(map[string]*[stream.Partitions][]sum), entities: make(map[sum]int), rows: make(map[string][]byte)}
-	if a.outputs, err = newEngineRun(filterEngine); err != nil {
+	if a.outputs, err = newEngineRun(cluster, filterEngine); err != nil {
 		return nil, err
 	}
 	for _, engine := range []stream.Engine{
 		filterEngine, profile.Engine(c, nil), history.Engine(c, nil), trending.Engine(c, nil), entity.Engine(c, nil),
 	} {
-		if a.engines[engine.Name], err = newEngineRun(engine); err != nil {
+		if a.engines[engine.Name], err = newEngineRun(cluster, engine); err != nil {
 			return nil, err
 		}
 	}
 	return a, nil
 }
 
-func newEngineRun(engine stream.Engine) (*engineRun, error) {
+func newEngineRun(cluster stream.Cluster, engine stream.Engine) (*engineRun, error) {
 	r := &engineRun{engine: engine, state: make(map[string][]byte)}
 	var err error
 	for p := range r.tasks {
-		r.tasks[p] = stream.NewTask(int32(p))
+		r.tasks[p] = cluster.NewTask(int32(p))
 		if r.processors[p], err = engine.Open(r.tasks[p]); err != nil {
 			return nil, fmt.Errorf("opening %s: %w", engine.Name, err)
 		}

@@ -192,19 +192,21 @@ func (s *system) revive(ctx context.Context) (problems []string) {
 // probe makes new visitors, one in every partition.
 type probe struct {
 	*load
+	partitions  int32
 	partitionOf func(visitor string) int32
 	next        int
 }
 
 func newProbe(s *system, l *load) *probe {
-	return &probe{load: l, partitionOf: func(visitor string) int32 {
+	return &probe{load: l, partitions: s.parts, partitionOf: func(visitor string) int32 {
 		key := s.ring.LogKey("a:" + visitor)
-		return stream.PartitionOf(key[:])
+		return stream.PartitionOf(key[:], s.parts)
 	}}
 }
 
 // visitors are names of one new visitor for each partition.
-func (p *probe) visitors() (names [stream.Partitions]string) {
+func (p *probe) visitors() []string {
+	names := make([]string, p.partitions)
 	for found := 0; found < len(names); p.next++ {
 		name := fmt.Sprintf("probe-%d", p.next)
 		if at := p.partitionOf(name); names[at] == "" {
@@ -220,7 +222,7 @@ func (p *probe) recovery(ctx context.Context, since time.Time) (time.Duration, e
 	ctx, cancel := context.WithTimeout(ctx, recoverTime)
 	defer cancel()
 	var wg sync.WaitGroup
-	var errs [stream.Partitions]error
+	errs := make([]error, p.partitions)
 	for i, name := range p.visitors() {
 		wg.Go(func() { errs[i] = p.personal(ctx, name) })
 	}

@@ -61,7 +61,7 @@ func judge(ctx context.Context, cluster stream.Cluster, ring *seal.Keyring, l *l
 	if err := unexpectedType(); err != nil {
 		return nil, err
 	}
-	a, err := newAgain(ring)
+	a, err := newAgain(cluster, ring)
 	if err != nil {
 		return nil, err
 	}

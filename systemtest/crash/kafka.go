@@ -36,7 +36,7 @@ const (
 
 // startKafka starts brokers, unless some are named, and two processes of each role. Each process reaches the brokers through proxies of its own.
 func startKafka(ctx context.Context, o *Command, say run.SayFunc) (s *system, err error) {
-	s = &system{broker: "kafka " + kraft.Version}
+	s = &system{parts: stream.Partitions, broker: "kafka " + kraft.Version}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())

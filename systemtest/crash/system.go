@@ -21,6 +21,7 @@ import (
 // system is what is attacked: processes behind proxies behind a balancer, and brokers.
 type system struct {
 	broker   string
+	parts    int32 // partitions of every keyed topic
 	nodes    []*node
 	brokers  brokers // nil: none that can be attacked
 	balancer *fault.Balancer
@@ -70,7 +71,7 @@ func start(ctx context.Context, o *Command, say run.SayFunc) (*system, error) {
 // startEmbedded starts one demo, which holds the broker.
 func startEmbedded(ctx context.Context, o *Command) (*system, error) {
 	data := inDir(o, "data")
-	s := &system{broker: "embedded"}
+	s := &system{broker: "embedded", parts: broker.DefaultPartitions}
 	n, err := newNode(o, "demo", "demo", "--listen", "127.0.0.1:0", "--data", data, "--shop", "none", "--shoppers", "0")
 	if err != nil {
 		return nil, err

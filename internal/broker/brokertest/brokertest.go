@@ -53,7 +53,7 @@ func Empty(t testing.TB) (cluster stream.Cluster, stop func()) {
 	if addrs := Kafka(); addrs != nil {
 		return onKafka(t, addrs)
 	}
-	b, err := broker.Start(broker.Options{Dir: t.TempDir()})
+	b, err := broker.Start(broker.Options{Dir: t.TempDir(), Partitions: stream.Partitions})
 	if err != nil {
 		t.Fatal(err)
 	}
