@@ -300,7 +300,7 @@ func (l *loader) loadFields() error {
 func (l *loader) compileField(name string, entry *fieldYAML) (*Field, error) {
 	s, path := l.field, pathOf(name)
 	if _, known := CanHold("", name); !known {
-		return nil, s.Errorf(path, "unknown field of an event; see CONTRACTS §1 for the fields")
+		return nil, s.Errorf(path, "unknown field of an event; docs/storefront.md lists the fields")
 	}
 	if err := l.cite(s, path, entry.Clause); err != nil {
 		return nil, err

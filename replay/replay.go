@@ -1,5 +1,5 @@
 // Package replay sends the events of files through a running server: readers for CSV, TSV, JSON lines and Parquet, the map from columns to events,
-// and the sender that accounts for every row (CONTRACTS §6).
+// and the sender that accounts for every row.
 package replay
 
 import (

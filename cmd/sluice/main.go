@@ -19,7 +19,7 @@ import (
 // version is set by the build (-ldflags "-X main.version=…").
 var version = "development"
 
-// Exit codes, as CONTRACTS §6 has them.
+// Exit codes.
 const (
 	exitDone        = 0
 	exitFailed      = 1

@@ -17,7 +17,7 @@ import (
 	"sluice/internal/topics"
 )
 
-// cli is the command line, as CONTRACTS §6 has it.
+// cli is the command line.
 type cli struct {
 	Demo        demoCmd        `cmd:"" help:"Run everything in one process, on an embedded broker and store, with a demo shop."`
 	Serve       serveCmd       `cmd:"" help:"Run some or all roles on a Kafka cluster."`
