@@ -2,11 +2,13 @@ package stream_test
 
 import (
 	"context"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"sluice/internal/broker/brokertest"
@@ -34,9 +36,25 @@ func packedChain(t *testing.T, limit int64, perRecord func() float64) *chain {
 	role := func(name, in string) stream.Role {
 		return stream.Engine{Name: name, Inputs: []string{in}}.Alone()
 	}
-	return &chain{
+	c := &chain{
 		t: t, cluster: cluster, client: client, admin: kadm.NewClient(client),
 		backlog: stream.NewBacklog(cluster, role("first", "in"), []stream.Role{role("second", "in2")}, stream.BacklogOptions{Limit: limit, PerRecord: perRecord}),
+	}
+	c.coordinated()
+	return c
+}
+
+// coordinated waits until the groups have their coordinators: a new Kafka cluster makes the topic of offsets when it is first asked for one.
+func (c *chain) coordinated() {
+	c.t.Helper()
+	for _, role := range []string{"first", "second"} {
+		for {
+			_, err := c.admin.FetchOffsets(c.t.Context(), c.cluster.Topic(role))
+			if !kerr.IsRetriable(err) {
+				break // that there is no such group is what the tests begin with
+			}
+			runtime.Gosched()
+		}
 	}
 }
 
