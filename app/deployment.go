@@ -126,7 +126,7 @@ func (d *deployment) validate(file *Config) (err error) {
 		return file.Section("server").Errorf(".linger", "%v", err)
 	}
 	if d.Server.State < minState {
-		return file.Section("server").Errorf(".state_mib", "a number from %d expected", minState)
+		return file.Section("server").Errorf(".state_mib", "must be at least %d", minState)
 	}
 	if d.Server.Places < 0 || d.Server.Places > 1024 {
 		return file.Section("server").Errorf(".places", "must be between 0 and 1024")

@@ -14,7 +14,7 @@ import (
 	"sluice/privacyfilter/pseudonym"
 )
 
-// oracle says what each purpose must have got, from the log alone: DESIGN §4 once more, with plain maps, none of the filter's code, and no engine.
+// oracle says what each purpose must have got, from the log alone: the rules of admission once more, with plain maps, none of the filter's code, and no engine.
 // It knows what this load does and no more: one jurisdiction (CN), no imports, no replays, nothing older than a week.
 type oracle struct {
 	ring   *seal.Keyring
