@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"sluice/benchmarks/server"
@@ -36,19 +37,33 @@ func (b *bench) home(ctx context.Context, size, each int) error {
 	return errors.Join(errs...)
 }
 
-// open fills a shop: its catalogue, the acceptance and the past of everybody.
+// open fills a shop: its catalogue, the acceptance and the past of everybody. What the second half of the people adds to the live heap is what a person takes:
+// buffers and caches of a fixed size are full by then.
 func (b *bench) open(ctx context.Context, s *server.Server, shop *traffic.Shop, each int) error {
 	if err := fillCatalogue(ctx, s, shop); err != nil {
 		return err
 	}
-	if err := acceptPeople(ctx, s, shop); err != nil {
-		return err
-	}
+	half := shop.People / 2
+	var heaps []float64
 	began := time.Now()
-	if err := fillHistories(ctx, s, shop, traffic.Past{Each: each, Oldest: longAgo}); err != nil {
-		return err
+	for _, past := range []traffic.Past{
+		{People: half, Each: each, Oldest: longAgo},
+		{From: half, People: shop.People - half, Each: each, Oldest: longAgo},
+	} {
+		if err := acceptSome(ctx, s, past.From, past.People); err != nil {
+			return err
+		}
+		if err := fillHistories(ctx, s, shop, past); err != nil {
+			return err
+		}
+		heap, err := s.Heap(ctx)
+		if err != nil {
+			return err
+		}
+		heaps = append(heaps, heap)
 	}
 	b.record("filling histories", "events/s", float64(shop.People*each)/time.Since(began).Seconds())
+	b.record(fmt.Sprintf("live heap a further person, %d events each", each), "KiB", (heaps[1]-heaps[0])/1024/float64(shop.People-half))
 	b.memory(s, "when filled")
 	return nil
 }

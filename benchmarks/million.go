@@ -33,7 +33,8 @@ func million(ctx context.Context, b *bench) error {
 	}
 	b.record("importing acceptances", "people/s", float64(shop.People)/time.Since(began).Seconds())
 	b.memory(s, "when imported")
-	if err := b.fillWatched(ctx, s, posts(s, perPost, shop.HistoryPosts(perPost, each), shop.Histories(perPost, traffic.Past{Each: each, Oldest: longAgo})), shop); err != nil {
+	past := traffic.Past{Each: each, Oldest: longAgo}
+	if err := b.fillWatched(ctx, s, posts(s, perPost, shop.HistoryPosts(perPost, past), shop.Histories(perPost, past)), shop); err != nil {
 		return err
 	}
 	full, err := s.Heap(ctx)
@@ -88,8 +89,9 @@ func expiry(ctx context.Context, b *bench) error {
 	if err := acceptPeople(ctx, s, shop); err != nil {
 		return err
 	}
-	count := shop.HistoryPosts(perPost, 1)
-	if err := answered(posts(s, perPost, count, shop.Histories(perPost, traffic.Past{Each: 1, Oldest: age})).Run(ctx), count); err != nil {
+	past := traffic.Past{Each: 1, Oldest: age}
+	count := shop.HistoryPosts(perPost, past)
+	if err := answered(posts(s, perPost, count, shop.Histories(perPost, past)).Run(ctx), count); err != nil {
 		return err
 	}
 	if err := s.Settle(ctx); err != nil {

@@ -49,6 +49,11 @@ func bulk(ctx context.Context, s *server.Server, path string, bodies [][]byte) e
 // visitors are more than all probes of a scenario.
 const visitors = 5000
 
+// acceptSome imports the acceptance of some of the shop's people.
+func acceptSome(ctx context.Context, s *server.Server, from, people int) error {
+	return accept(ctx, s, "u:", func(n int) string { return traffic.Person(from + n) }, people)
+}
+
 // acceptPeople imports the acceptance of everybody who has an account.
 func acceptPeople(ctx context.Context, s *server.Server, shop *traffic.Shop) error {
 	return accept(ctx, s, "u:", traffic.Person, shop.People)
@@ -106,7 +111,7 @@ const longAgo = 21 * 24 * time.Hour
 // fillHistories gives everybody a past and waits until all is settled.
 func fillHistories(ctx context.Context, s *server.Server, shop *traffic.Shop, past traffic.Past) error {
 	const perPost = 500
-	all := shop.HistoryPosts(perPost, past.Each)
+	all := shop.HistoryPosts(perPost, past)
 	r := posts(s, perPost, all, shop.Histories(perPost, past)).Run(ctx)
 	if err := answered(r, all); err != nil {
 		return fmt.Errorf("filling histories: %w", err)

@@ -185,19 +185,21 @@ func (s *Shop) BrowsingOf(n, from, people int) func(worker int) load.Source {
 // visitLength is how many events of a history belong to one visit.
 const visitLength = 6
 
-// Past is what everybody has behind them: so many events each, in visits of six, spread evenly from Oldest to Newest ago.
+// Past is what people have behind them: so many events each, in visits of six, spread evenly from Oldest to Newest ago.
 type Past struct {
+	From, People   int // whose: that many from this one on; no number of people is everybody
 	Each           int
 	Oldest, Newest time.Duration
 	FirstVisit     int // the number of the oldest visit: two pasts of the same people must not share one
 }
 
-// Histories is posts of n events each that give everybody a past. The load must end after HistoryPosts posts. Workers share the order, so that time goes on
+// Histories is posts of n events each that give people a past. The load must end after HistoryPosts posts. Workers share the order, so that time goes on
 // evenly for everybody.
 func (s *Shop) Histories(n int, past Past) func(worker int) load.Source {
 	var next atomic.Int64
 	began := time.Now().UTC()
-	total := int64(s.People) * int64(past.Each)
+	people := past.people(s)
+	total := people * int64(past.Each)
 	visits := (past.Each + visitLength - 1) / visitLength
 	return func(int) load.Source {
 		var from, i int64
@@ -209,7 +211,7 @@ func (s *Shop) Histories(n int, past Past) func(worker int) load.Source {
 			left--
 			k := min(from+i, total-1)
 			i++
-			round, person := int(k/int64(s.People)), int(k%int64(s.People))
+			round, person := int(k/people), past.From+int(k%people)
 			visit := round / visitLength
 			age := past.Newest + (past.Oldest-past.Newest)*time.Duration(visits-visit)/time.Duration(visits)
 			at := began.Add(-age).Add(time.Duration(round%visitLength) * time.Minute)
@@ -218,9 +220,16 @@ func (s *Shop) Histories(n int, past Past) func(worker int) load.Source {
 	}
 }
 
+func (p Past) people(s *Shop) int64 {
+	if p.People == 0 {
+		return int64(s.People)
+	}
+	return int64(p.People)
+}
+
 // HistoryPosts is how many posts of n events Histories has.
-func (s *Shop) HistoryPosts(n, each int) int64 {
-	total := int64(s.People) * int64(each)
+func (s *Shop) HistoryPosts(n int, past Past) int64 {
+	total := past.people(s) * int64(past.Each)
 	return (total + int64(n) - 1) / int64(n)
 }
 

@@ -38,10 +38,11 @@ func decode(t *testing.T, body []byte) (events []sentEvent) {
 func TestHistoriesGiveEverybodyTheSame(t *testing.T) {
 	const people, each, perPost = 10, 14, 7
 	s := New(people, 100)
-	source, another := s.Histories(perPost, Past{Each: each, Oldest: 48 * time.Hour, Newest: 24 * time.Hour}), 0
+	past := Past{Each: each, Oldest: 48 * time.Hour, Newest: 24 * time.Hour}
+	source, another := s.Histories(perPost, past), 0
 	workers := []load.Source{source(0), source(1)}
 	ids, count, last, visits, kinds := map[string]bool{}, map[string]int{}, map[string]time.Time{}, map[string]bool{}, map[string]bool{}
-	for range s.HistoryPosts(perPost, each) {
+	for range s.HistoryPosts(perPost, past) {
 		for _, e := range decode(t, workers[another%2]().Body()) {
 			if e.Time.Before(last[e.UserID]) || e.Time.After(e.SentAt) {
 				t.Errorf("%s at %s, after %s, sent %s", e.UserID, e.Time, last[e.UserID], e.SentAt)
