@@ -57,6 +57,7 @@ type parts struct {
 	log       *ingest.Log
 	letters   *deadletter.Store
 	collector *collector.Collector
+	stores    map[string]*stream.Store // checkpoints of the engines that this process works, by their names
 	runs      *filter.Runs
 	backlog   *stream.Backlog
 	ids       *itemid.Table // numbers of items, which catalogue, histories and rankings share
@@ -95,7 +96,7 @@ func (n *Node) build(ctx context.Context) (*parts, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &parts{rooms: r, node: n, memory: stream.NewMemory(n.deployment.Server.State << 20), registry: newRegistry(), api: httpx.NewAPI(n.Version, n.deployment.Keys.keys()), ready: &readiness{roles: n.roles}}
+	p := &parts{rooms: r, node: n, memory: stream.NewMemory(n.deployment.Server.State << 20), stores: make(map[string]*stream.Store), registry: newRegistry(), api: httpx.NewAPI(n.Version, n.deployment.Keys.keys()), ready: &readiness{roles: n.roles}}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -185,6 +186,7 @@ func (p *parts) workAfter(role stream.Role, view <-chan struct{}) error {
 			return err
 		}
 		p.add(store.Close)
+		p.stores[engine.Name] = store
 		options.Stores = append(options.Stores, store)
 	}
 	if n.broker != nil {
@@ -227,6 +229,11 @@ func (p *parts) buildFilter() error {
 
 func (p *parts) buildFeatures() error { return p.work(features.Role(p.features, p.registry)) }
 
+// viewOf is what the view of an engine's state needs.
+func (p *parts) viewOf(engine string) record.ViewOptions {
+	return record.ViewOptions{Now: time.Now, Registerer: p.registry, Logger: p.node.logger, Checkpoint: p.stores[engine]}
+}
+
 // openLog opens the way to sluice.events, which the collector and the decisions API share.
 func (p *parts) openLog() (err error) {
 	if p.collector != nil {
@@ -237,7 +244,7 @@ func (p *parts) openLog() (err error) {
 		return err
 	}
 	p.add(func() error { p.log.Close(); return nil })
-	p.runs = filter.NewRuns(n.cluster)
+	p.runs = filter.NewRuns(n.cluster, p.stores["filter"])
 	roles := streamRoles()
 	p.backlog = stream.NewBacklog(n.cluster, roles[0], roles[1:2], stream.BacklogOptions{Limit: p.rooms.collector.MaxBacklog, PerRecord: p.log.EventsPerRecord, Logger: n.logger})
 	p.run("backlog", p.backlog.Run)
@@ -299,7 +306,7 @@ func (p *parts) buildCollector() error {
 		Cluster: n.cluster, Node: p.name, Intake: p.collector.Inbound(), Letters: p.letters, Gate: gate, Registerer: p.registry, Logger: n.logger,
 	}).Run)
 
-	p.history = history.NewView(n.cluster, p.features, record.ViewOptions{Registerer: p.registry, Logger: n.logger})
+	p.history = history.NewView(n.cluster, p.features, p.viewOf("history"))
 	p.follow("footprints", p.history)
 	settings.Register(p.api, settings.Options{
 		Log: p.log, View: p.consents, Policy: p.register, Ring: p.ring, Keys: p.keys, History: footprints{p.history},
@@ -343,10 +350,9 @@ func (p *parts) buildRanker() error {
 	p.needLease()
 	n := p.node
 	p.openCatalogue()
-	views := record.ViewOptions{Registerer: p.registry, Logger: n.logger, Now: time.Now}
-	p.personal = profile.NewView(n.cluster, p.features, p.ids, views)
+	p.personal = profile.NewView(n.cluster, p.features, p.ids, p.viewOf("personal"))
 	p.follow("profiles", p.personal)
-	p.trending = trending.NewView(n.cluster, p.features, views)
+	p.trending = trending.NewView(n.cluster, p.features, p.viewOf("trending"))
 	p.follow("trending", p.trending)
 	lists, err := p.listsReady()
 	if err != nil {
@@ -365,7 +371,7 @@ func (p *parts) buildRisk() error {
 	if err := p.openLog(); err != nil {
 		return err
 	}
-	p.entities = entity.NewView(n.cluster, p.features, record.ViewOptions{Registerer: p.registry, Logger: n.logger})
+	p.entities = entity.NewView(n.cluster, p.features, p.viewOf("entity"))
 	p.follow("entities", p.entities)
 	decider := risk.New(risk.Options{
 		Config: p.risk, Entities: p.entities, AppealKey: p.ring.Derive("risk/appeal"), Registerer: p.registry, Logger: n.logger,

@@ -25,7 +25,8 @@ import (
 	"sluice/privacyfilter/purposepb"
 )
 
-// TestEnginesAndViewsRun sends one event of each purpose through the running engines and waits until every view shows it; views that start later show the same.
+// TestEnginesAndViewsRun sends one event of each purpose through the running engines and waits until every view shows it; views that start later show the same,
+// from the changelog and from the engines' checkpoints.
 func TestEnginesAndViewsRun(t *testing.T) {
 	cluster := brokertest.Cluster(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -43,15 +44,25 @@ func TestEnginesAndViewsRun(t *testing.T) {
 		defer store.Close()
 		stores = append(stores, store)
 	}
-	group.Go(func() error {
-		return stream.NewRunner(cluster, role, stream.RunnerOptions{Node: "0", Stores: stores}).Run(running)
-	})
+	working, stop := context.WithCancel(running)
+	defer stop()
+	stopped := make(chan error, 1)
+	go func() {
+		stopped <- stream.NewRunner(cluster, role, stream.RunnerOptions{Node: "0", Stores: stores}).Run(working)
+	}()
 	now := time.Now().UnixMicro()
 	sendAll(t, cluster, now)
-	first := runViews(running, group, cluster, c, record.ViewOptions{Registerer: reg})
+	none := make([]*stream.Store, len(stores))
+	first := runViews(running, group, cluster, c, reg, none)
 	first.expect(ctx, t, now)
-	second := runViews(running, group, cluster, c, record.ViewOptions{})
+	second := runViews(running, group, cluster, c, nil, none)
 	second.expect(ctx, t, now)
+	stop()
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	third := runViews(running, group, cluster, c, nil, stores)
+	third.expect(ctx, t, now)
 	cancel()
 	if err := group.Wait(); err != nil {
 		t.Error(err)
@@ -100,8 +111,14 @@ type allViews struct {
 	entities *entity.View
 }
 
-func runViews(ctx context.Context, group *errgroup.Group, cluster stream.Cluster, c *spec.Config, o record.ViewOptions) allViews {
-	v := allViews{profile.NewView(cluster, c, itemid.NewTable(), o), history.NewView(cluster, c, o), trending.NewView(cluster, c, o), entity.NewView(cluster, c, o)}
+// runViews runs the views with the checkpoints that they start from, in the order of the role's engines.
+func runViews(ctx context.Context, group *errgroup.Group, cluster stream.Cluster, c *spec.Config, reg prometheus.Registerer, checkpoints []*stream.Store) allViews {
+	o := func(engine int) record.ViewOptions {
+		return record.ViewOptions{Registerer: reg, Checkpoint: checkpoints[engine]}
+	}
+	v := allViews{
+		profile.NewView(cluster, c, itemid.NewTable(), o(0)), history.NewView(cluster, c, o(1)), trending.NewView(cluster, c, o(2)), entity.NewView(cluster, c, o(3)),
+	}
 	for _, run := range []func(context.Context) error{v.personal.Run, v.history.Run, v.trending.Run, v.entities.Run} {
 		group.Go(func() error { return run(ctx) })
 	}

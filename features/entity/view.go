@@ -88,7 +88,7 @@ func NewView(cluster stream.Cluster, c *spec.Config, o record.ViewOptions) *View
 	for i := range v.shards {
 		v.shards[i].entities = make(map[entityKey]*entity)
 	}
-	v.follower = stream.NewFollower(cluster, "state.entity", stream.FollowerOptions{Apply: v.apply, Logger: o.Logger})
+	v.follower = stream.NewFollower(cluster, "state.entity", o.Follower(v.apply, record.HourTable, record.Table))
 	return v
 }
 

@@ -26,7 +26,7 @@ type View struct {
 func NewView(cluster stream.Cluster, _ *spec.Config, o record.ViewOptions) *View {
 	o.Fill()
 	v := &View{metrics: record.NewViewMetrics(o.Registerer, "history"), people: record.NewCopy(lists)}
-	v.follower = stream.NewFollower(cluster, "state.history", stream.FollowerOptions{Apply: v.apply, Logger: o.Logger})
+	v.follower = stream.NewFollower(cluster, "state.history", o.Follower(v.apply, record.ChunkTable, record.ClockTable, record.Table))
 	return v
 }
 

@@ -87,7 +87,7 @@ func NewView(cluster stream.Cluster, c *spec.Config, ids *itemid.Table, o record
 	for i := range v.shards {
 		v.shards[i].people = make(map[items.Subject]*version)
 	}
-	v.follower = stream.NewFollower(cluster, "state.personal", stream.FollowerOptions{Apply: v.apply, Logger: o.Logger})
+	v.follower = stream.NewFollower(cluster, "state.personal", o.Follower(v.apply, record.ChunkTable, record.ClockTable, record.Table))
 	return v
 }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sluice/internal/stream"
 )
 
 // ViewOptions says what a view needs beside its changelog.
@@ -12,6 +14,7 @@ type ViewOptions struct {
 	Now        func() time.Time // what "now" is with clock: wall; time.Now if nil
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil = no metrics
+	Checkpoint *stream.Store         // of the engine, if this process works it: the view starts from it
 }
 
 // Fill sets what is left out.
@@ -22,6 +25,11 @@ func (o *ViewOptions) Fill() {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+}
+
+// Follower is how a view follows its engine's changelog, of which it looks at these tables.
+func (o *ViewOptions) Follower(apply func(recs []stream.Record), tables ...byte) stream.FollowerOptions {
+	return stream.FollowerOptions{Apply: apply, Logger: o.Logger, Source: stream.Source{Store: o.Checkpoint, Tables: tables}}
 }
 
 // Shards is into how many parts, with a lock each, views split what they hold.

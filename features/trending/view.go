@@ -51,7 +51,7 @@ func NewView(cluster stream.Cluster, c *spec.Config, o record.ViewOptions) *View
 		contributions: make(map[[24]byte][]itemName), windows: make(map[int64]map[itemName]int32),
 	}
 	v.lists.Store(&Lists{})
-	v.follower = stream.NewFollower(cluster, "state.trending", stream.FollowerOptions{Apply: v.apply, Logger: o.Logger})
+	v.follower = stream.NewFollower(cluster, "state.trending", o.Follower(v.apply, record.Table))
 	return v
 }
 

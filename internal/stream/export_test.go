@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 )
@@ -14,4 +15,18 @@ func (b *Backlog) Look(ctx context.Context) error {
 	}
 	defer client.Close()
 	return b.look(ctx, kadm.NewClient(client))
+}
+
+// Checkpoint writes what a partition's checkpoint holds: the newest of each key, and its position.
+func (s *Store) Checkpoint(partition int32, records []Record, next int64, at time.Time) error {
+	b := s.forPartition(partition).newBatch()
+	for _, r := range records {
+		if err := b.set(r.Key[0], r.Key[1:], r.Value); err != nil {
+			return err
+		}
+	}
+	if err := b.setPosition(position{Next: next, Time: at}); err != nil {
+		return err
+	}
+	return b.commit()
 }

@@ -19,6 +19,7 @@ type FollowerOptions struct {
 	Apply func(recs []Record)
 	// Uncommitted reads records of open transactions too: for views that know themselves which row is the newer one.
 	Uncommitted bool
+	Source      Source        // of a changelog: what this process has of it already
 	FetchWait   time.Duration // how long the broker may hold an answer while nothing comes; fetchWait if 0
 	Logger      *slog.Logger
 }
@@ -118,20 +119,13 @@ func (f *Follower) Wait(ctx context.Context, partition int32, next int64) error 
 // Run follows until ctx ends. Errors of the broker are waited out by the client.
 func (f *Follower) Run(ctx context.Context) error {
 	topic := f.cluster.Topic(f.topic)
-	starts, ends, err := f.bounds(ctx, topic)
+	from, ends, err := f.start(ctx, topic)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return fmt.Errorf("following %s: %w", topic, err)
 	}
-	from := make(map[int32]kgo.Offset, len(starts))
-	f.mu.Lock()
-	for p, start := range starts {
-		from[p] = kgo.NewOffset().At(start)
-		f.applied[p] = start
-	}
-	f.mu.Unlock()
 	isolation := kgo.ReadCommitted()
 	if f.o.Uncommitted {
 		isolation = kgo.ReadUncommitted()
@@ -148,6 +142,29 @@ func (f *Follower) Run(ctx context.Context) error {
 	}
 	defer client.Close()
 	return f.follow(ctx, client, ends)
+}
+
+// start applies what the source has, and returns from where partitions must be read, and their ends. The source is taken as it stands before these are listed:
+// whatever it holds is of before them, so that a view which reaches them shows one state of each partition.
+func (f *Follower) start(ctx context.Context, topic string) (from map[int32]kgo.Offset, ends map[int32]int64, err error) {
+	source := f.o.Source.snapshot()
+	defer func() { err = errors.Join(err, source.close()) }()
+	starts, ends, err := f.bounds(ctx, topic)
+	if err != nil {
+		return nil, nil, err
+	}
+	from = make(map[int32]kgo.Offset, len(starts))
+	for p, start := range starts {
+		next, err := source.load(ctx, f.topic, p, start, ends[p], f.o.Apply)
+		if err != nil {
+			return nil, nil, err
+		}
+		from[p] = kgo.NewOffset().At(next)
+		f.mu.Lock()
+		f.applied[p] = next
+		f.mu.Unlock()
+	}
+	return from, ends, nil
 }
 
 // bounds lists the first offsets and the high watermarks, trying until the broker answers.

@@ -40,14 +40,13 @@ func restore(ctx context.Context, cluster Cluster, changelog string, store *Stor
 	return reached, readChangelog(ctx, cluster, topic, store, from, ends, reached)
 }
 
-// startAt is the changelog offset from which the checkpoint lacks records: 0, with an empty checkpoint, if the checkpoint is of another log
-// or so old that tombstones may be gone.
+// startAt is the changelog offset from which the checkpoint lacks records: 0, with an empty checkpoint, if nothing can be read on from it.
 func startAt(p *partitionStore, end int64, retention time.Duration) (int64, error) {
 	pos, err := p.position()
 	if err != nil {
 		return 0, err
 	}
-	if pos.Next <= end && (pos.Next == end || time.Since(pos.Time) < retention/2) {
+	if pos.reaches(end, retention) {
 		return pos.Next, nil
 	}
 	return 0, p.clear()

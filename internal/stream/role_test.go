@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -16,22 +17,35 @@ import (
 // work runs a role until stop is called or the test ends.
 func work(t testing.TB, cluster stream.Cluster, role stream.Role) (stop func()) {
 	t.Helper()
-	o := stream.RunnerOptions{Node: "0"}
+	var stores []*stream.Store
 	for range role.Engines {
-		store, err := stream.OpenStore(t.TempDir(), stream.StoreOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { // after the runner
-			if err := store.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-		o.Stores = append(o.Stores, store)
+		stores = append(stores, openStore(t))
 	}
+	return workOn(t, cluster, role, stores...)
+}
+
+// openStore opens a checkpoint of its own for the test.
+func openStore(t testing.TB) *stream.Store {
+	t.Helper()
+	store, err := stream.OpenStore(t.TempDir(), stream.StoreOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { // after the runner
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return store
+}
+
+// workOn is work with the engines' checkpoints.
+func workOn(t testing.TB, cluster stream.Cluster, role stream.Role, stores ...*stream.Store) (stop func()) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- stream.NewRunner(cluster, role, o).Run(ctx) }()
+	runner := stream.NewRunner(cluster, role, stream.RunnerOptions{Node: "0", Stores: stores, CheckpointEvery: time.Millisecond})
+	go func() { ended <- runner.Run(ctx) }()
 	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {

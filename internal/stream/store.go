@@ -79,14 +79,21 @@ type position struct {
 	Time time.Time
 }
 
+// reaches tells whether a changelog that ends at end can be read on from the position: it is of this log, and not so old that tombstones may be gone which it
+// has not seen.
+func (p position) reaches(end int64, retention time.Duration) bool {
+	return p.Next <= end && (p.Next == end || time.Since(p.Time) < retention/2)
+}
+
 // partitionStore is one partition's part of a Store.
 type partitionStore struct {
 	*Store
+	reader    pebble.Reader // the database, or a snapshot of it
 	partition int32
 }
 
 func (s *Store) forPartition(p int32) *partitionStore {
-	return &partitionStore{Store: s, partition: p}
+	return &partitionStore{Store: s, reader: s.db, partition: p}
 }
 
 func (p *partitionStore) key(table byte, key []byte) []byte {
@@ -97,7 +104,7 @@ func (p *partitionStore) key(table byte, key []byte) []byte {
 }
 
 func (p *partitionStore) get(table byte, key []byte, use func(data []byte) error) (found bool, err error) {
-	data, closer, err := p.db.Get(p.key(table, key))
+	data, closer, err := p.reader.Get(p.key(table, key))
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
 	}
@@ -110,7 +117,7 @@ func (p *partitionStore) get(table byte, key []byte, use func(data []byte) error
 
 // scan yields the table's records until yield says stop.
 func (p *partitionStore) scan(table byte, yield func(key, value []byte) (bool, error)) (err error) {
-	it, err := p.db.NewIter(&pebble.IterOptions{LowerBound: p.key(table, nil), UpperBound: p.key(table+1, nil)})
+	it, err := p.reader.NewIter(&pebble.IterOptions{LowerBound: p.key(table, nil), UpperBound: p.key(table+1, nil)})
 	if err != nil {
 		return err
 	}

@@ -200,7 +200,7 @@ func TestExpiredStateIsGone(t *testing.T) {
 // TestRowsOfARunAreSettledOnce: a row that comes again is known by its own bits, whatever became of it; an id that came before is a duplicate.
 func TestRowsOfARunAreSettledOnce(t *testing.T) {
 	w := newWorld(t, testRegister(t))
-	r := NewRuns(stream.Cluster{})
+	r := NewRuns(stream.Cluster{}, nil)
 	follow := func() {
 		t.Helper()
 		r.apply(w.task.Changes())
@@ -249,7 +249,7 @@ func TestRowsOfARunAreSettledOnce(t *testing.T) {
 
 // TestRunsViewForgets: a block that changes replaces its older version, and a deleted one takes its rows away.
 func TestRunsViewForgets(t *testing.T) {
-	r := NewRuns(stream.Cluster{})
+	r := NewRuns(stream.Cluster{}, nil)
 	key := blockKey(7, 1)
 	put := func(partition int32, b *block) {
 		rec := stream.Record{Partition: partition, Key: append([]byte{tableRuns}, key[:]...)}

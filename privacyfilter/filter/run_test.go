@@ -143,7 +143,7 @@ func topicSize(t *testing.T, cluster stream.Cluster, topic string) (n int) {
 func checkRuns(t *testing.T, cluster stream.Cluster, want string) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
-	runs := NewRuns(cluster)
+	runs := NewRuns(cluster, nil)
 	ended := make(chan error, 1)
 	go func() { ended <- runs.Run(ctx) }()
 	<-runs.CaughtUp()

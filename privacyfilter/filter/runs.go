@@ -137,10 +137,12 @@ type partitionBlock struct {
 	key       [16]byte
 }
 
-// NewRuns makes the view; Run fills it.
-func NewRuns(cluster stream.Cluster) *Runs {
+// NewRuns makes the view; Run fills it. It starts from the filter's checkpoint, nil if this process has none.
+func NewRuns(cluster stream.Cluster, checkpoint *stream.Store) *Runs {
 	r := &Runs{blocks: make(map[partitionBlock]settled), runs: make(map[uint64]settled)}
-	r.follower = stream.NewFollower(cluster, topics.State("filter"), stream.FollowerOptions{Apply: r.apply})
+	r.follower = stream.NewFollower(cluster, topics.State("filter"), stream.FollowerOptions{
+		Apply: r.apply, Source: stream.Source{Store: checkpoint, Tables: []byte{tableRuns}},
+	})
 	return r
 }
 
