@@ -82,7 +82,7 @@ func (x *exchange) offer(ctx context.Context, conn net.Conn) error {
 	}
 }
 
-// pipe is a connection in memory. Unlike net.Pipe it has a buffer: a writer does not wait for its reader.
+// pipe is a connection in memory. Unlike net.Pipe it has a small buffer: who writes little does not wait for its reader.
 func pipe(addr net.Addr) (a, b net.Conn) {
 	there, back := newStream(), newStream()
 	return &end{addr: addr, in: back, out: there}, &end{addr: addr, in: there, out: back}
@@ -122,10 +122,9 @@ func (e *end) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-const (
-	streamFull = 1 << 20 // a writer waits while so many bytes are unread
-	streamKept = 1 << 18 // an empty buffer that is larger is let go
-)
+// streamBuffer is how many unread bytes a stream keeps. What does not fit is read from the writer's own memory, while it waits: fetched batches are large, and a
+// copy of each would be grown and dropped.
+const streamBuffer = 32 << 10
 
 // byteStream is one direction of a pipe, for one reader and one writer at a time.
 type byteStream struct {
@@ -134,6 +133,7 @@ type byteStream struct {
 	mu              sync.Mutex // guards the rest
 	buf             []byte     // unread from next on
 	next            int
+	lent            []byte // unread after buf, of a writer that waits
 	closed          bool
 	readBy, writeBy time.Time
 }
@@ -145,15 +145,8 @@ func newStream() *byteStream {
 func (s *byteStream) read(p []byte) (int, error) {
 	for {
 		s.mu.Lock()
-		if s.next < len(s.buf) {
-			full := len(s.buf)-s.next >= streamFull
-			n := copy(p, s.buf[s.next:])
-			s.next += n
-			s.shrink()
+		if n := s.take(p); n > 0 || len(p) == 0 {
 			s.mu.Unlock()
-			if full {
-				wake(s.writable)
-			}
 			return n, nil
 		}
 		closed, by := s.closed, s.readBy
@@ -167,36 +160,73 @@ func (s *byteStream) read(p []byte) (int, error) {
 	}
 }
 
-// shrink begins the buffer anew once all of it is read.
-func (s *byteStream) shrink() {
-	if s.next < len(s.buf) {
-		return
+// take reads what there is. The writer is woken once all that it has lent is read.
+func (s *byteStream) take(p []byte) int {
+	n := copy(p, s.buf[s.next:])
+	if s.next += n; s.next == len(s.buf) {
+		s.buf, s.next = s.buf[:0], 0
 	}
-	s.buf, s.next = s.buf[:0], 0
-	if cap(s.buf) > streamKept {
-		s.buf = nil
+	if len(s.lent) == 0 || s.next < len(s.buf) {
+		return n
+	}
+	more := copy(p[n:], s.lent)
+	if s.lent = s.lent[more:]; len(s.lent) == 0 {
+		s.lent = nil
+		wake(s.writable)
+	}
+	return n + more
+}
+
+// write puts p into the buffer, or lends it to the reader until all of it is read.
+func (s *byteStream) write(p []byte) (int, error) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return 0, io.ErrClosedPipe
+	}
+	if s.put(p) {
+		s.mu.Unlock()
+		wake(s.readable)
+		return len(p), nil
+	}
+	s.lent = p
+	s.mu.Unlock()
+	wake(s.readable)
+	for {
+		s.mu.Lock()
+		left, closed, by := len(s.lent), s.closed, s.writeBy
+		s.mu.Unlock()
+		if left == 0 {
+			return len(p), nil
+		}
+		if closed {
+			return s.takeBack(p), io.ErrClosedPipe
+		}
+		if err := wait(s.writable, by); err != nil {
+			return s.takeBack(p), err
+		}
 	}
 }
 
-// write takes all of p, or nothing of it. A stream that is nearly full takes it still: it is bounded by streamFull and one request.
-func (s *byteStream) write(p []byte) (int, error) {
-	for {
-		s.mu.Lock()
-		closed, by := s.closed, s.writeBy
-		if !closed && len(s.buf)-s.next < streamFull {
-			s.buf = append(s.buf, p...)
-			s.mu.Unlock()
-			wake(s.readable)
-			return len(p), nil
-		}
-		s.mu.Unlock()
-		if closed {
-			return 0, io.ErrClosedPipe
-		}
-		if err := wait(s.writable, by); err != nil {
-			return 0, err
-		}
+// put appends p to the buffer if it fits.
+func (s *byteStream) put(p []byte) bool {
+	if len(s.buf)-s.next+len(p) > streamBuffer {
+		return false
 	}
+	if s.next > 0 {
+		s.buf, s.next = append(s.buf[:0], s.buf[s.next:]...), 0
+	}
+	s.buf = append(s.buf, p...)
+	return true
+}
+
+// takeBack ends the loan of p, and tells how much of it was read.
+func (s *byteStream) takeBack(p []byte) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(p) - len(s.lent)
+	s.lent = nil
+	return n
 }
 
 func (s *byteStream) close() {

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -40,7 +41,7 @@ func TestPipeDeliversInOrder(t *testing.T) {
 
 func TestPipeObeysDeadlines(t *testing.T) {
 	a, b := pipe(&net.TCPAddr{})
-	full := make([]byte, streamFull)
+	full := make([]byte, streamBuffer)
 	if _, err := a.Write(full); err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +70,62 @@ func TestPipeObeysDeadlines(t *testing.T) {
 	}
 	if _, err := a.Write([]byte("x")); err != nil {
 		t.Errorf("after the deadline was taken back: %v", err)
+	}
+}
+
+func TestPipeTellsHowMuchWasRead(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		end  func(a, b net.Conn) error
+		want error
+	}{
+		{"at the deadline", func(a, _ net.Conn) error { return a.SetWriteDeadline(time.Now()) }, os.ErrDeadlineExceeded},
+		{"when the reader has gone", func(_, b net.Conn) error { return b.Close() }, io.ErrClosedPipe},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a, b := pipe(&net.TCPAddr{})
+			type result struct {
+				n   int
+				err error
+			}
+			wrote := make(chan result, 1)
+			go func() {
+				n, err := a.Write(make([]byte, 3*streamBuffer))
+				wrote <- result{n, err}
+			}()
+			if _, err := io.ReadFull(b, make([]byte, 2*streamBuffer)); err != nil {
+				t.Fatal(err)
+			}
+			if err := tc.end(a, b); err != nil {
+				t.Fatal(err)
+			}
+			if got := <-wrote; got.n != 2*streamBuffer || !errors.Is(got.err, tc.want) {
+				t.Errorf("wrote %d (%v), want %d (%v)", got.n, got.err, 2*streamBuffer, tc.want)
+			}
+		})
+	}
+}
+
+func BenchmarkPipe(b *testing.B) {
+	for _, size := range []int{200, 64 << 10, 1 << 20} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			from, to := pipe(&net.TCPAddr{})
+			sent := make([]byte, size)
+			go func() {
+				for err := error(nil); err == nil; {
+					_, err = from.Write(sent)
+				}
+			}()
+			got := make([]byte, size)
+			b.SetBytes(int64(size))
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := io.ReadFull(to, got); err != nil {
+					b.Fatal(err)
+				}
+			}
+			_ = to.Close()
+		})
 	}
 }
 
