@@ -135,6 +135,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		kgo.FetchIsolationLevel(isolation),
 		kgo.KeepControlRecords(), // their offsets count as applied
 		kgo.FetchMaxWait(f.o.FetchWait),
+		kgo.FetchMaxBytes(fetchBytes),
 		kgo.WithHooks(&f.fetched),
 	)
 	if err != nil {
@@ -197,6 +198,7 @@ func (f *Follower) follow(ctx context.Context, client *kgo.Client, ends map[int3
 		batch = f.batch(batch[:0], fetches)
 		if len(batch) > 0 {
 			f.o.Apply(batch)
+			clear(batch) // it would keep what was fetched alive
 		}
 		f.advance(fetches)
 		if behind > 0 {
@@ -212,10 +214,7 @@ func (f *Follower) batch(batch []Record, fetches kgo.Fetches) []Record {
 		if r.Attrs.IsControl() {
 			return
 		}
-		rec := RecordOf(r, f.topic)
-		for entry := range rec.Entries() {
-			batch = append(batch, *entry)
-		}
+		batch = appendEntries(batch, RecordOf(r, f.topic))
 	})
 	return batch
 }

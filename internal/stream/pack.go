@@ -70,6 +70,19 @@ func (r *Record) Entries() iter.Seq[*Record] {
 	}
 }
 
+// appendEntries appends what Entries yields.
+func appendEntries(to []Record, r Record) []Record {
+	if !r.isPack() {
+		return append(to, r)
+	}
+	entry := r
+	for rest := r.Value[1:]; len(rest) > 0; entry.Index++ {
+		entry.KeyID, entry.Key, entry.Value, rest, _ = cutEntry(rest)
+		to = append(to, entry)
+	}
+	return to
+}
+
 // isPack tells whether the record is a well-formed pack.
 func (r *Record) isPack() bool {
 	if !bytes.Equal(r.Key, packKey) || len(r.Value) < 2 || r.Value[0] != packVersion {

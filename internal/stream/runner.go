@@ -170,8 +170,9 @@ type liveTask struct {
 	fetched   []piece
 	processed int // entries of what was fetched
 	outputs   []kgo.Record
-	changes   int   // place in outputs of the first changelog record
-	produced  int64 // as next, if it commits; 0 if the task changed nothing
+	keys      []byte // of the changelog records
+	changes   int    // place in outputs of the first changelog record
+	produced  int64  // as next, if it commits; 0 if the task changed nothing
 }
 
 func (r *Runner) session(ctx context.Context) (err error) {

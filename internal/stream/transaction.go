@@ -74,7 +74,12 @@ func (s *session) finish(committed bool) {
 			t.next, t.unsaved = t.produced, true
 		}
 		t.finish(committed)
+		clear(t.fetched) // or it would keep the fetched batches alive
 		t.fetched, t.processed, t.produced = t.fetched[:0], 0, 0
+		t.keys = t.keys[:0]
+		if !committed {
+			t.keys = nil // perhaps still read
+		}
 		clear(t.outputs) // they hold what was emitted
 		t.outputs = t.outputs[:0]
 	}
@@ -196,10 +201,9 @@ func (s *session) produce(ctx context.Context, t *liveTask, sent *promise) error
 	}
 	t.changes = len(t.outputs)
 	err := t.flush(func(id byte, key, value []byte) {
-		k := make([]byte, 1+len(key))
-		k[0] = id
-		copy(k[1:], key)
-		t.outputs = append(t.outputs, kgo.Record{Topic: t.changelog, Partition: t.Partition, Key: k, Value: value})
+		from := len(t.keys)
+		t.keys = append(append(t.keys, id), key...)
+		t.outputs = append(t.outputs, kgo.Record{Topic: t.changelog, Partition: t.Partition, Key: t.keys[from:len(t.keys):len(t.keys)], Value: value})
 	})
 	if err != nil {
 		return &processError{err}
