@@ -111,9 +111,9 @@ type filter struct {
 	deletions    *stream.Table[deletions]
 	deletionDays int64 // that a deletion is remembered
 
-	record  eventpb.LogRecord
-	ev      eventpb.Event // of the record, and what it was decoded from: the next event takes their memory
-	body    []byte
+	record  eventpb.LogRecord // its bytes lie in the stream's record
+	ev      eventpb.Event     // of the record; its strings lie in body or in the record, so that nobody keeps them beyond this event
+	body    []byte            // the next event takes its memory
 	subject []byte
 	held    []bool // by purpose: what held before a control record
 	scratch scratch
@@ -133,8 +133,8 @@ const (
 // Process handles one record of sluice.events. Whatever is wrong with a record becomes a dead letter; an error means that the engine itself is broken.
 func (f *filter) Process(rec *stream.Record) error {
 	lr := &f.record
-	*lr = eventpb.LogRecord{Body: lr.Body[:0], Decision: lr.Decision[:0]}
-	if err := lr.UnmarshalVT(rec.Value); err != nil || lr.Version != recordVersion || len(rec.Key) != pseudonym.Size {
+	*lr = eventpb.LogRecord{}
+	if err := lr.UnmarshalVTUnsafe(rec.Value); err != nil || lr.Version != recordVersion || len(rec.Key) != pseudonym.Size {
 		return f.reject(rec, lr, fault{"unreadable_record", "a record of the log, version 1, expected"})
 	}
 	switch lr.Kind {
@@ -204,7 +204,7 @@ func (f *filter) openEvent(rec *stream.Record, lr *eventpb.LogRecord) (in input,
 	}
 	ev := &f.ev
 	ev.ResetVT()
-	if err := ev.UnmarshalVT(body); err != nil {
+	if err := ev.UnmarshalVTUnsafe(body); err != nil {
 		return in, &fault{"undecodable", "a protobuf Event expected in the body"}
 	}
 	subject := f.subjectOf(ev)
