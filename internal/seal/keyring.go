@@ -5,13 +5,11 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -23,8 +21,9 @@ import (
 type Keyring struct {
 	root [32]byte
 	aead cipher.AEAD
-	logs sync.Pool // of hash.Hash: HMAC-SHA-256 under the log key
-	dups sync.Pool // the same under the dedupe key
+	logs *MAC      // of log pseudonyms
+	dups *MAC      // of dedupe hashes
+	sums sync.Pool // of *[MACSize]byte
 }
 
 // bodyKeyID is the id of the deployment's own sealing key. Ids from 2 on are for keys that can be destroyed one by one.
@@ -89,20 +88,9 @@ func NewKeyring(root [32]byte) *Keyring {
 	if k.aead, err = cipher.NewGCM(block); err != nil {
 		panic(fmt.Sprintf("seal: GCM: %v", err)) // cannot fail
 	}
-	k.logs.New = macs(k.Derive("pseudonym/log"))
-	k.dups.New = macs(k.Derive("pseudonym/dedupe"))
+	k.logs, k.dups = NewMAC(k.Derive("pseudonym/log")), NewMAC(k.Derive("pseudonym/dedupe"))
+	k.sums.New = func() any { return new([MACSize]byte) }
 	return k
-}
-
-// keyed is a keyed hash with room for its message and its sum.
-type keyed struct {
-	mac     hash.Hash
-	message []byte
-	sum     [sha256.Size]byte
-}
-
-func macs(key [32]byte) func() any {
-	return func() any { return &keyed{mac: hmac.New(sha256.New, key[:])} }
 }
 
 // Derive is the key for a use (HKDF-SHA-256, RFC 5869, with the label as info).
@@ -116,29 +104,22 @@ func (k *Keyring) Derive(label string) [32]byte {
 
 // LogKey is the log pseudonym of a subject ("u:…", "a:…"): the Kafka key of its records on sluice.events. It never changes, also not after an erasure.
 func (k *Keyring) LogKey(subject string) [16]byte {
-	h := k.logs.Get().(*keyed) //nolint:forcetypeassert // the pool's New makes nothing else
-	h.message = append(h.message[:0], subject...)
-	sum := h.finish(&k.logs)
-	return [16]byte(sum[:16])
+	room := k.sums.Get().(*[MACSize]byte) //nolint:forcetypeassert // the pool's New makes nothing else
+	defer k.sums.Put(room)
+	sum := k.logs.Append(room[:0])
+	sum.Text(subject)
+	return [16]byte(sum.End())
 }
 
 // DedupeHash is what the filter remembers of an event's id.
 func (k *Keyring) DedupeHash(subject, id string) uint64 {
-	h := k.dups.Get().(*keyed) //nolint:forcetypeassert // the pool's New makes nothing else
-	h.message = append(append(append(h.message[:0], subject...), 0), id...)
-	sum := h.finish(&k.dups)
-	return binary.BigEndian.Uint64(sum[:])
-}
-
-// finish is the hash of the message. It forgets the message and gives the state back.
-func (h *keyed) finish(to *sync.Pool) [sha256.Size]byte {
-	h.mac.Reset()
-	h.mac.Write(h.message)
-	h.mac.Sum(h.sum[:0])
-	sum := h.sum
-	clear(h.message)
-	to.Put(h)
-	return sum
+	room := k.sums.Get().(*[MACSize]byte) //nolint:forcetypeassert // the pool's New makes nothing else
+	defer k.sums.Put(room)
+	sum := k.dups.Append(room[:0])
+	sum.Text(subject)
+	sum.Byte(0)
+	sum.Text(id)
+	return binary.BigEndian.Uint64(sum.End())
 }
 
 // Seal encrypts plaintext under the deployment's body key (AES-256-GCM, random nonce in front); additional is authenticated with it.

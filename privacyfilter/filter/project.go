@@ -44,7 +44,7 @@ func (p *Projector) Risk(ev *eventpb.Event, receivedAt int64) *purposepb.RiskEve
 // history fills out with what the history may show. It reads a's memory until a is reset, as do the others.
 func (p *Projector) history(out *purposepb.HistoryEvent, a *arena, ev *eventpb.Event, received int64, w who, floor privacyfilter.Revision) {
 	p.of[history].fill(unsafe.Pointer(out), a, ev)
-	out.Subject = a.keep(p.keys.Subject(privacyfilter.History, w.subject, w.incarnation))
+	out.Subject = a.subject(p.keys, privacyfilter.History, w)
 	out.Event = a.event(p.keys, privacyfilter.History, w.event)
 	out.Time = min(ev.Time, received)
 	out.Floor = a.floor(p.keys, privacyfilter.History, w.subject, floor)
@@ -52,7 +52,7 @@ func (p *Projector) history(out *purposepb.HistoryEvent, a *arena, ev *eventpb.E
 
 func (p *Projector) personal(out *purposepb.PersonalEvent, a *arena, ev *eventpb.Event, received int64, w who, floor privacyfilter.Revision) {
 	p.of[personalize].fill(unsafe.Pointer(out), a, ev)
-	out.Subject = a.keep(p.keys.Subject(privacyfilter.Personalize, w.subject, w.incarnation))
+	out.Subject = a.subject(p.keys, privacyfilter.Personalize, w)
 	out.Event = a.event(p.keys, privacyfilter.Personalize, w.event)
 	out.Time = min(ev.Time, received)
 	out.Floor = a.floor(p.keys, privacyfilter.Personalize, w.subject, floor)
@@ -62,13 +62,13 @@ func (p *Projector) trending(out *purposepb.TrendingEvent, a *arena, ev *eventpb
 	p.of[trending].fill(unsafe.Pointer(out), a, ev)
 	out.Time = min(ev.Time, received)
 	out.Window = windowOf(out.Time, windowMicros)
-	out.Contributor = a.keep(p.keys.Contributor(w.subject, w.incarnation, out.Window))
+	out.Contributor = a.contributor(p.keys, w, out.Window)
 	out.Event = a.event(p.keys, privacyfilter.Trending, w.event)
 }
 
 func (p *Projector) risk(out *purposepb.RiskEvent, a *arena, ev *eventpb.Event, received int64, w who) {
 	p.of[risk].fill(unsafe.Pointer(out), a, ev)
-	out.Subject = a.keep(p.keys.Subject(privacyfilter.Risk, w.subject, w.incarnation))
+	out.Subject = a.subject(p.keys, privacyfilter.Risk, w)
 	out.Event = a.event(p.keys, privacyfilter.Risk, w.event)
 	out.EventHash = pseudonym.Hash(out.Event)
 	out.Time = min(ev.Time, received)

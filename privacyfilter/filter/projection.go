@@ -73,7 +73,7 @@ func newMove(to, from *field.Field, purpose string, keys *pseudonym.Keys) move {
 				value = address(value)
 			}
 			if value != "" {
-				*field.At[[]byte](to, target) = a.keep(keys.Identifier(purpose, from.Pseudonym, value))
+				*field.At[[]byte](to, target) = a.identifier(keys, purpose, from.Pseudonym, value)
 			}
 		}
 	case to.Kind != from.Kind:
@@ -157,25 +157,42 @@ type arena struct {
 	lines []*vocab.Item // of items
 }
 
-// keep is the pseudonym as bytes that stay until the arena is reset.
-func (a *arena) keep(sum [pseudonym.Size]byte) []byte {
+// since are the bytes that were appended after the place. They stay until the arena is reset.
+func (a *arena) since(from int) []byte { return a.sums[from:len(a.sums):len(a.sums)] }
+
+// subject is the purpose's pseudonym of whose event it is.
+func (a *arena) subject(keys *pseudonym.Keys, purpose string, w who) []byte {
 	from := len(a.sums)
-	a.sums = append(a.sums, sum[:]...)
-	return a.sums[from:len(a.sums):len(a.sums)]
+	a.sums = keys.AppendSubject(a.sums, purpose, w.subject, w.incarnation)
+	return a.since(from)
 }
 
-// event is the purpose's pseudonym of an event, kept like the others.
+// contributor is the subject's key in a window of the trending lists.
+func (a *arena) contributor(keys *pseudonym.Keys, w who, window int64) []byte {
+	from := len(a.sums)
+	a.sums = keys.AppendContributor(a.sums, w.subject, w.incarnation, window)
+	return a.since(from)
+}
+
+// identifier is the purpose's pseudonym of an identifier.
+func (a *arena) identifier(keys *pseudonym.Keys, purpose, kind, value string) []byte {
+	from := len(a.sums)
+	a.sums = keys.AppendIdentifier(a.sums, purpose, kind, value)
+	return a.since(from)
+}
+
+// event is the purpose's pseudonym of an event.
 func (a *arena) event(keys *pseudonym.Keys, purpose string, h pseudonym.EventHash) []byte {
 	from := len(a.sums)
 	a.sums = keys.AppendEvent(a.sums, purpose, h)
-	return a.sums[from:len(a.sums):len(a.sums)]
+	return a.since(from)
 }
 
-// floor is the opaque form of a floor, kept like the pseudonyms.
+// floor is the opaque form of a floor.
 func (a *arena) floor(keys *pseudonym.Keys, purpose, subject string, at privacyfilter.Revision) []byte {
 	from := len(a.sums)
 	a.sums = keys.AppendFloor(a.sums, purpose, subject, at)
-	return a.sums[from:len(a.sums):len(a.sums)]
+	return a.since(from)
 }
 
 // line is an empty item that stays until the arena is reset.

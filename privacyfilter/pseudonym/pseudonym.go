@@ -5,12 +5,9 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"sync"
 
 	"sluice/internal/seal"
@@ -18,7 +15,7 @@ import (
 )
 
 // Size is the length of a pseudonym.
-const Size = 16
+const Size = seal.MACSize
 
 // Kinds that only this package makes; no identifier is of such a kind.
 const (
@@ -27,7 +24,7 @@ const (
 	kindContributor = "=contributor"
 )
 
-// Keys makes pseudonyms: the first 16 bytes of HMAC-SHA-256(key of the purpose, kind ‖ parts), and of events, which only this package opens again, blocks of AES.
+// Keys makes pseudonyms: AES-CMAC (key of the purpose, kind ‖ 0 ‖ parts), and of events, which only this package opens again, blocks of AES.
 // It is safe for concurrent use.
 type Keys struct {
 	ring    *seal.Keyring
@@ -48,7 +45,12 @@ func New(ring *seal.Keyring) *Keys {
 
 // Subject is the purpose's pseudonym of a subject ("u:…", "a:…") in an incarnation of it.
 func (k *Keys) Subject(purpose, subject string, incarnation uint32) [Size]byte {
-	return k.purpose(purpose).cached(memo{kind: kindSubject, value: subject, a: uint64(incarnation)})
+	return [Size]byte(k.AppendSubject(make([]byte, 0, Size), purpose, subject, incarnation))
+}
+
+// AppendSubject appends the purpose's pseudonym of a subject.
+func (k *Keys) AppendSubject(to []byte, purpose, subject string, incarnation uint32) []byte {
+	return k.purpose(purpose).numbered(to, kindSubject, uint64(incarnation), 0, subject)
 }
 
 // EventHash is what every purpose's pseudonym of an event is made of: the event's dedupe hash, and the first half of its subject's log pseudonym.
@@ -119,18 +121,29 @@ func (k *Keys) Floor(purpose, subject string, rev privacyfilter.Revision) []byte
 // AppendFloor appends Floor.
 func (k *Keys) AppendFloor(to []byte, purpose, subject string, rev privacyfilter.Revision) []byte {
 	place := uint64(rev.Generation)<<32 | uint64(uint32(rev.Partition))
-	sum := k.purpose(purpose).cached(memo{kind: kindFloor, value: subject, a: place, b: uint64(rev.Offset)})
-	return append(to, sum[:]...)
+	return k.purpose(purpose).numbered(to, kindFloor, place, uint64(rev.Offset), subject)
 }
 
 // Contributor is the subject's key in one window of the trending lists. It changes with the window, so that windows cannot be joined.
 func (k *Keys) Contributor(subject string, incarnation uint32, window int64) [Size]byte {
-	return k.purpose(privacyfilter.Trending).cached(memo{kind: kindContributor, value: subject, a: uint64(incarnation), b: uint64(window)})
+	return [Size]byte(k.AppendContributor(make([]byte, 0, Size), subject, incarnation, window))
+}
+
+// AppendContributor appends Contributor.
+func (k *Keys) AppendContributor(to []byte, subject string, incarnation uint32, window int64) []byte {
+	return k.purpose(privacyfilter.Trending).numbered(to, kindContributor, uint64(incarnation), uint64(window), subject)
 }
 
 // Identifier is the purpose's pseudonym of any other identifier: of a session, an order, a device … The kind is the field's own, by its definition.
 func (k *Keys) Identifier(purpose, kind, value string) [Size]byte {
-	return k.purpose(purpose).cached(memo{kind: kind, value: value})
+	return [Size]byte(k.AppendIdentifier(make([]byte, 0, Size), purpose, kind, value))
+}
+
+// AppendIdentifier appends Identifier.
+func (k *Keys) AppendIdentifier(to []byte, purpose, kind, value string) []byte {
+	sum := k.purpose(purpose).begin(to, kind)
+	sum.Text(value)
+	return sum.End()
 }
 
 func (k *Keys) purpose(name string) *purpose {
@@ -147,65 +160,34 @@ func (k *Keys) purpose(name string) *purpose {
 	return p
 }
 
-// purpose holds one purpose's key and the pseudonyms that it made lately.
+// purpose holds one purpose's keys.
 type purpose struct {
-	macs   sync.Pool // of *state
-	cache  *cache
+	mac    *seal.MAC
 	events cipher.Block
 }
 
-// state is a keyed hash with room for its message and its sum.
-type state struct {
-	mac     hash.Hash
-	message []byte
-	sum     [sha256.Size]byte
-}
-
 func newPurpose(ring *seal.Keyring, name string) *purpose {
-	key := ring.Derive("pseudonym/purpose/" + name)
 	events := ring.Derive("pseudonym/event/" + name)
 	block, err := aes.NewCipher(events[:])
 	if err != nil {
 		panic(fmt.Sprintf("pseudonym: AES with a 32-byte key: %v", err)) // cannot fail
 	}
-	p := &purpose{cache: newCache(), events: block}
-	p.macs.New = func() any { return &state{mac: hmac.New(sha256.New, key[:])} }
-	return p
+	return &purpose{mac: seal.NewMAC(ring.Derive("pseudonym/purpose/" + name)), events: block}
 }
 
-// memo is what a cached pseudonym is made of: fixed-size numbers around one value, so that no two memos give one message.
-type memo struct {
-	kind, value string
-	a, b        uint64
-}
-
-func (p *purpose) cached(m memo) [Size]byte {
-	fingerprint := p.cache.fingerprint(m)
-	if sum, ok := p.cache.get(fingerprint); ok {
-		return sum
-	}
-	s := p.state(m.kind)
-	s.message = binary.BigEndian.AppendUint64(s.message, m.a)
-	s.message = binary.BigEndian.AppendUint64(s.message, m.b)
-	s.message = append(s.message, m.value...)
-	sum := p.finish(s)
-	p.cache.put(fingerprint, sum)
+// begin begins a pseudonym with its kind, whose end a zero byte marks.
+func (p *purpose) begin(to []byte, kind string) seal.Sum {
+	sum := p.mac.Append(to)
+	sum.Text(kind)
+	sum.Byte(0)
 	return sum
 }
 
-// state takes a hash and begins a message with the kind, whose end a zero byte marks.
-func (p *purpose) state(kind string) *state {
-	s := p.macs.Get().(*state) //nolint:forcetypeassert // the pool's New makes nothing else
-	s.message = append(append(s.message[:0], kind...), 0)
-	return s
-}
-
-func (p *purpose) finish(s *state) [Size]byte {
-	s.mac.Reset()
-	s.mac.Write(s.message)
-	s.mac.Sum(s.sum[:0])
-	sum := [Size]byte(s.sum[:Size])
-	clear(s.message)
-	p.macs.Put(s)
-	return sum
+// numbered is a pseudonym made of two numbers and a value. The numbers have a fixed size, so that no two of a kind give one message.
+func (p *purpose) numbered(to []byte, kind string, a, b uint64, value string) []byte {
+	sum := p.begin(to, kind)
+	sum.Uint64(a)
+	sum.Uint64(b)
+	sum.Text(value)
+	return sum.End()
 }
