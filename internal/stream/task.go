@@ -14,7 +14,8 @@ type Task struct {
 	tables  []table
 	emitted []Emitted
 	packs   []openPack
-	packed  []*Packer       // emitted, or full
+	packed  []*Packer // emitted, or full
+	ends    []func(committed bool)
 	store   *partitionStore // nil: in memory only
 	err     error           // first I/O error; nothing is committed after it
 }
@@ -42,6 +43,9 @@ func (t *Task) PartitionOf(pseudonym []byte) int32 { return PartitionOf(pseudony
 func (t *Task) Emit(topic string, partition int32, key, value []byte) {
 	t.emitted = append(t.emitted, Emitted{Topic: topic, Partition: partition, Key: key, Value: value})
 }
+
+// AtEnd has end called at the end of every transaction.
+func (t *Task) AtEnd(end func(committed bool)) { t.ends = append(t.ends, end) }
 
 // Err is the first I/O error of the task's tables.
 func (t *Task) Err() error { return t.err }
@@ -98,6 +102,9 @@ func (t *Task) finish(commit bool) {
 		} else {
 			tb.abort()
 		}
+	}
+	for _, end := range t.ends {
+		end(commit)
 	}
 }
 

@@ -92,6 +92,7 @@ func open(o Options, m *metrics, t *stream.Task) *filter {
 		f.purposes[i], _ = o.Register.Purpose(name)
 	}
 	f.scratch.init()
+	t.AtEnd(func(committed bool) { m.add(&f.counts, committed) })
 	return f
 }
 
@@ -99,6 +100,7 @@ func open(o Options, m *metrics, t *stream.Task) *filter {
 type filter struct {
 	Options
 	*metrics
+	counts    counts
 	task      *stream.Task
 	ledger    *stream.Table[purposepb.ConsentRow]
 	dedupe    dedupe
@@ -150,12 +152,12 @@ func (f *filter) Process(rec *stream.Record) error {
 // event settles one event. What is known already is not even unsealed.
 func (f *filter) event(rec *stream.Record, lr *eventpb.LogRecord) error {
 	if f.rowSettled(lr) {
-		f.count(duplicate)
+		f.counts.count(duplicate)
 		return nil
 	}
 	if f.dedupe.has(rec.Key, lr.Dedupe) {
 		f.settleRow(lr, rowDuplicate)
-		f.count(duplicate)
+		f.counts.count(duplicate)
 		return nil
 	}
 	in, flaw := f.openEvent(rec, lr)
@@ -170,12 +172,12 @@ func (f *filter) event(rec *stream.Record, lr *eventpb.LogRecord) error {
 	}
 	if !admitted {
 		f.settleRow(lr, rowDenied)
-		f.events[denied].Inc()
+		f.counts.events[denied]++
 		return nil
 	}
 	f.remember(rec.Key, lr.Dedupe, hourOf(lr.ReceivedAt))
 	f.settleRow(lr, rowAccepted)
-	f.events[allowed].Inc()
+	f.counts.events[allowed]++
 	return nil
 }
 
@@ -234,13 +236,13 @@ func (f *filter) admitAndEmit(in *input) (admitted bool, err error) {
 	for i, p := range f.purposes {
 		state, ok := f.admits(p, in)
 		if !ok {
-			f.byPurpose[i][denied].Inc()
+			f.counts.byPurpose[i][denied]++
 			continue
 		}
 		if err := f.emit(i, in, state); err != nil {
 			return false, err
 		}
-		f.byPurpose[i][allowed].Inc()
+		f.counts.byPurpose[i][allowed]++
 		admitted = true
 	}
 	return admitted, nil

@@ -57,10 +57,35 @@ func vec(reg prometheus.Registerer, name, help string, labels ...string) *promet
 	return c
 }
 
+// counts are the events of the open transaction.
+type counts struct {
+	events    [outcomes]int
+	byPurpose [len(streamed)][outcomes]int
+}
+
 // count books an outcome overall and for every purpose.
-func (m *metrics) count(o outcome) {
-	m.events[o].Inc()
-	for i := range m.byPurpose {
-		m.byPurpose[i][o].Inc()
+func (c *counts) count(o outcome) {
+	c.events[o]++
+	for i := range c.byPurpose {
+		c.byPurpose[i][o]++
+	}
+}
+
+// add takes over what a transaction did. What was aborted comes again, so that it counts then.
+func (m *metrics) add(c *counts, committed bool) {
+	if committed {
+		for o, n := range c.events {
+			addTo(m.events[o], n)
+			for i := range c.byPurpose {
+				addTo(m.byPurpose[i][o], c.byPurpose[i][o])
+			}
+		}
+	}
+	*c = counts{}
+}
+
+func addTo(counter prometheus.Counter, n int) {
+	if n > 0 {
+		counter.Add(float64(n))
 	}
 }

@@ -42,6 +42,6 @@ func (f *filter) reject(rec *stream.Record, lr *eventpb.LogRecord, why fault) er
 		return nil
 	}
 	f.settleRow(lr, rowDenied)
-	f.count(rejected)
+	f.counts.count(rejected)
 	return nil
 }
