@@ -9,6 +9,7 @@ import (
 // runnerMetrics watch one role, and each of its engines. No label holds an id.
 type runnerMetrics struct {
 	committed, aborted, restarts prometheus.Counter
+	completed, torn              prometheus.Counter // that the brokers committed in part
 	freshness, transaction       prometheus.Histogram
 	engines                      []engineMetrics // in the order of the role's
 }
@@ -26,6 +27,8 @@ func newRunnerMetrics(reg prometheus.Registerer, role Role) *runnerMetrics {
 	m := &runnerMetrics{
 		committed: of.counter("transactions_total", "Transactions by result.", prometheus.Labels{"result": "committed"}),
 		aborted:   of.counter("transactions_total", "Transactions by result.", prometheus.Labels{"result": "aborted"}),
+		completed: of.counter("transactions_total", "Transactions by result.", prometheus.Labels{"result": "completed"}),
+		torn:      of.counter("transactions_total", "Transactions by result.", prometheus.Labels{"result": "torn"}),
 		restarts:  of.counter("restarts_total", "Sessions that ended with an error and were started anew.", nil),
 		freshness: of.histogram("freshness_seconds", "From the oldest record's time to the commit of its transaction."),
 		transaction: of.histogramOf("transaction_seconds", "Duration of committed transactions.",

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -53,6 +54,7 @@ type Runner struct {
 	role    Role
 	o       RunnerOptions
 	metrics *runnerMetrics
+	doubt   *doubt // of the last session, until the next one has settled it
 
 	mu     sync.Mutex // guards status
 	status Status
@@ -124,11 +126,14 @@ func (e *processError) Unwrap() error { return e.error }
 type session struct {
 	*Runner
 	kafka     *kgo.GroupTransactSession
+	name      string // that no other session has
+	begun     int    // transactions that were to be committed
 	tasks     map[place]*liveTask
 	inputs    map[string]input // by full topic
 	working   []*liveTask      // with records in the open transaction
 	processed int              // entries in the last transaction: a pack counts as what it holds
 	took      time.Duration    // by the last transaction, with its checkpoint; 0 if none since the last poll
+	noted     chan struct{}    // has something after a change of the assignment
 
 	mu      sync.Mutex // guards the fields below
 	changes []change
@@ -176,7 +181,7 @@ type liveTask struct {
 }
 
 func (r *Runner) session(ctx context.Context) (err error) {
-	s := &session{Runner: r, tasks: make(map[place]*liveTask), inputs: make(map[string]input)}
+	s := &session{Runner: r, name: rand.Text(), tasks: make(map[place]*liveTask), inputs: make(map[string]input), noted: make(chan struct{}, 1)}
 	if s.kafka, err = s.join(); err != nil {
 		return err
 	}
@@ -184,6 +189,9 @@ func (r *Runner) session(ctx context.Context) (err error) {
 	// Taking over the transactional id ends a dead predecessor's transaction now: its pending offsets would hold up the group until they time out.
 	if _, _, err := s.kafka.Client().ProducerID(ctx); err != nil {
 		return fmt.Errorf("taking over the transactional id: %w", err)
+	}
+	if err := s.settle(ctx); err != nil {
+		return err
 	}
 	for ctx.Err() == nil {
 		if err := s.step(ctx); err != nil {
@@ -243,6 +251,10 @@ func (s *session) note(partitions map[string][]int32, assigned bool) {
 		for _, p := range ps {
 			s.changes = append(s.changes, change{place{s.inputs[topic].engine, p}, assigned})
 		}
+	}
+	select {
+	case s.noted <- struct{}{}:
+	default:
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,22 +39,44 @@ func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
 	if err := s.journaled(ctx); err != nil {
 		return errors.Join(fmt.Errorf("noting a transaction: %w", err), s.abort(ctx))
 	}
-	committed, err := s.kafka.End(context.WithoutCancel(ctx), kgo.TryCommit)
+	token := s.token()
+	committed, err := s.end(ctx, token)
 	if err != nil {
+		s.remember(token)
 		return fmt.Errorf("ending a transaction: %w", err)
 	}
 	if err := s.forgotten(); err != nil {
 		return err
 	}
-	s.finish(committed)
 	if !committed {
-		s.metrics.aborted.Inc()
-		return nil
+		return s.refused(token)
 	}
+	s.finish(true)
 	s.metrics.committed.Inc()
 	s.metrics.freshness.Observe(time.Since(oldest).Seconds())
 	s.metrics.transaction.Observe(time.Since(began).Seconds())
 	return nil
+}
+
+// errNotCommitted ends a session: the client does not tell an abort from a commit whose answer was lost, and its place in the input may be wrong.
+var errNotCommitted = errors.New("a transaction was not committed")
+
+// refused goes on after a transaction that was not committed, if a rebalance explains it: then all tasks are opened anew, from the group's offsets.
+func (s *session) refused(token string) error {
+	s.metrics.aborted.Inc()
+	if s.revoked() {
+		s.finish(false)
+		return nil
+	}
+	s.remember(token)
+	return errNotCommitted
+}
+
+// revoked tells whether the group has taken partitions since they were opened.
+func (s *session) revoked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.ContainsFunc(s.changes, func(c change) bool { return !c.assigned })
 }
 
 func (s *session) abort(ctx context.Context) error {
