@@ -28,7 +28,10 @@ func (b *bench) home(ctx context.Context, size, each int) error {
 	if err := errors.Join(verify(ctx, s, "people", people, personal), verify(ctx, s, "strangers", strangers, impersonal)); err != nil {
 		return err
 	}
-	f := b.startFlow(ctx, s, shop, steadyRate, steadyPost)
+	f, err := b.startFlow(ctx, s, shop, steadyRate, steadyPost)
+	if err != nil {
+		return err
+	}
 	b.profile(ctx, s)
 	errs := []error{b.ladder(ctx, s, "people", people, personal, or(b.Rate, 1500), f)}
 	errs = append(errs, b.ladder(ctx, s, "strangers", strangers, impersonal, 2*or(b.Rate, 1500), f))

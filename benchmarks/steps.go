@@ -144,19 +144,38 @@ type flow struct {
 	post  float64      // seconds of CPU that the server then uses for a post
 }
 
+// quietCores is what a server at rest may use.
+const quietCores = 0.1
+
+// quiet waits until the server is at rest. It catches up on files and compactions long after the stream is settled, and that is not what is measured next.
+func quiet(ctx context.Context, s *server.Server) error {
+	for cores(s, func() { run.Sleep(ctx, time.Second) }) > quietCores {
+		if ctx.Err() != nil {
+			return fmt.Errorf("waiting for a server at rest: %w", ctx.Err())
+		}
+	}
+	return nil
+}
+
+// settling is how long the flow runs before it is measured: everything that it makes the server do from time to time must have begun.
+const settling = 4 * time.Second
+
 // startFlow begins to post events at a rate, in posts of n, and sees what the server uses for it alone.
-func (b *bench) startFlow(ctx context.Context, s *server.Server, shop *traffic.Shop, rate, n int) *flow {
+func (b *bench) startFlow(ctx context.Context, s *server.Server, shop *traffic.Shop, rate, n int) (*flow, error) {
+	if err := quiet(ctx, s); err != nil {
+		return nil, err
+	}
 	ctx, stop := context.WithCancel(ctx)
 	f := &flow{stop: stop, done: make(chan *load.Result, 1), per: n}
 	l := &load.Load{
 		Addr: s.Addr(), Connections: 8, Source: shop.Browsing(n), Check: accepted(n), Rate: float64(rate) / float64(n), Taken: &f.taken,
 	}
 	go func() { f.done <- l.Run(ctx) }()
-	run.Sleep(ctx, time.Second) // connections, first batches
+	run.Sleep(ctx, settling)
 	taken, began := f.taken.Load(), time.Now()
-	f.alone = cores(s, func() { run.Sleep(ctx, b.Window/2) })
+	f.alone = cores(s, func() { run.Sleep(ctx, b.Window) })
 	f.post = f.alone * time.Since(began).Seconds() / float64(max(1, f.taken.Load()-taken))
-	return f
+	return f, nil
 }
 
 // posts is how many have been taken.
