@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"hash"
 
 	"sluice/recommend/cursor"
 )
@@ -47,11 +46,12 @@ type RelaxedPromise struct {
 
 // digest is a digest of the page: what a cursor belongs to.
 func (q *query) digest() [8]byte {
-	h := newDigest()
-	h.text(q.surface.Name, q.context.Category, q.context.SearchTerm, q.context.Locale, q.context.Region)
-	h.texts(q.context.ItemIDs)
-	h.numbers(uint64(q.context.Bucket))
-	return [8]byte(h.Sum(nil))
+	var d digest
+	d.text(q.surface.Name, q.context.Category, q.context.SearchTerm, q.context.Locale, q.context.Region)
+	d.texts(q.context.ItemIDs)
+	d.numbers(uint64(q.context.Bucket))
+	sum := d.sum()
+	return [8]byte(sum[:])
 }
 
 // inputs are what a list that is not personal is made from, beside the query.
@@ -65,15 +65,15 @@ type inputs struct {
 
 // id is the recommendation id of a list that is not personal: equal inputs, equal id.
 func (q *query) id(in *inputs) string {
-	h := newDigest()
-	h.Write(q.pageHash[:])
-	h.texts(q.exclude)
-	h.text(in.config, in.blocks)
-	h.numbers(uint64(in.tick), in.catalogue, uint64(in.begun), uint64(q.limit))
+	d := append(digest(nil), q.pageHash[:]...)
+	d.texts(q.exclude)
+	d.text(in.config, in.blocks)
+	d.numbers(uint64(in.tick), in.catalogue, uint64(in.begun), uint64(q.limit))
 	if q.cursor != nil { // what was shown decides, not when or to whom
-		h.Write((&cursor.State{Shown: q.cursor.Shown, Slots: q.cursor.Slots}).Append(nil))
+		d = (&cursor.State{Shown: q.cursor.Shown, Slots: q.cursor.Slots}).Append(d)
 	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:18])
+	sum := d.sum()
+	return base64.RawURLEncoding.EncodeToString(sum[:18])
 }
 
 // randomID is the recommendation id of a personal list.
@@ -83,25 +83,25 @@ func randomID() string {
 	return base64.RawURLEncoding.EncodeToString(id[:])
 }
 
-// digest is SHA-256 over values that are framed by their length.
-type digest struct{ hash.Hash }
+// digest gathers values that are framed by their length; its sum is their SHA-256.
+type digest []byte
 
-func newDigest() digest { return digest{sha256.New()} }
+func (d digest) sum() [sha256.Size]byte { return sha256.Sum256(d) }
 
-func (d digest) numbers(ns ...uint64) {
+func (d *digest) numbers(ns ...uint64) {
 	for _, n := range ns {
-		d.Write(binary.BigEndian.AppendUint64(nil, n))
+		*d = binary.BigEndian.AppendUint64(*d, n)
 	}
 }
 
-func (d digest) text(texts ...string) {
+func (d *digest) text(texts ...string) {
 	for _, t := range texts {
 		d.numbers(uint64(len(t)))
-		d.Write([]byte(t))
+		*d = append(*d, t...)
 	}
 }
 
-func (d digest) texts(list []string) {
+func (d *digest) texts(list []string) {
 	d.numbers(uint64(len(list)))
 	d.text(list...)
 }

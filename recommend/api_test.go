@@ -471,6 +471,31 @@ func TestSimilarListsAreEqualWithinATick(t *testing.T) {
 	}
 }
 
+// TestEverybodysListOfATick: who asks for the same within a tick gets the same bytes, with a cursor of their own that leads on.
+func TestEverybodysListOfATick(t *testing.T) {
+	w := newWorld(t, testSurfaces)
+	w.lists.Popular = listed("i20", "i21", "i22", "i23")
+	ask := func(cursor string) *reply { return w.recommend(`{"surface":"plain","limit":2,"cursor":"` + cursor + `"}`) }
+	plain := func(r *reply) string { return strings.ReplaceAll(string(r.raw), *r.NextCursor, "") }
+	first := ask("")
+	w.now = w.now.Add(20 * time.Minute)
+	second := ask("")
+	if plain(first) != plain(second) || *first.NextCursor == *second.NextCursor {
+		t.Errorf("%s and %s", first.raw, second.raw)
+	}
+	w.now = w.now.Add(20 * time.Minute)
+	if r := ask(*first.NextCursor); r.status != http.StatusGone {
+		t.Errorf("the first cursor is answered %d after 40 minutes", r.status)
+	}
+	if diff := cmp.Diff([]string{"i22", "i23"}, ask(*second.NextCursor).ids()); diff != "" {
+		t.Error(diff)
+	}
+	w.lists.Tick++
+	if r := ask(""); r.RecommendationID == first.RecommendationID || string(r.items) != string(first.items) {
+		t.Errorf("the next tick's list is not one of its own: %s", r.raw)
+	}
+}
+
 func TestLists(t *testing.T) {
 	w := newWorld(t, testSurfaces)
 	w.lists.Trending, w.lists.Popular = listed("i20", "i21"), listed("i30", "i31", "i32")

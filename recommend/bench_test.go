@@ -116,7 +116,7 @@ func BenchmarkStages(b *testing.B) {
 		m.begin()
 		m.because = ""
 		m.decide()
-		return m.retrieve()
+		return m.personal()
 	}
 	b.Run("retrieve", func(b *testing.B) {
 		b.ReportAllocs()
@@ -198,12 +198,18 @@ func BenchmarkHome(b *testing.B) {
 	o.Personal = p
 	api := httpx.NewAPI("test", httpx.NewKeys(map[string]httpx.Role{serverKey: httpx.RoleServer}))
 	Register(api, o)
-	for name, body := range map[string]string{"person": `{"surface":"home","user_id":"u%d","limit":20}`, "stranger": `{"surface":"home","context":{"locale":"%d"},"limit":20}`} {
-		b.Run(name, func(b *testing.B) {
+	for _, c := range []struct {
+		name, body string
+		others     int // requests that differ
+	}{
+		{"person", `{"surface":"home","user_id":"u%d","limit":20}`, 50_000},
+		{"stranger", `{"surface":"home","context":{"bucket":%d},"limit":20}`, 1 + maxBucket},
+	} {
+		b.Run(c.name, func(b *testing.B) {
 			b.ReportAllocs()
 			began := cpuTime(b)
 			for i := 0; b.Loop(); i++ {
-				r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/v1/recommendations", strings.NewReader(fmt.Sprintf(body, i*7919%50_000)))
+				r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/v1/recommendations", strings.NewReader(fmt.Sprintf(c.body, i*7919%c.others)))
 				r.Header.Set("Authorization", "Bearer "+serverKey)
 				recorder := httptest.NewRecorder()
 				if api.Mux.ServeHTTP(recorder, r); recorder.Code != http.StatusOK {

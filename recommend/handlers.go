@@ -5,8 +5,6 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/go-json-experiment/json"
-
 	"sluice/internal/httpx"
 	"sluice/privacyfilter/consent"
 )
@@ -69,7 +67,7 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, q *query, proble
 		return
 	}
 	s.identify(q, r)
-	made, body, err := s.settle(r.Context(), q)
+	made, err := s.settle(r.Context(), q)
 	switch {
 	case errors.Is(err, errOverloaded):
 		w.Header().Set("Retry-After", "1")
@@ -80,7 +78,7 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, q *query, proble
 	case err != nil:
 		s.unknown(w, err)
 	default:
-		s.write(w, q, made, body)
+		s.write(w, q, made)
 	}
 }
 
@@ -90,31 +88,30 @@ var (
 )
 
 // settle makes the list when its turn comes, anew while the person's consent changes. What the turn takes is part of the time that the list may take.
-func (s *service) settle(ctx context.Context, q *query) (*outcome, []byte, error) {
+func (s *service) settle(ctx context.Context, q *query) (*outcome, error) {
 	began := s.Now()
 	ctx, cancel := context.WithTimeout(ctx, q.timeout)
 	defer cancel()
 	leave, ok := s.Door.Enter(ctx)
 	if !ok {
-		return nil, nil, errOverloaded
+		return nil, errOverloaded
 	}
 	defer leave()
 	q.timeout -= s.Now().Sub(began)
 	for attempt := 1; ; attempt++ {
 		v, err := s.lookup(q.person, q.surface)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if attempt > attempts && v.because == "" {
 			v = v.stranger(becauseDegraded)
 		}
-		made := s.make(q, v)
-		body, err := json.Marshal(made.answer)
+		made, err := s.make(q, v)
 		if err != nil {
-			return nil, nil, errors.Join(errEncoding, err)
+			return nil, err
 		}
 		if holds, err := s.holds(q, v, attempt); err != nil || holds {
-			return made, body, err
+			return made, err
 		}
 		s.metrics.recomputed.Inc()
 	}
@@ -138,11 +135,11 @@ func (s *service) holds(q *query, v *visitor, attempt int) (bool, error) {
 // errUnsettled is that a person's blocks change faster than a list is made.
 var errUnsettled = errors.New("the person's settings are changing")
 
-func (s *service) write(w http.ResponseWriter, q *query, made *outcome, body []byte) {
+func (s *service) write(w http.ResponseWriter, q *query, made *outcome) {
 	s.metrics.answered(q.name, made)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	w.Write(body)
+	w.Write(made.body)
 }
 
 // unknown answers where consent cannot be known now.

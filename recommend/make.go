@@ -1,10 +1,13 @@
 package recommend
 
 import (
+	"errors"
 	"math"
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"sluice/features/trending"
 	"sluice/internal/catalog"
@@ -31,14 +34,16 @@ type making struct {
 
 // outcome is an answer with what the metrics say of it.
 type outcome struct {
-	answer         *Recommendations
+	body           []byte
 	because        string
+	relaxed        bool
+	shared         bool // it had been made for others
 	candidates     int
 	retrieve, rank time.Duration
 }
 
 // make makes the answer for a visitor.
-func (s *service) make(q *query, v *visitor) *outcome {
+func (s *service) make(q *query, v *visitor) (*outcome, error) {
 	m := &making{service: s, query: q, visitor: v, now: s.Now(), snapshot: s.Catalogue.Snapshot(), scratch: s.pool.get()}
 	defer s.pool.put(m.scratch)
 	m.begin()
@@ -48,11 +53,54 @@ func (s *service) make(q *query, v *visitor) *outcome {
 	}
 	m.lists = s.lists.of(lists, m.snapshot)
 	m.decide()
-	r := m.retrieve()
-	retrieved := s.Now()
+	if m.because == "" {
+		if r := m.personal(); r != nil {
+			list, err := m.choose(r, randomID())
+			if err != nil {
+				return nil, err
+			}
+			return list.outcome, nil
+		}
+		m.begin()
+		m.because = becauseDegraded
+	}
+	return m.everybodys()
+}
+
+// everybodys is the list that is not personal. It is made once for all who ask for it within a tick; a cursor is sealed for each of them.
+func (m *making) everybodys() (*outcome, error) {
+	key := sharedKey{m.inputsID(), m.because}
+	if list := m.shared.get(key, m.lists.lists.Tick); list != nil {
+		return list.again(m), nil
+	}
+	r := m.retrieval()
+	r.run(m.query.surface.NonPersonal, func() bool { return false })
+	list, err := m.choose(r, key.id)
+	if err != nil {
+		return nil, err
+	}
+	m.shared.keep(key, m.lists.lists.Tick, list)
+	return list.outcome, nil
+}
+
+// choose makes the answer of what was retrieved.
+func (m *making) choose(r *retrieval, id string) (*made, error) {
+	retrieved := m.Now()
 	list := rank.Make(m.plan(r))
-	answer := m.answer(r, &list)
-	return &outcome{answer: answer, because: m.because, candidates: len(r.entries), retrieve: retrieved.Sub(m.now), rank: s.Now().Sub(retrieved)}
+	next := m.next(&list)
+	answer := m.answer(r, &list, id)
+	text := ""
+	if next != nil {
+		text = m.cursors.Seal(next, m.now)
+		answer.NextCursor = &text
+	}
+	body, err := json.Marshal(answer)
+	if err != nil {
+		return nil, errors.Join(errEncoding, err)
+	}
+	return &made{next: next, text: text, outcome: &outcome{
+		body: body, because: m.because, relaxed: len(answer.Relaxed) > 0, candidates: len(r.entries), retrieve: retrieved.Sub(m.now), rank: m.Now().Sub(retrieved),
+	}}, nil
 }
 
 // decide settles whether the list is personal. A later page is personal only under the very grants of the first one.
@@ -74,22 +122,16 @@ func (m *making) decide() {
 	}
 }
 
-// retrieve gathers the candidates: the personal ones if that is allowed and done in time, else everybody's.
-func (m *making) retrieve() *retrieval {
-	if m.because == "" {
-		r := m.retrieval()
-		r.see(m.touches, m.query.surface)
-		for _, id := range m.visitor.identities {
-			r.own = append(r.own, id.Subject)
-		}
-		if r.run(m.query.surface.Personal, m.late) {
-			return r
-		}
-		m.begin()
-		m.because = becauseDegraded
-	}
+// personal gathers the person's candidates; nil if that is not done in time.
+func (m *making) personal() *retrieval {
 	r := m.retrieval()
-	r.run(m.query.surface.NonPersonal, func() bool { return false })
+	r.see(m.touches, m.query.surface)
+	for _, id := range m.visitor.identities {
+		r.own = append(r.own, id.Subject)
+	}
+	if !r.run(m.query.surface.Personal, m.late) {
+		return nil
+	}
 	return r
 }
 
@@ -125,18 +167,16 @@ func (m *making) exempt(category uint32) []uint32 {
 	return m.snapshot.Common(category)
 }
 
-func (m *making) answer(r *retrieval, list *rank.List) *Recommendations {
-	a := &Recommendations{Personalized: m.because == "", Items: make([]RecommendedItem, len(list.Picks)), ConfigVersion: m.Config.Version()}
+func (m *making) answer(r *retrieval, list *rank.List, id string) *Recommendations {
+	a := &Recommendations{RecommendationID: id, Personalized: m.because == "", Items: make([]RecommendedItem, len(list.Picks)), ConfigVersion: m.Config.Version()}
 	for i := range list.Picks {
 		pick := &list.Picks[i]
 		a.Items[i] = RecommendedItem{ItemID: pick.ID, Score: math.Round(pick.Score*1e6) / 1e6, Reasons: m.reasons(r, pick)}
 	}
 	a.Relaxed = m.relaxedBy(r, list)
-	a.RecommendationID, a.NotPersonalizedBecause = randomID(), nil
 	if !a.Personalized {
-		a.RecommendationID, a.NotPersonalizedBecause = m.inputsID(), &m.because
+		a.NotPersonalizedBecause = &m.because
 	}
-	a.NextCursor = m.nextCursor(list)
 	return a
 }
 
@@ -183,9 +223,9 @@ func relaxedRule(rule rank.Rule, slots []int) RelaxedPromise {
 	}
 }
 
-// nextCursor hands on to the next page; nil where the list ends: it fell short, or a cursor can remember no more.
-func (m *making) nextCursor(list *rank.List) *string {
-	next := cursor.State{Page: m.query.pageHash, Slots: list.Slots}
+// next is what the next page must know; nil where the list ends: it fell short, or a cursor can remember no more.
+func (m *making) next(list *rank.List) *cursor.State {
+	next := &cursor.State{Page: m.query.pageHash, Slots: list.Slots}
 	if m.query.cursor != nil {
 		next.Shown = append(next.Shown, m.query.cursor.Shown...)
 	}
@@ -199,6 +239,5 @@ func (m *making) nextCursor(list *rank.List) *string {
 	if m.because == "" {
 		next.Grant = m.visitor.grant()
 	}
-	text := m.cursors.Seal(&next, m.now)
-	return &text
+	return next
 }

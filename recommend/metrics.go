@@ -25,7 +25,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Name: "sluice_recommend_refused_total", Help: "Requests that got a problem instead of a list, by its code.",
 		}, []string{"code"}),
 		stages: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "sluice_recommend_stage_seconds", Help: "Seconds by stage (retrieve, rank).", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 12),
+			Name: "sluice_recommend_stage_seconds", Help: "Seconds by stage (retrieve, rank) of lists that were made, not taken from those of the tick.", Buckets: prometheus.ExponentialBuckets(0.0001, 2, 12),
 		}, []string{"stage"}),
 		candidates: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "sluice_recommend_candidates", Help: "Candidates that a list was chosen from.", Buckets: prometheus.ExponentialBuckets(1, 4, 8),
@@ -50,10 +50,12 @@ func (m *metrics) answered(surface string, o *outcome) {
 		m.notPersonal.WithLabelValues(o.because).Inc()
 	}
 	m.requests.WithLabelValues(surface, mode).Inc()
-	m.stages.WithLabelValues("retrieve").Observe(o.retrieve.Seconds())
-	m.stages.WithLabelValues("rank").Observe(o.rank.Seconds())
+	if !o.shared {
+		m.stages.WithLabelValues("retrieve").Observe(o.retrieve.Seconds())
+		m.stages.WithLabelValues("rank").Observe(o.rank.Seconds())
+	}
 	m.candidates.WithLabelValues(surface).Observe(float64(o.candidates))
-	if len(o.answer.Relaxed) > 0 {
+	if o.relaxed {
 		m.relaxed.WithLabelValues(surface).Inc()
 	}
 }

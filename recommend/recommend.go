@@ -96,6 +96,7 @@ type service struct {
 	metrics *metrics
 	similar *similarCache
 	lists   publisher
+	shared  shared
 	pool    pool
 }
 
