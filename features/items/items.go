@@ -81,14 +81,18 @@ type touch struct {
 type session struct {
 	key   uint64 // hash of its name, or the event that it begins with
 	named bool
-	items uint32 // block: one entry a touch, the oldest first
 }
 
+// head is what a search reads of a session. It lies in one line of the cache.
 type head struct {
 	second uint32 // of the newest touch
 	person uint32
 	n      uint32 // touches
+	items  uint32 // block: one entry a touch, the oldest first
 }
+
+// itemsOf are a session's items, the oldest first.
+func (m *Model) itemsOf(h *head) []uint32 { return m.places.at(h.items, int(h.n)) }
 
 // New makes an empty model over the numbers of a table. It holds one reference to each item that it has.
 func New(ids *itemid.Table, o Options) *Model {

@@ -79,7 +79,7 @@ func (w *world) dump() map[string]string {
 			continue
 		}
 		text := fmt.Append(nil, h.second)
-		for _, item := range w.m.places.at(w.m.sessions[number].items, int(h.n)) {
+		for _, item := range w.m.itemsOf(&h) {
 			text = fmt.Append(text, " ", w.ids.ID(item))
 		}
 		out[name(uint32(number))] = string(text)
@@ -269,8 +269,8 @@ func (w *world) definition(items []uint32, own int, now int64, o *KNN) map[uint3
 	scores := make(map[uint32]float64)
 	most, highest := 0.0, 0.0
 	for _, scale := range []float64{0, 1} { // once to find the greatest similarity
-		for number, h := range w.m.heads {
-			list := w.m.places.at(w.m.sessions[number].items, int(h.n))
+		for _, h := range w.m.heads {
+			list := w.m.itemsOf(&h)
 			if h.n == 0 || w.m.people[h.person].subject == subjectOf(own) {
 				continue
 			}

@@ -170,7 +170,7 @@ func (q *search) better(a, b *candidate) bool {
 	if a.key != b.key {
 		return a.key > b.key
 	}
-	return q.m.order(a.session) > q.m.order(b.session)
+	return a.session != b.session && q.m.order(a.session) > q.m.order(b.session)
 }
 
 // best brings the n best to the front, in whatever order.
@@ -214,7 +214,7 @@ func (q *search) vote() {
 		c := &q.s.touched[i]
 		q.s.stamp++
 		h := &q.m.heads[c.session]
-		items := q.m.places.at(q.m.sessions[c.session].items, int(h.n))
+		items := q.m.itemsOf(h)
 		b := ballot{voter: q.s.stamp, person: h.person, cause: q.items[c.shared], weight: math.Float32frombits(uint32(c.key>>32)) * scale}
 		at := len(items) - 1
 		for items[at] != b.cause {
@@ -262,13 +262,17 @@ func (q *search) cast(b *ballot, item uint32, near float32) {
 	}
 }
 
+// behind tells whether the person is known to be among those behind the item.
+func (s *scratch) behind(v *vote, person uint32, k int) bool {
+	return slices.Contains(s.who[int(v.place)*(k-1):][:v.people], person)
+}
+
 // newcomer is 1 if the person is not among those behind the item yet; it is then.
 func (s *scratch) newcomer(v *vote, person uint32, k int) uint32 {
-	who := s.who[int(v.place)*(k-1) : int(v.place+1)*(k-1)]
-	if slices.Contains(who[:v.people], person) {
+	if s.behind(v, person, k) {
 		return 0
 	}
-	if int(v.people) < len(who) {
+	if who := s.who[int(v.place)*(k-1) : int(v.place+1)*(k-1)]; int(v.people) < len(who) {
 		who[v.people] = person
 	}
 	return 1
@@ -316,7 +320,7 @@ func (q *search) enough(item uint32, v *vote) bool {
 	q.m.postings.newest(item, evidence(q.o.People), func(block []posting) {
 		for i := len(block) - 1; i >= 0 && !enough; i-- {
 			h := &q.m.heads[block[i].session()]
-			if !slices.Contains(q.s.own, h.person) && q.links(block[i].session(), h, item) {
+			if !slices.Contains(q.s.own, h.person) && !q.s.behind(v, h.person, q.o.People) && q.links(h, item) {
 				v.people += q.s.newcomer(v, h.person, q.o.People)
 				enough = int(v.people) >= q.o.People
 			}
@@ -326,8 +330,11 @@ func (q *search) enough(item uint32, v *vote) bool {
 }
 
 // links tells whether a session has another item that was found.
-func (q *search) links(number uint32, h *head, item uint32) bool {
-	for _, other := range q.m.places.at(q.m.sessions[number].items, int(h.n)) {
+func (q *search) links(h *head, item uint32) bool {
+	if h.n == 1 {
+		return false
+	}
+	for _, other := range q.m.itemsOf(h) {
 		if other != item && q.s.votes[other].voter >= q.base {
 			return true
 		}

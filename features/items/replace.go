@@ -204,9 +204,9 @@ func (m *Model) session(r *run, owner uint32, place uint16, touches []Touch) {
 			n++
 		}
 	}
-	s.items = m.places.resize(s.items, int(h.n), n)
+	h.items = m.places.resize(h.items, int(h.n), n)
 	h.second, h.person, h.n = seconds(r.last), owner, uint32(n)
-	block := m.places.at(s.items, n)[:0]
+	block := m.places.at(h.items, n)[:0]
 	for i, at := range m.cutter.of {
 		if at == place {
 			block = append(block, touches[i].Item)
@@ -225,7 +225,7 @@ func (m *Model) begin() uint32 {
 }
 
 func (m *Model) end(number uint32) {
-	m.places.release(m.sessions[number].items, int(m.heads[number].n))
+	m.places.release(m.heads[number].items, int(m.heads[number].n))
 	m.sessions[number], m.heads[number] = session{}, head{}
 	m.ended = append(m.ended, number)
 }

@@ -107,7 +107,7 @@ func (m *Model) Linked(a, b uint32, people int, own []Subject) bool {
 			if len(counted) >= people || slices.Contains(counted, h.person) || slices.Contains(own, m.people[h.person].subject) {
 				continue
 			}
-			if slices.Contains(m.places.at(m.sessions[p.session()].items, int(h.n)), b) {
+			if slices.Contains(m.itemsOf(h), b) {
 				counted = append(counted, h.person)
 			}
 		}
