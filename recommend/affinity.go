@@ -75,7 +75,7 @@ func (r *retrieval) interest(touches []items.Touch, halfLife time.Duration) {
 	var total float64
 	for i := range touches {
 		t, weight := &touches[i], 0.0
-		if item := r.gate.snapshot.At(t.Item); item != nil && len(item.Categories) > 0 {
+		if r.gate.snapshot.Shape(t.Item).Placed() {
 			weight = affinityWeights[t.Type&63] * decayed(r.clock-t.Time, halfLife)
 		}
 		s.weights = append(s.weights, weight)
@@ -85,12 +85,9 @@ func (r *retrieval) interest(touches []items.Touch, halfLife time.Duration) {
 		if weight == 0 {
 			continue
 		}
-		item, n := r.gate.snapshot.At(touches[i].Item), 0
-		for range item.EachCategory {
-			n++
-		}
-		for category := range item.EachCategory {
-			s.add(category, weight/total/float64(n))
+		categories := r.gate.snapshot.Shape(touches[i].Item).Flat
+		for _, category := range categories {
+			s.add(category, weight/total/float64(len(categories)))
 		}
 	}
 }
@@ -118,7 +115,7 @@ func (r *retrieval) favourites() []uint32 {
 // shareOf is the share of an item's categories.
 func (r *retrieval) shareOf(number uint32) float64 {
 	var share float64
-	for category := range r.gate.snapshot.At(number).EachCategory {
+	for _, category := range r.gate.snapshot.Shape(number).Flat {
 		if int(category) < len(r.shares.of) {
 			share += r.shares.of[category]
 		}

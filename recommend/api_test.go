@@ -475,7 +475,9 @@ func TestSimilarListsAreEqualWithinATick(t *testing.T) {
 func TestEverybodysListOfATick(t *testing.T) {
 	w := newWorld(t, testSurfaces)
 	w.lists.Popular = listed("i20", "i21", "i22", "i23")
-	ask := func(cursor string) *reply { return w.recommend(`{"surface":"plain","limit":2,"cursor":"` + cursor + `"}`) }
+	ask := func(cursor string) *reply {
+		return w.recommend(`{"surface":"plain","limit":2,"cursor":"` + cursor + `"}`)
+	}
 	plain := func(r *reply) string { return strings.ReplaceAll(string(r.raw), *r.NextCursor, "") }
 	first := ask("")
 	w.now = w.now.Add(20 * time.Minute)

@@ -183,10 +183,8 @@ func (p *published) rate() {
 func (p *published) shelve() {
 	p.byCategory = make([][]int32, p.snapshot.CategoryNumbers())
 	for i := range p.popular {
-		if item := p.snapshot.At(p.popular[i].Item); item != nil {
-			for category := range item.EachCategory {
-				p.byCategory[category] = append(p.byCategory[category], int32(i))
-			}
+		for _, category := range p.snapshot.Shape(p.popular[i].Item).Flat {
+			p.byCategory[category] = append(p.byCategory[category], int32(i))
 		}
 	}
 }

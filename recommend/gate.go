@@ -7,7 +7,6 @@ import (
 	"sluice/internal/catalog"
 	"sluice/internal/itemid"
 	"sluice/internal/vocab"
-	"sluice/privacyfilter/consent"
 )
 
 // demotion is what a demoted item's score is multiplied with.
@@ -17,32 +16,31 @@ const demotion = 0.5
 // knows of single items beforehand stands in the scratch's cells.
 type gate struct {
 	snapshot *catalog.Snapshot
-	now      int64 // Unix microseconds
-	blocks   *consent.Blocks
+	ids      *itemid.Table
+	now      int64               // Unix microseconds
 	blocked  []uint32            // categories of blocks
 	category uint32              // itemid.None: no limit
 	shown    map[uint32]struct{} // hashes of ids on earlier pages
 	page     int                 // items of the page, and those the caller excludes
-	nameless []string            // those of them that have no number yet
+	nameless []string            // refused ids that have no number yet
 	seen     int                 // items that the person has seen, where that matters
 }
 
 func (m *making) gate() *gate {
-	q := m.query
-	g := &gate{snapshot: m.snapshot, now: m.now.UnixMicro(), blocks: m.visitor.blocks, category: m.snapshot.CategoryNumber(q.context.Category)}
-	for name := range g.blocks.Categories {
+	q, blocks := m.query, m.visitor.blocks
+	g := &gate{snapshot: m.snapshot, ids: m.IDs, now: m.now.UnixMicro(), category: m.snapshot.CategoryNumber(q.context.Category)}
+	for name := range blocks.Categories {
 		if n := m.snapshot.CategoryNumber(name); n != itemid.None {
 			g.blocked = append(g.blocked, n)
 		}
 	}
+	for id := range blocks.Items {
+		m.refuse(g, id)
+	}
 	for _, list := range [][]string{q.context.ItemIDs, q.exclude} {
 		for _, id := range list {
 			g.page++
-			if n := m.IDs.Find(id); n != itemid.None {
-				m.cell(n).place = refused
-			} else {
-				g.nameless = append(g.nameless, id)
-			}
+			m.refuse(g, id)
 		}
 	}
 	if q.cursor != nil {
@@ -54,32 +52,52 @@ func (m *making) gate() *gate {
 	return g
 }
 
-// admits tells whether an item may be shown, whatever the person has seen. item is nil where the catalogue does not know it.
-func (g *gate) admits(id string, item *catalog.Entry) bool {
-	if len(g.blocks.Items) > 0 {
-		if _, blocked := g.blocks.Items[id]; blocked {
-			return false
-		}
+// refuse keeps an item out of the list.
+func (m *making) refuse(g *gate, id string) {
+	if n := m.IDs.Find(id); n != itemid.None {
+		m.cell(n).place = refused
+	} else {
+		g.nameless = append(g.nameless, id)
 	}
-	if len(g.nameless) > 0 && slices.Contains(g.nameless, id) { // it came meanwhile
+}
+
+// admits tells whether an item may be shown, whatever the person has seen, unless it is refused by its cell.
+func (g *gate) admits(number uint32) bool {
+	f := g.snapshot.Facts(number)
+	if !f.Known() && g.category != itemid.None || f.Known() && !g.fits(&f) {
 		return false
 	}
-	if item == nil && g.category != itemid.None || item != nil && !g.fits(item) {
+	if len(g.nameless) > 0 && slices.Contains(g.nameless, g.id(number)) { // it came meanwhile
 		return false
 	}
 	if len(g.shown) == 0 {
 		return true
 	}
-	_, shown := g.shown[catalog.Hash(id)]
+	if !f.Known() {
+		f.Hash = catalog.Hash(g.id(number))
+	}
+	_, shown := g.shown[f.Hash]
 	return !shown
 }
 
 // fits tells whether a known item can be offered here and now.
-func (g *gate) fits(item *catalog.Entry) bool {
-	if !item.AvailableAt(g.now) || g.category != itemid.None && !item.In(g.category) {
+func (g *gate) fits(f *catalog.Facts) bool {
+	if !f.AvailableAt(g.now) {
 		return false
 	}
-	return !slices.ContainsFunc(g.blocked, item.In)
+	if g.category == itemid.None && len(g.blocked) == 0 {
+		return true
+	}
+	shape := g.snapshot.ShapeOf(f)
+	return (g.category == itemid.None || shape.In(g.category)) && !slices.ContainsFunc(g.blocked, shape.In)
+}
+
+// id is an item's id.
+func (g *gate) id(number uint32) string {
+	if item := g.snapshot.At(number); item != nil {
+		return item.ItemId
+	}
+	return g.ids.ID(number)
 }
 
 // see notes what the person's touches do to the items they are of.

@@ -87,7 +87,7 @@ func (m *making) everybodys() (*outcome, error) {
 func (m *making) choose(r *retrieval, id string) (*made, error) {
 	retrieved := m.Now()
 	list := rank.Make(m.plan(r))
-	next := m.next(&list)
+	next := m.next(r, &list)
 	answer := m.answer(r, &list, id)
 	text := ""
 	if next != nil {
@@ -144,14 +144,15 @@ func (m *making) retrieval() *retrieval {
 func (m *making) plan(r *retrieval) *rank.Plan {
 	s := m.query.surface
 	p := &rank.Plan{
-		Limit: m.query.limit, Candidates: r.candidates(), Filler: r.filler(), Rules: s.Rules, Exempt: m.exempt(r.gate.category), Lambda: s.Diversity.Lambda,
+		Limit: m.query.limit, Catalogue: m.snapshot, ID: r.gate.id, Candidates: r.candidates(), Filler: r.filler(), Rules: s.Rules, Exempt: m.exempt(r.gate.category),
+		Memory: &m.ranking, Lambda: s.Diversity.Lambda,
 	}
 	if m.query.cursor != nil {
 		p.Before = m.query.cursor.Slots
 		p.Limit = min(p.Limit, cursor.MaxShown-len(m.query.cursor.Shown))
 	}
 	if s.Diversity.Method == "mmr" {
-		p.Similarity = rank.ByCategory
+		p.Similarity = rank.ByCategory(m.snapshot)
 		if s.Diversity.Similarity == "co_visitation" {
 			p.Similarity = r.coVisitationSimilarity
 		}
@@ -171,7 +172,7 @@ func (m *making) answer(r *retrieval, list *rank.List, id string) *Recommendatio
 	a := &Recommendations{RecommendationID: id, Personalized: m.because == "", Items: make([]RecommendedItem, len(list.Picks)), ConfigVersion: m.Config.Version()}
 	for i := range list.Picks {
 		pick := &list.Picks[i]
-		a.Items[i] = RecommendedItem{ItemID: pick.ID, Score: math.Round(pick.Score*1e6) / 1e6, Reasons: m.reasons(r, pick)}
+		a.Items[i] = RecommendedItem{ItemID: r.gate.id(pick.Number), Score: math.Round(pick.Score*1e6) / 1e6, Reasons: m.reasons(r, pick)}
 	}
 	a.Relaxed = m.relaxedBy(r, list)
 	if !a.Personalized {
@@ -224,13 +225,13 @@ func relaxedRule(rule rank.Rule, slots []int) RelaxedPromise {
 }
 
 // next is what the next page must know; nil where the list ends: it fell short, or a cursor can remember no more.
-func (m *making) next(list *rank.List) *cursor.State {
+func (m *making) next(r *retrieval, list *rank.List) *cursor.State {
 	next := &cursor.State{Page: m.query.pageHash, Slots: list.Slots}
 	if m.query.cursor != nil {
 		next.Shown = append(next.Shown, m.query.cursor.Shown...)
 	}
 	for i := range list.Picks {
-		next.Shown = append(next.Shown, catalog.Hash(list.Picks[i].ID))
+		next.Shown = append(next.Shown, catalog.Hash(r.gate.id(list.Picks[i].Number)))
 	}
 	if len(list.Picks) < m.query.limit || len(next.Shown) >= cursor.MaxShown {
 		return nil

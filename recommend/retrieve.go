@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"sluice/features/items"
-	"sluice/internal/catalog"
 	"sluice/internal/itemid"
 	"sluice/recommend/rank"
 )
@@ -52,7 +51,7 @@ func (r *retrieval) blend(share float64) {
 		h := &r.hits[i]
 		e := &r.entries[h.entry]
 		h.score *= share * e.factor / r.most
-		e.Score += h.score
+		e.score += h.score
 	}
 }
 
@@ -81,21 +80,11 @@ func (r *retrieval) propose(number uint32, score float64, cause uint32) bool {
 
 // admit makes an entry of an item if it may be shown, and tells its place.
 func (r *retrieval) admit(number uint32, c *cell) int32 {
-	if c.factor == 0 {
+	if c.factor == 0 || !r.gate.admits(number) {
 		return refused
 	}
-	e := entry{number: number, factor: float64(c.factor), hit: -1}
-	if e.Item = r.gate.snapshot.At(number); e.Item != nil {
-		e.ID = e.Item.ItemId
-	} else {
-		e.ID = r.service.IDs.ID(number)
-	}
-	if !r.gate.admits(e.ID, e.Item) {
-		return refused
-	}
-	e.Tag = len(r.entries)
-	r.entries = append(r.entries, e)
-	return int32(e.Tag)
+	r.entries = append(r.entries, entry{number: number, factor: float64(c.factor), hit: -1})
+	return int32(len(r.entries) - 1)
 }
 
 func (r *retrieval) proposeAll(list []items.Scored) {
@@ -118,7 +107,7 @@ func (r *retrieval) proposeSums() {
 // candidates are the entries as rank takes them. Tag is the entry's place.
 func (r *retrieval) candidates() []rank.Candidate {
 	for i := range r.entries {
-		r.ranked = append(r.ranked, r.entries[i].Candidate)
+		r.ranked = append(r.ranked, rank.Candidate{Score: r.entries[i].score, Number: r.entries[i].number, Tag: int32(i)})
 	}
 	return r.ranked
 }
@@ -127,32 +116,32 @@ func (r *retrieval) candidates() []rank.Candidate {
 func (r *retrieval) filler() func() (rank.Candidate, bool) {
 	next := r.catalogue()
 	return func() (rank.Candidate, bool) {
-		for item := next(); item != nil; item = next() {
-			if c := r.cell(item.Number); c.place == unknown && c.factor > 0 && r.gate.admits(item.ItemId, item) {
-				return rank.Candidate{ID: item.ItemId, Item: item, Tag: -1}, true
+		for number := next(); number != itemid.None; number = next() {
+			if c := r.cell(number); c.place == unknown && c.factor > 0 && r.gate.admits(number) {
+				return rank.Candidate{Number: number, Tag: -1}, true
 			}
 		}
 		return rank.Candidate{}, false
 	}
 }
 
-// catalogue gives the items of the page's category, or all whose day has come, one after the other; nil where they end.
-func (r *retrieval) catalogue() func() *catalog.Entry {
+// catalogue gives the items of the page's category, or all whose day has come, one after the other; itemid.None where they end.
+func (r *retrieval) catalogue() func() uint32 {
 	if r.gate.category != itemid.None {
 		numbers := r.gate.snapshot.Category(r.gate.category)
-		return func() (item *catalog.Entry) {
+		return func() (number uint32) {
 			if len(numbers) > 0 {
-				item, numbers = r.gate.snapshot.At(numbers[0]), numbers[1:]
+				number, numbers = numbers[0], numbers[1:]
 			}
-			return item
+			return number
 		}
 	}
 	order := r.gate.snapshot.Order(r.gate.now)
-	return func() (item *catalog.Entry) {
+	return func() (number uint32) {
 		if len(order) > 0 {
-			item, order = order[0], order[1:]
+			number, order = order[0].Number, order[1:]
 		}
-		return item
+		return number
 	}
 }
 
@@ -261,15 +250,6 @@ func (r *retrieval) search(ret *Retriever) {
 }
 
 // coVisitationSimilarity is how often a candidate is looked at together with a picked item, relative to what is most often.
-func (r *retrieval) coVisitationSimilarity(picked *rank.Candidate) func(*rank.Candidate) float64 {
-	list := r.service.similar.get(r.numberOf(picked), halfLifeUnset, r.lists.lists.Tick)
-	return func(c *rank.Candidate) float64 { return list.share(r.numberOf(c)) }
-}
-
-// numberOf is the number of a candidate's item.
-func (r *retrieval) numberOf(c *rank.Candidate) uint32 {
-	if c.Item != nil {
-		return c.Item.Number
-	}
-	return r.entries[c.Tag].number
+func (r *retrieval) coVisitationSimilarity(picked uint32) func(uint32) float64 {
+	return r.service.similar.get(picked, halfLifeUnset, r.lists.lists.Tick).share
 }

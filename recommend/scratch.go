@@ -18,6 +18,7 @@ type scratch struct {
 	sums    sums
 	shares  shares
 	ranked  []rank.Candidate
+	ranking rank.Memory
 
 	kept    []items.Touch   // of all identities, one after the other
 	ends    []int           // of each in kept
@@ -42,10 +43,10 @@ const (
 
 // entry is a candidate.
 type entry struct {
-	rank.Candidate
-	number uint32
+	score  float64
 	factor float64 // of the policies for seen items
-	hit    int32   // its last hit, −1 = none
+	number uint32
+	hit    int32 // its last hit, −1 = none
 }
 
 // hit is what one retriever says of a candidate.
@@ -88,8 +89,6 @@ func (s *scratch) begin() {
 		clear(s.cells)
 		s.stamp = 1
 	}
-	clear(s.entries) // they refer to a snapshot
-	clear(s.ranked)
 	s.entries, s.hits, s.ranked = s.entries[:0], s.hits[:0], s.ranked[:0]
 	s.kept, s.ends, s.parts, s.touches, s.present, s.found = s.kept[:0], s.ends[:0], s.parts[:0], s.touches[:0], s.present[:0], s.found[:0]
 }

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 
@@ -10,17 +11,24 @@ import (
 // Entry is an item of a snapshot with what ranking asks of it, worked out once. It is read-only.
 type Entry struct {
 	*Item
+	*Shape
 	Number  uint32 // of the item, as itemid gives it
-	Hash    uint32 // of its id
 	version uint64 // its part in the catalogue's version
-	from    int64  // AvailableFrom, or never: it cannot be ordered
-	// In one piece: its paths, each its length and the numbers of its categories; then hashes of the narrowest categories, the brand and the seller.
-	parts []uint32
-	cuts  [3]uint16 // ends of paths, narrowest categories, brand
+	facts   Facts
 }
 
+// Facts are what a list asks of each of its candidates, side by side in a snapshot: a candidate costs one line of the cache.
+type Facts struct {
+	from  int64  // AvailableFrom, or never: it cannot be ordered
+	Hash  uint32 // of its id
+	shape uint32 // 0: the item is not in the catalogue
+}
+
+// Known tells whether the item is in the catalogue.
+func (f *Facts) Known() bool { return f.shape != 0 }
+
 // AvailableAt tells whether the item may be offered at a time (Unix microseconds), see Item.AvailableAt.
-func (e *Entry) AvailableAt(now int64) bool { return e.from <= now && e.from != never }
+func (f *Facts) AvailableAt(now int64) bool { return f.from <= now && f.from != never }
 
 const never = math.MaxInt64
 
@@ -28,14 +36,31 @@ const never = math.MaxInt64
 type Traits [3][]uint32
 
 // Traits are the item's.
-func (e *Entry) Traits() Traits {
-	a, b, c := e.cuts[0], e.cuts[1], e.cuts[2]
-	return Traits{e.parts[a:b:b], e.parts[b:c:c], e.parts[c:]}
+func (e *Entry) Traits() Traits { return Traits{e.Narrowest, hashed(e.Brand), hashed(e.Seller)} }
+
+// hashed is the hash of a name that is not empty.
+func hashed(name string) []uint32 {
+	if name == "" {
+		return nil
+	}
+	return []uint32{Hash(name)}
 }
 
-// Paths yields the item's category paths as numbers, each from the broadest to the narrowest.
-func (e *Entry) Paths(yield func([]uint32) bool) {
-	for rest := e.parts[:e.cuts[0]]; len(rest) > 0; {
+// Shape is a set of category paths. Items of the same paths share one.
+type Shape struct {
+	Flat      []uint32 // every category of the paths once
+	Narrowest []uint32 // hashes of the narrowest category of each path
+
+	number, refs uint32
+	paths        []uint32 // one after the other, each its length and the numbers of its categories, from the broadest to the narrowest
+}
+
+// noShape is that of items that the catalogue does not know.
+var noShape = new(Shape)
+
+// Paths yields the category paths as numbers, each from the broadest to the narrowest.
+func (s *Shape) Paths(yield func([]uint32) bool) {
+	for rest := s.paths; len(rest) > 0; {
 		n := 1 + rest[0]
 		if !yield(rest[1:n:n]) {
 			return
@@ -44,47 +69,17 @@ func (e *Entry) Paths(yield func([]uint32) bool) {
 	}
 }
 
-// In tells whether the category is on one of the item's paths, at any depth.
-func (e *Entry) In(category uint32) bool {
-	for path := e.parts[:e.cuts[0]]; len(path) > 0; path = path[1+path[0]:] {
-		if slices.Contains(path[1:1+path[0]], category) {
-			return true
-		}
-	}
-	return false
-}
+// Placed tells whether there is a path.
+func (s *Shape) Placed() bool { return len(s.paths) > 0 }
 
-// EachCategory yields every category of the item once.
-func (e *Entry) EachCategory(yield func(uint32) bool) {
-	end := int(e.cuts[0])
-	for from := 0; from < end; {
-		n := 1 + int(e.parts[from])
-		for i := from + 1; i < from+n; i++ {
-			if !e.before(i) && !yield(e.parts[i]) {
-				return
-			}
-		}
-		from += n
-	}
-}
-
-// before tells whether the category at i stands in an earlier place of the paths, too.
-func (e *Entry) before(i int) bool {
-	for from := 0; from < i; {
-		n := 1 + int(e.parts[from])
-		if slices.Contains(e.parts[from+1:min(from+n, i)], e.parts[i]) {
-			return true
-		}
-		from += n
-	}
-	return false
-}
+// In tells whether the category is on one of the paths, at any depth.
+func (s *Shape) In(category uint32) bool { return slices.Contains(s.Flat, category) }
 
 // Alike is the similarity of two items' category paths: the longest common beginning over the longer path's length, the best pair counts.
-func (e *Entry) Alike(other *Entry) float64 {
+func (s *Shape) Alike(other *Shape) float64 {
 	var best float64
-	for p := e.parts[:e.cuts[0]]; len(p) > 0; p = p[1+p[0]:] {
-		for q := other.parts[:other.cuts[0]]; len(q) > 0; q = q[1+q[0]:] {
+	for p := s.paths; len(p) > 0; p = p[1+p[0]:] {
+		for q := other.paths; len(q) > 0; q = q[1+q[0]:] {
 			best = max(best, alike(p[1:1+p[0]], q[1:1+q[0]]))
 		}
 	}
@@ -99,38 +94,69 @@ func alike(p, q []uint32) float64 {
 	return float64(common) / float64(max(len(p), len(q), 1))
 }
 
-// Numbers are what a catalogue's items and categories are numbered by.
-type Numbers struct{ items, categories *itemid.Table }
+// Numbers are what a catalogue's items and categories are numbered by, and the shapes that its items share.
+type Numbers struct {
+	items, categories *itemid.Table
+
+	shapes map[string]*Shape // by what they are made of
+	free   []uint32          // numbers of shapes that are gone
+	key    []byte
+}
 
 // NewNumbers numbers categories anew, and items by a table that others may share.
-func NewNumbers(items *itemid.Table) *Numbers { return &Numbers{items, itemid.NewTable()} }
+func NewNumbers(items *itemid.Table) *Numbers {
+	return &Numbers{items: items, categories: itemid.NewTable(), shapes: make(map[string]*Shape)}
+}
 
-// Entry makes an item's entry. It refers to the numbers of the item and of its categories.
+// Entry makes an item's entry. It refers to the numbers of the item and of its categories, and to its shape.
 func (n *Numbers) Entry(item *Item) *Entry {
-	e := &Entry{Item: item, Number: n.items.Acquire(item.ItemId), Hash: Hash(item.ItemId), from: never}
+	e := &Entry{Item: item, Shape: n.shape(item), Number: n.items.Acquire(item.ItemId)}
+	e.facts = Facts{from: never, Hash: Hash(item.ItemId), shape: e.Shape.number}
 	if item.AvailableAt(item.AvailableFrom) {
-		e.from = item.AvailableFrom
+		e.facts.from = item.AvailableFrom
 	}
+	return e
+}
+
+// shape is that of an item's paths, with one more reference to it and to its categories.
+func (n *Numbers) shape(item *Item) *Shape {
+	s := new(Shape)
 	for _, path := range item.Categories {
-		e.parts = append(e.parts, uint32(len(path.Names)))
+		s.paths = append(s.paths, uint32(len(path.Names)))
 		for _, name := range path.Names {
-			e.parts = append(e.parts, n.categories.Acquire(name))
+			category := n.categories.Acquire(name)
+			s.paths = append(s.paths, category)
+			if !slices.Contains(s.Flat, category) {
+				s.Flat = append(s.Flat, category)
+			}
 		}
 	}
-	e.cuts[0] = uint16(len(e.parts))
 	for _, name := range item.NarrowestCategories() {
-		e.parts = append(e.parts, Hash(name))
+		s.Narrowest = append(s.Narrowest, Hash(name))
 	}
-	e.cuts[1] = uint16(len(e.parts))
-	if item.Brand != "" {
-		e.parts = append(e.parts, Hash(item.Brand))
+	key := n.keyOf(s)
+	known := n.shapes[string(key)]
+	if known == nil {
+		s.number = uint32(len(n.shapes) + 1)
+		if last := len(n.free) - 1; last >= 0 {
+			s.number, n.free = n.free[last], n.free[:last]
+		}
+		known = s
+		n.shapes[string(key)] = s
 	}
-	e.cuts[2] = uint16(len(e.parts))
-	if item.Seller != "" {
-		e.parts = append(e.parts, Hash(item.Seller))
+	known.refs++
+	return known
+}
+
+// keyOf tells shapes apart.
+func (n *Numbers) keyOf(s *Shape) []byte {
+	n.key = binary.LittleEndian.AppendUint32(n.key[:0], uint32(len(s.paths)))
+	for _, part := range [][]uint32{s.paths, s.Narrowest} {
+		for _, x := range part {
+			n.key = binary.LittleEndian.AppendUint32(n.key, x)
+		}
 	}
-	e.parts = slices.Clip(e.parts)
-	return e
+	return n.key
 }
 
 // release gives an entry's references back.
@@ -138,6 +164,10 @@ func (n *Numbers) release(e *Entry) {
 	n.items.Release(e.Number)
 	for path := range e.Paths {
 		n.categories.Release(path...)
+	}
+	if e.refs--; e.refs == 0 {
+		delete(n.shapes, string(n.keyOf(e.Shape)))
+		n.free = append(n.free, e.Shape.number)
 	}
 }
 

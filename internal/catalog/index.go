@@ -48,7 +48,7 @@ func newIndex(order []*Entry, categories int) *index {
 		position := int32(i)
 		add(x.postings, position, words(item.Title)...)
 		add(x.postings, position, words(item.Brand)...)
-		for category := range item.EachCategory {
+		for _, category := range item.Flat {
 			x.categories[category] = append(x.categories[category], item.Number)
 		}
 		place := 0

@@ -15,6 +15,8 @@ type Snapshot struct {
 	numbers  *Numbers
 	version  uint64
 	byNumber []*Entry      // nil: not in the catalogue
+	facts    []Facts       // by number, too
+	shapes   []*Shape      // by their number
 	order    []*Entry      // catalogue order
 	index    func() *index // made at the first use
 }
@@ -55,7 +57,7 @@ func hashOf(id string, value []byte) uint64 {
 
 // with is the snapshot after the changes, which are keyed by item id. s itself stays as it is.
 func (s *Snapshot) with(changes map[string]change) *Snapshot {
-	next := &Snapshot{numbers: s.numbers, version: s.version, byNumber: slices.Clone(s.byNumber)}
+	next := &Snapshot{numbers: s.numbers, version: s.version, byNumber: slices.Clone(s.byNumber), facts: slices.Clone(s.facts), shapes: slices.Clone(s.shapes)}
 	var added []*Entry
 	gone := make(map[*Entry]struct{})
 	reindex := false
@@ -63,7 +65,7 @@ func (s *Snapshot) with(changes map[string]change) *Snapshot {
 		old := s.Find(id)
 		if old != nil {
 			next.version -= old.version
-			next.byNumber[old.Number] = nil
+			next.byNumber[old.Number], next.facts[old.Number] = nil, Facts{}
 			gone[old] = struct{}{}
 		}
 		if c.item == nil {
@@ -73,8 +75,7 @@ func (s *Snapshot) with(changes map[string]change) *Snapshot {
 		fresh := s.numbers.Entry(c.item)
 		fresh.version = c.hash
 		next.version += c.hash
-		next.byNumber = append(next.byNumber, make([]*Entry, max(0, int(fresh.Number)+1-len(next.byNumber)))...)
-		next.byNumber[fresh.Number] = fresh
+		next.put(fresh)
 		added = append(added, fresh)
 		reindex = reindex || old == nil || !sameWords(old.Item, c.item)
 	}
@@ -88,6 +89,17 @@ func (s *Snapshot) with(changes map[string]change) *Snapshot {
 		next.index = sync.OnceValue(func() *index { return newIndex(order, categories) })
 	}
 	return next
+}
+
+// put gives an entry its places.
+func (s *Snapshot) put(e *Entry) {
+	s.byNumber, s.facts, s.shapes = covering(s.byNumber, e.Number), covering(s.facts, e.Number), covering(s.shapes, e.Shape.number)
+	s.byNumber[e.Number], s.facts[e.Number], s.shapes[e.Shape.number] = e, e.facts, e.Shape
+}
+
+// covering is the list with a place for the number.
+func covering[T any](list []T, number uint32) []T {
+	return append(list, make([]T, max(0, int(number)+1-len(list)))...)
 }
 
 // merge takes gone out of an ordered list and puts added in.
@@ -121,6 +133,28 @@ func (s *Snapshot) At(number uint32) *Entry {
 		return nil
 	}
 	return s.byNumber[number]
+}
+
+// Facts are those of the item with a number.
+func (s *Snapshot) Facts(number uint32) Facts {
+	if int(number) >= len(s.facts) {
+		return Facts{}
+	}
+	return s.facts[number]
+}
+
+// Shape is that of the item with a number. One that is not in the catalogue has no path.
+func (s *Snapshot) Shape(number uint32) *Shape {
+	f := s.Facts(number)
+	return s.ShapeOf(&f)
+}
+
+// ShapeOf is the shape of an item with such facts.
+func (s *Snapshot) ShapeOf(f *Facts) *Shape {
+	if f.shape == 0 {
+		return noShape
+	}
+	return s.shapes[f.shape]
 }
 
 // Find finds an item by its id; nil if it is unknown.
@@ -182,7 +216,7 @@ func (s *Snapshot) Common(category uint32) []uint32 {
 	}
 	counts := make(map[uint32]int)
 	for item := range members {
-		for other := range item.EachCategory {
+		for _, other := range item.Flat {
 			counts[other]++
 		}
 	}

@@ -280,7 +280,7 @@ func TestEntries(t *testing.T) {
 		t.Error("items are not found by number")
 	}
 	var names []string
-	for category := range x.EachCategory {
+	for _, category := range x.Flat {
 		names = append(names, s.CategoryName(category))
 	}
 	if diff := cmp.Diff(items[0].CategoryNames(), names); diff != "" {
@@ -295,7 +295,7 @@ func TestEntries(t *testing.T) {
 			t.Error(diff)
 		}
 	}
-	if got := x.Alike(y); got != 2.0/3 || y.Alike(x) != got || x.Alike(z) != 0 || z.Alike(z) != 0 || x.Alike(x) != 1 {
+	if got := x.Alike(y.Shape); got != 2.0/3 || y.Alike(x.Shape) != got || x.Alike(z.Shape) != 0 || z.Alike(z.Shape) != 0 || x.Alike(x.Shape) != 1 {
 		t.Errorf("x is like y by %v", got)
 	}
 }

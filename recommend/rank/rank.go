@@ -21,17 +21,16 @@ const (
 
 // Rule is a promise: of any Within consecutive slots, across pages, at most AtMost share the kind's value.
 type Rule struct {
-	AtMost int
+	AtMost int // at least 1
 	Within int
 	Same   Kind
 }
 
-// Candidate is an item that may be shown.
+// Candidate is an item that may be shown. It has no pointers: lists have hundreds of them, and show a few.
 type Candidate struct {
-	ID    string
-	Item  *catalog.Entry // nil: the catalogue does not know it; it shares nothing with any other
-	Score float64        // ≥ 0
-	Tag   int            // the caller's own; -1 for fillers by custom
+	Score  float64 // ≥ 0
+	Number uint32
+	Tag    int32 // the caller's own; -1 for fillers by custom
 }
 
 // Slot is what the promises remember of a shown item: hashes of its values by kind.
@@ -40,16 +39,19 @@ type Slot [kinds][]uint32
 // Plan is everything that a list is made from.
 type Plan struct {
 	Limit      int
-	Candidates []Candidate // in any order; Make changes it
+	Catalogue  *catalog.Snapshot
+	ID         func(number uint32) string // of an item that the catalogue need not know; ties are in the order of ids
+	Candidates []Candidate                // in any order; Make changes it
 	// Filler gives further candidates one by one, none twice and none that is among Candidates; they are taken where no candidate fits. May be nil.
 	Filler func() (Candidate, bool)
 	Rules  []Rule
 	Exempt []uint32 // hashes of categories that promises do not count, because the whole list is of them
 	Before []Slot   // shown on earlier pages, the oldest first
+	Memory *Memory  // nil: of its own
 	// Lambda weighs relevance against variety: 1 is relevance alone.
 	Lambda float64
-	// Similarity tells how alike a candidate (0–1) is to one that was picked. nil: no variety.
-	Similarity func(picked *Candidate) func(candidate *Candidate) float64
+	// Similarity tells how alike an item (0–1) is to one that was picked. nil: no variety.
+	Similarity func(picked uint32) func(number uint32) float64
 }
 
 // Pick is one slot of the list.
@@ -88,35 +90,45 @@ const maxPicks = 100
 type maker struct {
 	plan    *Plan
 	window  *window
-	queue   queue    // the candidates that were not looked at yet
-	left    []option // those that were, the best first
-	head    int      // options before it are used
-	fillers []option // seen but not taken yet, in their order
-	dry     bool     // no further fillers
+	queue   []Candidate // a heap of those that were not looked at yet, the best first: of hundreds a list looks at a few
+	*Memory             // left are those that were, the best first; fillers those that were seen but not taken yet, in their order
+	head    int         // options of left before it are used
+	dry     bool        // no further fillers
 	scanned int
-	picked  []func(*Candidate) float64
+	lambda  float64
 	top     float64 // the best score: relevance is relative to it
 }
 
 // option is a candidate with what was worked out about it.
 type option struct {
 	Candidate
-	slot     Slot
-	hashed   bool
-	used     bool
-	compared int     // how many picks its similarity covers
-	alike    float64 // the largest similarity to one of them
+	relevance float64 // weighed by lambda
+	alike     float64 // the largest similarity to the picks that it was compared with
+	compared  int32   // how many these are
+	slot      int32   // place in slots, plus one; 0 = not asked for yet
+	used      bool
+}
+
+// Memory is what a list is made in. It can be used again for the next one.
+type Memory struct {
+	left, fillers []option
+	slots         []Slot
+	picked        []func(uint32) float64
 }
 
 // maxFillers bounds how many fillers a list looks at for one that keeps the promises.
 const maxFillers = 2000
 
 func newMaker(p *Plan) *maker {
-	m := &maker{
-		plan: p, window: newWindow(p.Rules, p.Before), dry: p.Filler == nil, queue: p.Candidates, left: make([]option, 0, 2*expected),
-		picked: make([]func(*Candidate) float64, 0, expected),
+	m := &maker{plan: p, window: newWindow(p.Rules, p.Before), dry: p.Filler == nil, queue: p.Candidates, Memory: p.Memory, lambda: p.Lambda}
+	if m.Memory == nil {
+		m.Memory = new(Memory)
 	}
-	m.queue.order()
+	m.left, m.fillers, m.slots, m.picked = m.left[:0], m.fillers[:0], m.slots[:0], m.picked[:0]
+	if p.Similarity == nil {
+		m.lambda = 1
+	}
+	m.order()
 	if len(m.queue) > 0 {
 		m.top = m.queue[0].Score
 	}
@@ -142,7 +154,8 @@ func (m *maker) next() (Pick, bool) {
 }
 
 // best is the option of the highest marginal relevance, ties to the one that comes first. Options are in the order of relevance, and similarity
-// only lowers a value: once relevance alone is not above the best value, no later option can be.
+// only lowers a value: once relevance alone is not above the best value, no later option can be. For the same reason an option is compared with the newest
+// picks only if what it was compared with leaves it above the best value.
 func (m *maker) best(keeping bool) *option {
 	for m.head < len(m.left) && m.left[m.head].used {
 		m.head++
@@ -150,17 +163,14 @@ func (m *maker) best(keeping bool) *option {
 	best := -1
 	var highest float64
 	for i := m.head; ; i++ {
-		if i == len(m.left) {
-			if len(m.queue) == 0 || best >= 0 && m.relevance(m.queue[0].Score) <= highest {
-				break
-			}
-			m.left = append(m.left, option{Candidate: m.queue.pop()})
-		}
-		o := &m.left[i]
-		if best >= 0 && m.relevance(o.Score) <= highest {
+		if i == len(m.left) && !m.more(best >= 0, highest) {
 			break
 		}
-		if o.used || keeping && !m.window.allows(m.slotOf(o)) {
+		o := &m.left[i]
+		if best >= 0 && o.relevance <= highest {
+			break
+		}
+		if o.used || best >= 0 && m.valued(o) <= highest || keeping && !m.window.allows(m.slotOf(o)) {
 			continue
 		}
 		if value := m.value(o); best < 0 || value > highest {
@@ -173,25 +183,31 @@ func (m *maker) best(keeping bool) *option {
 	return &m.left[best]
 }
 
+// more looks at one more candidate, unless none can be above what was found.
+func (m *maker) more(found bool, highest float64) bool {
+	if len(m.queue) == 0 || found && m.relevance(m.queue[0].Score) <= highest {
+		return false
+	}
+	c := m.pop()
+	m.left = append(m.left, option{Candidate: c, relevance: m.relevance(c.Score)})
+	return true
+}
+
 func (m *maker) relevance(score float64) float64 {
 	if m.top == 0 {
 		return 0
 	}
-	return m.lambda() * score / m.top
+	return m.lambda * score / m.top
 }
 
-func (m *maker) lambda() float64 {
-	if m.plan.Similarity == nil {
-		return 1
-	}
-	return m.plan.Lambda
-}
+// valued is the option's value as far as it is known: what it is worth at most.
+func (m *maker) valued(o *option) float64 { return o.relevance - (1-m.lambda)*o.alike }
 
 func (m *maker) value(o *option) float64 {
-	for ; o.compared < len(m.picked); o.compared++ {
-		o.alike = max(o.alike, m.picked[o.compared](&o.Candidate))
+	for ; int(o.compared) < len(m.picked); o.compared++ {
+		o.alike = max(o.alike, m.picked[o.compared](o.Number))
 	}
-	return m.relevance(o.Score) - (1-m.lambda())*o.alike
+	return m.valued(o)
 }
 
 // keepingFiller is the first filler that keeps every promise.
@@ -222,16 +238,28 @@ func (m *maker) take(o *option, filler bool) Pick {
 	pick := Pick{Candidate: o.Candidate, Filler: filler, Broken: m.window.broken(slot)}
 	m.window.push(slot)
 	if m.plan.Similarity != nil {
-		m.picked = append(m.picked, m.plan.Similarity(&o.Candidate))
+		m.picked = append(m.picked, m.plan.Similarity(o.Number))
 	}
 	return pick
 }
 
 func (m *maker) slotOf(o *option) *Slot {
-	if !o.hashed && len(m.plan.Rules) > 0 {
-		o.slot, o.hashed = SlotOf(o.Item, m.plan.Exempt), true
+	if len(m.plan.Rules) == 0 {
+		return &Slot{}
 	}
-	return &o.slot
+	if o.slot == 0 {
+		m.slots = append(m.slots, m.slot(o.Number))
+		o.slot = int32(len(m.slots))
+	}
+	return &m.slots[o.slot-1]
+}
+
+// slot is what the plan's rules compare of an item.
+func (m *maker) slot(number uint32) Slot {
+	if !m.window.named { // the shape is at hand, the item is not
+		return slotOf(catalog.Traits{m.plan.Catalogue.Shape(number).Narrowest}, m.plan.Exempt)
+	}
+	return SlotOf(m.plan.Catalogue.At(number), m.plan.Exempt)
 }
 
 // maxCategories bounds what a slot holds, because cursors carry it.
@@ -242,7 +270,11 @@ func SlotOf(item *catalog.Entry, exempt []uint32) Slot {
 	if item == nil {
 		return Slot{}
 	}
-	s := Slot(item.Traits())
+	return slotOf(item.Traits(), exempt)
+}
+
+func slotOf(traits catalog.Traits, exempt []uint32) Slot {
+	s := Slot(traits)
 	if counts := func(h uint32) bool { return !slices.Contains(exempt, h) }; len(s[Category]) > maxCategories || !all(s[Category], counts) {
 		var kept []uint32
 		for _, h := range s[Category] {
@@ -259,28 +291,28 @@ func all(list []uint32, holds func(uint32) bool) bool {
 	return !slices.ContainsFunc(list, func(h uint32) bool { return !holds(h) })
 }
 
-// queue is a heap of candidates, the best first: of thousands a list looks at a few.
-type queue []Candidate
-
 // better orders by score, the highest first, ties by id.
-func better(a, b *Candidate) bool { return a.Score > b.Score || a.Score == b.Score && a.ID < b.ID }
+func (m *maker) better(a, b *Candidate) bool {
+	return a.Score > b.Score || a.Score == b.Score && m.plan.ID(a.Number) < m.plan.ID(b.Number)
+}
 
-func (q queue) order() {
-	for i := len(q)/2 - 1; i >= 0; i-- {
-		q.down(i)
+func (m *maker) order() {
+	for i := len(m.queue)/2 - 1; i >= 0; i-- {
+		m.down(i)
 	}
 }
 
-func (q queue) down(i int) {
+func (m *maker) down(i int) {
+	q := m.queue
 	for {
 		child := 2*i + 1
 		if child >= len(q) {
 			return
 		}
-		if other := child + 1; other < len(q) && better(&q[other], &q[child]) {
+		if other := child + 1; other < len(q) && m.better(&q[other], &q[child]) {
 			child = other
 		}
-		if !better(&q[child], &q[i]) {
+		if !m.better(&q[child], &q[i]) {
 			return
 		}
 		q[i], q[child] = q[child], q[i]
@@ -288,10 +320,10 @@ func (q queue) down(i int) {
 	}
 }
 
-func (q *queue) pop() Candidate {
-	best, last := (*q)[0], len(*q)-1
-	(*q)[0] = (*q)[last]
-	*q = (*q)[:last]
-	q.down(0)
+func (m *maker) pop() Candidate {
+	best, last := m.queue[0], len(m.queue)-1
+	m.queue[0] = m.queue[last]
+	m.queue = m.queue[:last]
+	m.down(0)
 	return best
 }

@@ -2,6 +2,7 @@ package rank_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,25 +16,41 @@ import (
 	"sluice/recommend/rank"
 )
 
-var numbers = catalog.NewNumbers(itemid.NewTable())
+// shelf is the items of a test.
+type shelf struct {
+	ids   *itemid.Table
+	items map[string]*catalog.Item
+}
 
-func item(id, brand, seller string, categories ...string) *catalog.Entry {
+func newShelf() *shelf { return &shelf{itemid.NewTable(), make(map[string]*catalog.Item)} }
+
+// put puts an item into the catalogue and tells its number.
+func (s *shelf) put(id, brand, seller string, categories ...string) uint32 {
 	i := &catalog.Item{ItemId: id, Brand: brand, Seller: seller}
 	if len(categories) > 0 {
 		i.Categories = []*catalog.CategoryPath{{Names: categories}}
 	}
-	return numbers.Entry(i)
+	s.items[id] = i
+	return s.ids.Acquire(id)
+}
+
+func (s *shelf) catalogue(t interface{ Fatal(...any) }) *catalog.Snapshot {
+	snapshot, err := catalog.NewSnapshot(s.ids, slices.Collect(maps.Values(s.items))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return snapshot
 }
 
 // drawCandidates draws candidates, the best first, with scores that often tie.
-func drawCandidates(t *rapid.T, prefix string, most int) []rank.Candidate {
+func (s *shelf) drawCandidates(t *rapid.T, prefix string, most int) []rank.Candidate {
 	n := rapid.IntRange(0, most).Draw(t, prefix+"n")
 	list := make([]rank.Candidate, n)
 	for i := range list {
 		id := prefix + strconv.Itoa(i)
-		list[i] = rank.Candidate{ID: id, Tag: i, Score: float64(rapid.IntRange(0, 8).Draw(t, "score")) / 8}
+		list[i] = rank.Candidate{Number: s.ids.Acquire(id), Tag: int32(i), Score: float64(rapid.IntRange(0, 8).Draw(t, "score")) / 8}
 		if rapid.IntRange(0, 9).Draw(t, "known") > 0 {
-			list[i].Item = item(
+			s.put(
 				id, rapid.SampledFrom([]string{"", "b1", "b2"}).Draw(t, "brand"), rapid.SampledFrom([]string{"s1", "s2", "s3"}).Draw(t, "seller"),
 				rapid.SampledFrom([]string{"A", "B"}).Draw(t, "broad"), rapid.SampledFrom([]string{"p", "q", "r", "s"}).Draw(t, "narrow"),
 			)
@@ -46,7 +63,7 @@ func drawCandidates(t *rapid.T, prefix string, most int) []rank.Candidate {
 		case a.Score < b.Score:
 			return 1
 		}
-		return strings.Compare(a.ID, b.ID)
+		return strings.Compare(s.ids.ID(a.Number), s.ids.ID(b.Number))
 	})
 	return list
 }
@@ -74,10 +91,10 @@ func fillerOf(list []rank.Candidate) func() (rank.Candidate, bool) {
 	}
 }
 
-func picked(list rank.List) []string {
+func (s *shelf) picked(list rank.List) []string {
 	ids := make([]string, len(list.Picks))
 	for i := range list.Picks {
-		ids[i] = list.Picks[i].ID
+		ids[i] = s.ids.ID(list.Picks[i].Number)
 	}
 	return ids
 }
@@ -108,7 +125,7 @@ func oracle(p *rank.Plan, fillers []rank.Candidate) []string {
 		top = max(top, c.Score)
 	}
 	keeps := func(c rank.Candidate) bool {
-		with := append(slices.Clone(slots), rank.SlotOf(c.Item, p.Exempt))
+		with := append(slices.Clone(slots), rank.SlotOf(p.Catalogue.At(c.Number), p.Exempt))
 		return !slices.ContainsFunc(p.Rules, func(r rank.Rule) bool { return exceeds(r, with) })
 	}
 	var chosen []rank.Candidate
@@ -119,7 +136,7 @@ func oracle(p *rank.Plan, fillers []rank.Candidate) []string {
 		}
 		alike := 0.0
 		for i := range chosen {
-			alike = max(alike, p.Similarity(&chosen[i])(&c))
+			alike = max(alike, p.Similarity(chosen[i].Number)(c.Number))
 		}
 		return relevance - (1-p.Lambda)*alike
 	}
@@ -151,28 +168,31 @@ func oracle(p *rank.Plan, fillers []rank.Candidate) []string {
 			break
 		}
 		chosen = append(chosen, c)
-		slots = append(slots, rank.SlotOf(c.Item, p.Exempt))
+		slots = append(slots, rank.SlotOf(p.Catalogue.At(c.Number), p.Exempt))
 	}
 	ids := make([]string, len(chosen))
 	for i := range chosen {
-		ids[i] = chosen[i].ID
+		ids[i] = p.ID(chosen[i].Number)
 	}
 	return ids
 }
 
 func TestMakeIsWhatTheOracleSays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		fillers := drawCandidates(t, "f", 8)
+		s := newShelf()
+		fillers, candidates := s.drawCandidates(t, "f", 8), s.drawCandidates(t, "c", 25)
+		s.put("x", "b1", "s1", "A", "p")
+		catalogue := s.catalogue(t)
 		p := &rank.Plan{
-			Limit: rapid.IntRange(0, 12).Draw(t, "limit"), Candidates: drawCandidates(t, "c", 25), Filler: fillerOf(fillers), Rules: drawRules(t),
-			Lambda: rapid.SampledFrom([]float64{0, 0.3, 0.7, 1}).Draw(t, "lambda"), Similarity: rank.ByCategory,
+			Limit: rapid.IntRange(0, 12).Draw(t, "limit"), Catalogue: catalogue, ID: s.ids.ID, Candidates: candidates, Filler: fillerOf(fillers), Rules: drawRules(t),
+			Lambda: rapid.SampledFrom([]float64{0, 0.3, 0.7, 1}).Draw(t, "lambda"), Similarity: rank.ByCategory(catalogue),
 			Exempt: rapid.SampledFrom([][]uint32{nil, {catalog.Hash("p")}, {catalog.Hash("q"), catalog.Hash("r")}}).Draw(t, "exempt"),
 		}
 		for range rapid.IntRange(0, 5).Draw(t, "before") {
-			p.Before = append(p.Before, rank.SlotOf(item("x", "b1", "s1", "A", "p"), nil))
+			p.Before = append(p.Before, rank.SlotOf(catalogue.Find("x"), nil))
 		}
 		want := oracle(p, fillers)
-		if diff := cmp.Diff(want, picked(rank.Make(p))); diff != "" {
+		if diff := cmp.Diff(want, s.picked(rank.Make(p))); diff != "" {
 			t.Fatal(diff)
 		}
 	})
@@ -181,25 +201,27 @@ func TestMakeIsWhatTheOracleSays(t *testing.T) {
 // TestPromisesHoldAcrossPages follows a list page by page: what exceeds a promise is named, and what is named exceeds it.
 func TestPromisesHoldAcrossPages(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		left, fillers, rules := drawCandidates(t, "c", 30), drawCandidates(t, "f", 10), drawRules(t)
+		s := newShelf()
+		left, fillers, rules := s.drawCandidates(t, "c", 30), s.drawCandidates(t, "f", 10), drawRules(t)
+		catalogue := s.catalogue(t)
 		var shown []rank.Slot
 		var before []rank.Slot
-		used := make(map[string]bool)
+		used := make(map[uint32]bool)
 		for range 4 {
 			fresh := func(list []rank.Candidate) []rank.Candidate {
-				return slices.DeleteFunc(slices.Clone(list), func(c rank.Candidate) bool { return used[c.ID] })
+				return slices.DeleteFunc(slices.Clone(list), func(c rank.Candidate) bool { return used[c.Number] })
 			}
 			list := rank.Make(&rank.Plan{
-				Limit: rapid.IntRange(1, 8).Draw(t, "limit"), Candidates: fresh(left), Filler: fillerOf(fresh(fillers)), Rules: rules,
-				Before: before, Lambda: 0.7, Similarity: rank.ByCategory,
+				Limit: rapid.IntRange(1, 8).Draw(t, "limit"), Catalogue: catalogue, ID: s.ids.ID, Candidates: fresh(left), Filler: fillerOf(fresh(fillers)), Rules: rules,
+				Before: before, Lambda: 0.7, Similarity: rank.ByCategory(catalogue),
 			})
 			before = list.Slots
 			for _, pick := range list.Picks {
-				if used[pick.ID] {
-					t.Fatalf("%s comes twice", pick.ID)
+				if used[pick.Number] {
+					t.Fatalf("%s comes twice", s.ids.ID(pick.Number))
 				}
-				used[pick.ID] = true
-				shown = append(shown, rank.SlotOf(pick.Item, nil))
+				used[pick.Number] = true
+				shown = append(shown, rank.SlotOf(catalogue.At(pick.Number), nil))
 				for i, r := range rules {
 					if exceeds(r, shown) != slices.Contains(pick.Broken, i) {
 						t.Fatalf("slot %d, rule %d: exceeded is %t, named is %v", len(shown), i, exceeds(r, shown), pick.Broken)
@@ -214,11 +236,17 @@ func TestPromisesHoldAcrossPages(t *testing.T) {
 }
 
 func TestMake(t *testing.T) {
+	s := newShelf()
 	lamp := func(id string, score float64) rank.Candidate {
-		return rank.Candidate{ID: id, Score: score, Item: item(id, "", "", "Home", "Lamps")}
+		return rank.Candidate{Number: s.put(id, "", "", "Home", "Lamps"), Score: score}
 	}
-	mug := rank.Candidate{ID: "mug", Score: 0.1, Item: item("mug", "", "", "Kitchen", "Mugs")}
+	mug := rank.Candidate{Number: s.put("mug", "", "", "Kitchen", "Mugs"), Score: 0.1}
+	unknown := func(id string) rank.Candidate { return rank.Candidate{Number: s.ids.Acquire(id), Score: 1} }
 	lamps := []rank.Candidate{lamp("l1", 0.9), lamp("l2", 0.8), lamp("l3", 0.7)}
+	lamp("l4", 0)
+	lamp("l5", 0)
+	catalogue := s.catalogue(t)
+	alike := rank.ByCategory(catalogue)
 	oneInTwo := []rank.Rule{{AtMost: 1, Within: 2, Same: rank.Category}}
 	cases := []struct {
 		name   string
@@ -227,27 +255,28 @@ func TestMake(t *testing.T) {
 		broken []string // of which picks
 	}{
 		{"relevance alone", rank.Plan{Limit: 2, Candidates: lamps}, []string{"l1", "l2"}, nil},
-		{"variety", rank.Plan{Limit: 2, Candidates: append(slices.Clone(lamps), mug), Lambda: 0.5, Similarity: rank.ByCategory}, []string{"l1", "mug"}, nil},
+		{"variety", rank.Plan{Limit: 2, Candidates: append(slices.Clone(lamps), mug), Lambda: 0.5, Similarity: alike}, []string{"l1", "mug"}, nil},
 		{"a promise", rank.Plan{Limit: 3, Candidates: append(slices.Clone(lamps), mug), Rules: oneInTwo}, []string{"l1", "mug", "l2"}, nil},
 		{"a filler keeps it", rank.Plan{Limit: 2, Candidates: lamps, Rules: oneInTwo, Filler: fillerOf([]rank.Candidate{lamp("l4", 0), mug})}, []string{"l1", "mug"}, nil},
 		{"nothing keeps it", rank.Plan{Limit: 3, Candidates: lamps, Rules: oneInTwo}, []string{"l1", "l2", "l3"}, []string{"l2", "l3"}},
-		{"the page before", rank.Plan{Limit: 1, Candidates: append(slices.Clone(lamps), mug), Rules: oneInTwo, Before: []rank.Slot{rank.SlotOf(lamps[0].Item, nil)}}, []string{"mug"}, nil},
+		{"the page before", rank.Plan{Limit: 1, Candidates: append(slices.Clone(lamps), mug), Rules: oneInTwo, Before: []rank.Slot{{rank.Category: {catalog.Hash("Lamps")}}}}, []string{"mug"}, nil},
 		{"all are of it", rank.Plan{Limit: 2, Candidates: lamps, Rules: oneInTwo, Exempt: []uint32{catalog.Hash("Home"), catalog.Hash("Lamps")}}, []string{"l1", "l2"}, nil},
-		{"unknown items share nothing", rank.Plan{Limit: 2, Candidates: []rank.Candidate{{ID: "x", Score: 1}, {ID: "y", Score: 1}}, Rules: oneInTwo, Similarity: rank.ByCategory}, []string{"x", "y"}, nil},
+		{"unknown items share nothing", rank.Plan{Limit: 2, Candidates: []rank.Candidate{unknown("x"), unknown("y")}, Rules: oneInTwo, Similarity: alike}, []string{"x", "y"}, nil},
 		{"nothing at all", rank.Plan{Limit: 2}, []string{}, nil},
 		{"skipped fillers come at last", rank.Plan{Limit: 3, Candidates: lamps[:1], Rules: oneInTwo, Filler: fillerOf([]rank.Candidate{lamp("l4", 0), lamp("l5", 0)})}, []string{"l1", "l4", "l5"}, []string{"l4", "l5"}},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
+			c.plan.Catalogue, c.plan.ID = catalogue, s.ids.ID
 			c.plan.Candidates = slices.Clone(c.plan.Candidates) // Make changes them
 			list := rank.Make(&c.plan)
-			if diff := cmp.Diff(c.want, picked(list)); diff != "" {
+			if diff := cmp.Diff(c.want, s.picked(list)); diff != "" {
 				t.Error(diff)
 			}
 			var broken []string
 			for _, p := range list.Picks {
 				if len(p.Broken) > 0 {
-					broken = append(broken, p.ID)
+					broken = append(broken, s.ids.ID(p.Number))
 				}
 			}
 			if diff := cmp.Diff(c.broken, broken); diff != "" {
@@ -261,17 +290,18 @@ func BenchmarkMake20Of500(b *testing.B)  { benchmark(b, 500) }
 func BenchmarkMake20Of5000(b *testing.B) { benchmark(b, 5000) }
 
 func benchmark(b *testing.B, n int) {
-	candidates := make([]rank.Candidate, n)
+	s, candidates := newShelf(), make([]rank.Candidate, n)
 	for i := range candidates {
 		id := fmt.Sprint("i", i)
 		broad := i * 7 % 12
 		candidates[i] = rank.Candidate{
-			ID: id, Score: 1 / (1 + float64(i)/50),
-			Item: item(id, fmt.Sprint("brand", i%40), fmt.Sprint("seller", i%9), fmt.Sprint("broad", broad), fmt.Sprint("narrow", broad, i%3)),
+			Score:  1 / (1 + float64(i)/50),
+			Number: s.put(id, fmt.Sprint("brand", i%40), fmt.Sprint("seller", i%9), fmt.Sprint("broad", broad), fmt.Sprint("narrow", broad, i%3)),
 		}
 	}
+	catalogue := s.catalogue(b)
 	plan := &rank.Plan{
-		Limit: 20, Candidates: candidates, Lambda: 0.7, Similarity: rank.ByCategory,
+		Limit: 20, Catalogue: catalogue, ID: s.ids.ID, Candidates: candidates, Lambda: 0.7, Similarity: rank.ByCategory(catalogue),
 		Rules: []rank.Rule{{AtMost: 2, Within: 6, Same: rank.Category}, {AtMost: 3, Within: 10, Same: rank.Seller}},
 	}
 	order := slices.Clone(candidates)

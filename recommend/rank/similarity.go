@@ -1,14 +1,11 @@
 package rank
 
-// ByCategory is the similarity of two items' category paths, see catalog.Entry.Alike.
-func ByCategory(picked *Candidate) func(*Candidate) float64 {
-	if picked.Item == nil {
-		return func(*Candidate) float64 { return 0 }
-	}
-	return func(c *Candidate) float64 {
-		if c.Item == nil {
-			return 0
-		}
-		return picked.Item.Alike(c.Item)
+import "sluice/internal/catalog"
+
+// ByCategory is the similarity of two items' category paths, see catalog.Shape.Alike.
+func ByCategory(catalogue *catalog.Snapshot) func(picked uint32) func(number uint32) float64 {
+	return func(picked uint32) func(uint32) float64 {
+		shape := catalogue.Shape(picked)
+		return func(number uint32) float64 { return shape.Alike(catalogue.Shape(number)) }
 	}
 }
