@@ -27,6 +27,8 @@ type entry struct {
 	flags entryFlags
 }
 
+const entryBytes = 12
+
 type entryFlags uint8
 
 const (
@@ -36,15 +38,15 @@ const (
 	isRecent             // asked for since the hand came by
 )
 
-// entryCost is what an entry takes besides its slot: itself, and its place in an index that is half full.
-const entryCost = 12 + 8
-
 func newEntries(memory *Memory) entries { return entries{seed: maphash.MakeSeed(), memory: memory} }
 
 // len is the number of entries, tombstones included.
 func (e *entries) len() int { return len(e.all) - len(e.unused) }
 
-func (e *entries) bytes() int64 { return e.slab.live + int64(e.len())*entryCost }
+// bytes is the memory that they take.
+func (e *entries) bytes() int64 {
+	return e.slab.held + entryBytes*int64(cap(e.all)) + 4*int64(len(e.index)+cap(e.unused)+cap(e.dirty)+cap(e.saving))
+}
 
 // bill tells the process's memory what has changed.
 func (e *entries) bill() {
@@ -72,7 +74,16 @@ func (e *entries) find(key []byte) (n uint32, ok bool) {
 }
 
 // add makes an entry without a value; there must be none of the key.
-func (e *entries) add(key []byte) uint32 {
+func (e *entries) add(key []byte) uint32 { return e.insert(key, nil) }
+
+// load makes an entry that the checkpoint holds; there must be none of the key.
+func (e *entries) load(key, value []byte) uint32 {
+	n := e.insert(key, value)
+	e.all[n].flags |= isPresent
+	return n
+}
+
+func (e *entries) insert(key, value []byte) uint32 {
 	if 2*(e.len()+1) > len(e.index) {
 		e.grow()
 	}
@@ -84,8 +95,8 @@ func (e *entries) add(key []byte) uint32 {
 		e.all = append(e.all, entry{})
 	}
 	e.all[n] = entry{hash: e.hash(key), flags: isUsed | isRecent}
-	e.store(n, key, nil)
-	e.insert(n)
+	e.store(n, key, value)
+	e.point(n)
 	return n
 }
 
@@ -93,12 +104,13 @@ func (e *entries) grow() {
 	e.index = make([]uint32, max(16, 2*len(e.index)))
 	for n := range e.all {
 		if e.all[n].flags&isUsed != 0 {
-			e.insert(uint32(n))
+			e.point(uint32(n))
 		}
 	}
 }
 
-func (e *entries) insert(n uint32) {
+// point puts the entry into the index.
+func (e *entries) point(n uint32) {
 	mask := uint32(len(e.index) - 1)
 	i := e.all[n].hash & mask
 	for e.index[i] != 0 {
@@ -107,10 +119,11 @@ func (e *entries) insert(n uint32) {
 	e.index[i] = n + 1
 }
 
-// store puts key and value into a slot: length of the key ‖ length of the value ‖ key ‖ value.
+// store puts key and value into a slot: number of the entry (4 bytes) ‖ length of the key ‖ length of the value ‖ key ‖ value.
 func (e *entries) store(n uint32, key, value []byte) {
-	var head [2 * binary.MaxVarintLen32]byte
-	h := binary.PutUvarint(head[:], uint64(len(key)))
+	var head [entryNumber + 2*binary.MaxVarintLen32]byte
+	binary.LittleEndian.PutUint32(head[:], n)
+	h := entryNumber + binary.PutUvarint(head[entryNumber:], uint64(len(key)))
 	h += binary.PutUvarint(head[h:], uint64(len(value)))
 	at, b := e.slab.take(h + len(key) + len(value))
 	copy(b, head[:h])
@@ -119,14 +132,41 @@ func (e *entries) store(n uint32, key, value []byte) {
 	e.all[n].at = at
 }
 
-// parts are an entry's key and value in its slot, and the length of all of it. They hold until the entry changes.
+const entryNumber = 4 // bytes of an entry's number in its slot
+
+// parts are an entry's key and value in its slot, and the length of all of it. They hold until the entry changes or is moved.
 func (e *entries) parts(n uint32) (key, value []byte, length int) {
-	b := e.slab.at(e.all[n].at)
-	k, h := binary.Uvarint(b)
-	v, more := binary.Uvarint(b[h:])
-	h += more
+	return partsOf(e.slab.at(e.all[n].at))
+}
+
+func partsOf(b []byte) (key, value []byte, length int) {
+	k, h := binary.Uvarint(b[entryNumber:])
+	v, more := binary.Uvarint(b[entryNumber+h:])
+	h += entryNumber + more
 	length = h + int(k) + int(v)
 	return b[h : h+int(k) : h+int(k)], b[h+int(k) : length : length], length
+}
+
+// compact moves entries out of blocks with many holes. It must run between transactions: what was handed out of a slot does not hold any more.
+func (e *entries) compact() {
+	for {
+		at, ok := e.slab.worst()
+		if !ok {
+			return
+		}
+		data := e.slab.blocks[at].data
+		for from := 0; e.slab.blocks[at].live > 0; { // then it is let go, and others may write to it
+			n := binary.LittleEndian.Uint32(data[from:])
+			_, _, length := partsOf(data[from:])
+			if place := slot(at)<<slabShift | slot(from/slabUnit); int(n) < len(e.all) && e.all[n].at == place {
+				to, b := e.slab.take(length)
+				copy(b, data[from:])
+				e.all[n].at = to
+				e.slab.give(place, length)
+			}
+			from += slabSize(length)
+		}
+	}
 }
 
 func (e *entries) key(n uint32) []byte {
@@ -145,11 +185,15 @@ func (e *entries) value(n uint32) (value []byte, ok bool) {
 
 // set commits a value.
 func (e *entries) set(n uint32, value []byte) {
-	key, _, length := e.parts(n)
+	key, before, length := e.parts(n)
+	e.all[n].flags |= isPresent
+	if len(before) == len(value) {
+		copy(before, value)
+		return
+	}
 	old := e.all[n].at
 	e.store(n, key, value) // before the old slot is given away: the key lies in it
 	e.slab.give(old, length)
-	e.all[n].flags |= isPresent
 }
 
 // unset commits a deletion: the entry stays until the checkpoint knows of it.
@@ -242,5 +286,6 @@ func (e *entries) evict(gone func(n uint32)) (evicted int) {
 			evicted++
 		}
 	}
+	e.compact()
 	return evicted
 }

@@ -1,105 +1,128 @@
 package stream
 
-import "math/bits"
+import "sync"
 
-// slab keeps byte strings in few large blocks, so that the garbage collector sees no pointer for each. A string lives in a slot of its size's class;
-// freed slots of a class are used again, and their first bytes name the next free one.
+// slab keeps byte strings in few large blocks, so that the garbage collector sees no pointer for each. A string is appended to the open block. One that is
+// given back leaves a hole; a block with too many is emptied by its owner, who moves what lives in it. So holes are bounded, whatever sizes come and go.
 type slab struct {
-	blocks  [][]byte
-	free    []uint32 // places in blocks that are free again
-	classes [slabClasses]slabClass
-	live    int64 // bytes of the slots in use
+	blocks []block
+	unused []uint32 // places in blocks
+	open   uint32   // the block that is appended to; 0 if there is none
+	made   int      // blocks opened so far: each is twice as large as the one before, up to slabBlock
+	held   int64    // bytes of all blocks
+	holes  int64    // bytes in them that were given back
 }
 
-type slabClass struct {
-	free  slot   // the first free slot; 0 if there is none
-	block uint32 // the newest block
-	next  int    // its first byte that was never used
-	made  int    // blocks made so far: each is twice as large as the one before, up to slabBlock
+// block is a piece of memory: its length is what was appended, its capacity what it takes.
+type block struct {
+	data []byte
+	live int // bytes that were not given back
 }
 
 // slot is a place in a slab: block ‖ offset in units of slabUnit. 0 is none.
 type slot uint32
 
 const (
-	slabUnit    = 8
+	slabUnit    = 4
 	slabBlock   = 64 << 10
-	slabFirst   = 2 << 10 // smallest block: most tables of most partitions are small
+	slabFirst   = 1 << 10 // smallest block: most tables of most partitions are small
 	slabLargest = 8 << 10 // a longer string has a block of its own
-	slabShift   = 13      // bits of an offset: slabBlock / slabUnit
-	slabExact   = 128     // classes are slabUnit apart up to here, then four a doubling
-	slabClasses = slabExact/slabUnit + 4*6 + 1
+	slabShift   = 14      // bits of an offset: slabBlock / slabUnit
+	slabHoles   = 6       // one part in so many of a slab may be holes
 )
 
-// classOf is the class of a string of n bytes, and the size of its slots. A class of slabClasses is a block of its own.
-func classOf(n int) (class, size int) {
-	if n <= slabExact {
-		class = (max(n, 1) + slabUnit - 1) / slabUnit
-		return class, class * slabUnit
-	}
-	if n > slabLargest {
-		return slabClasses, n
-	}
-	doubling := bits.Len(uint(n-1)) - bits.Len(slabExact) // 0 for 129 to 256
-	step := slabExact << doubling / 4
-	quarter := (n - slabExact<<doubling + step - 1) / step // 1 to 4
-	return slabExact/slabUnit + 4*doubling + quarter, slabExact<<doubling + quarter*step
-}
+// slabSize is what a string of n bytes takes of a block.
+func slabSize(n int) int { return (n + slabUnit - 1) &^ (slabUnit - 1) }
 
 // take is a slot for n bytes, and its bytes.
 func (s *slab) take(n int) (slot, []byte) {
 	if len(s.blocks) == 0 {
-		s.blocks = append(s.blocks, nil) // slot 0 is none
+		s.blocks = append(s.blocks, block{}) // slot 0 is none
 	}
-	class, size := classOf(n)
-	s.live += int64(size)
-	if class == slabClasses {
-		at := slot(s.newBlock(size)) << slabShift
-		return at, s.at(at)[:n]
+	size := slabSize(n)
+	at := s.open
+	switch {
+	case size > slabLargest:
+		at = s.add(size)
+	case at == 0 || len(s.blocks[at].data)+size > cap(s.blocks[at].data):
+		at = s.add(max(slabSize(size), min(slabBlock, slabFirst<<s.made)))
+		s.made = min(s.made+1, 10)
+		last := s.open
+		s.open = at
+		s.dropEmpty(last)
 	}
-	c := &s.classes[class]
-	if c.free != 0 {
-		at := c.free
-		b := s.at(at)
-		c.free = slot(uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24)
-		return at, b[:n]
-	}
-	if c.made == 0 || c.next+size > len(s.blocks[c.block]) {
-		c.block, c.next = s.newBlock(max(size, min(slabBlock, slabFirst<<c.made))), 0
-		c.made = min(c.made+1, 10)
-	}
-	at := slot(c.block)<<slabShift | slot(c.next/slabUnit)
-	c.next += size
-	return at, s.at(at)[:n]
+	b := &s.blocks[at]
+	from := len(b.data)
+	b.data = b.data[:from+size]
+	b.live += size
+	return slot(at)<<slabShift | slot(from/slabUnit), b.data[from : from+n]
 }
 
-func (s *slab) newBlock(size int) uint32 {
-	if n := len(s.free); n > 0 {
-		at := s.free[n-1]
-		s.free = s.free[:n-1]
-		s.blocks[at] = make([]byte, size)
+// slabMemory are blocks of slabBlock bytes that nobody uses now.
+var slabMemory = sync.Pool{New: func() any { return new([slabBlock]byte) }}
+
+func (s *slab) add(size int) uint32 {
+	s.held += int64(size)
+	var made block
+	if size == slabBlock {
+		made.data = slabMemory.Get().(*[slabBlock]byte)[:0] //nolint:forcetypeassert // the pool's New makes nothing else
+	} else {
+		made.data = make([]byte, 0, size)
+	}
+	if n := len(s.unused); n > 0 {
+		at := s.unused[n-1]
+		s.unused = s.unused[:n-1]
+		s.blocks[at] = made
 		return at
 	}
-	s.blocks = append(s.blocks, make([]byte, size))
+	if len(s.blocks) == 1<<(32-slabShift) {
+		panic("stream: a table of one partition has too many blocks for a slot")
+	}
+	s.blocks = append(s.blocks, made)
 	return uint32(len(s.blocks) - 1)
 }
 
 // at are the bytes from the slot on, to the end of its block.
 func (s *slab) at(at slot) []byte {
-	return s.blocks[at>>slabShift][int(at&(1<<slabShift-1))*slabUnit:]
+	return s.blocks[at>>slabShift].data[int(at&(1<<slabShift-1))*slabUnit:]
 }
 
-// give frees the slot of a string of n bytes.
+// give frees the slot of a string of n bytes, which must not be looked at any more.
 func (s *slab) give(at slot, n int) {
-	class, size := classOf(n)
-	s.live -= int64(size)
-	if class == slabClasses {
-		s.blocks[at>>slabShift] = nil
-		s.free = append(s.free, uint32(at>>slabShift))
+	place, size := uint32(at>>slabShift), slabSize(n)
+	s.blocks[place].live -= size
+	s.holes += int64(size)
+	if place != s.open {
+		s.dropEmpty(place)
+	}
+}
+
+// dropEmpty lets go of a block in which nothing lives.
+func (s *slab) dropEmpty(at uint32) {
+	b := &s.blocks[at]
+	if at == 0 || b.live > 0 {
 		return
 	}
-	c := &s.classes[class]
-	b := s.at(at)
-	b[0], b[1], b[2], b[3] = byte(c.free), byte(c.free>>8), byte(c.free>>16), byte(c.free>>24)
-	c.free = at
+	s.held -= int64(cap(b.data))
+	s.holes -= int64(len(b.data))
+	if cap(b.data) == slabBlock {
+		slabMemory.Put((*[slabBlock]byte)(b.data[:slabBlock]))
+	}
+	*b = block{}
+	s.unused = append(s.unused, at)
+}
+
+// worst is the block with the most holes, if there are so many that it should be emptied.
+func (s *slab) worst() (at uint32, ok bool) {
+	if s.holes <= max(slabBlock, s.held/slabHoles) {
+		return 0, false
+	}
+	most := 0
+	for i := range s.blocks {
+		b := &s.blocks[i]
+		if holes := len(b.data) - b.live; holes > most && uint32(i) != s.open {
+			at, most = uint32(i), holes
+		}
+	}
+	return at, at != 0
 }

@@ -59,7 +59,7 @@ func OpenTable[V any](t *Task, id byte, name string, codec Codec[V]) *Table[V] {
 			tb.cold = true
 			return false, nil
 		}
-		tb.entries.set(tb.entries.add(key), value)
+		tb.entries.load(key, value)
 		tb.entries.bill()
 		return true, nil
 	})
@@ -173,8 +173,7 @@ func (tb *Table[V]) find(key []byte) (n uint32, ok bool) {
 		return n, ok
 	}
 	ok, err := tb.task.store.get(tb.id, key, func(value []byte) error {
-		n = tb.entries.add(key)
-		tb.entries.set(n, value)
+		n = tb.entries.load(key, value)
 		return nil
 	})
 	if err != nil {
@@ -305,6 +304,7 @@ func (tb *Table[V]) settle() {
 		clear(tb.decoded)
 		tb.size = 0
 	}
+	tb.entries.compact()
 	tb.entries.bill()
 }
 

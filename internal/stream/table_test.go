@@ -4,7 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
-	"slices"
+	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -141,42 +142,48 @@ func BenchmarkTableMutateAndCommit(b *testing.B) {
 	}
 }
 
-// TestSlabAgainstModel takes and gives strings of many sizes: none may overwrite another.
-func TestSlabAgainstModel(t *testing.T) {
+// TestEntriesAgainstModel changes values of many sizes: none may overwrite another, and holes are bounded.
+func TestEntriesAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		var s slab
-		held := make(map[slot][]byte)
-		live := 0
-		for i := range rapid.IntRange(1, 300).Draw(t, "steps") {
-			if len(held) > 0 && rapid.Bool().Draw(t, "give") {
-				for at, want := range held {
-					if got := s.at(at)[:len(want)]; !bytes.Equal(got, want) {
-						t.Fatalf("slot %d of %d bytes was overwritten", at, len(want))
-					}
-					s.give(at, len(want))
-					_, size := classOf(len(want))
-					live -= size
-					delete(held, at)
-					break
-				}
+		e := newEntries(NewMemory(0))
+		want := make(map[string][]byte)
+		for i := range rapid.IntRange(1, 400).Draw(t, "steps") {
+			key := fmt.Appendf(nil, "k%02d", rapid.IntRange(0, 40).Draw(t, "key"))
+			n, ok := e.find(key)
+			if _, there := want[string(key)]; ok != there {
+				t.Fatalf("%s is there: %t, expected %t", key, ok, there)
+			}
+			if ok && rapid.IntRange(0, 3).Draw(t, "remove") == 0 {
+				e.remove(n)
+				delete(want, string(key))
 				continue
 			}
-			n := rapid.OneOf(rapid.IntRange(1, 300), rapid.IntRange(1, 20_000)).Draw(t, "size")
-			at, b := s.take(n)
-			for j := range b {
-				b[j] = byte(i)
+			if !ok {
+				n = e.add(key)
 			}
-			held[at] = slices.Clone(b)
-			_, size := classOf(n)
-			live += size
+			value := bytes.Repeat([]byte{byte(i)}, rapid.OneOf(rapid.IntRange(0, 300), rapid.IntRange(0, 20_000)).Draw(t, "size"))
+			e.set(n, value)
+			want[string(key)] = value
+			e.compact()
 		}
-		for at, want := range held {
-			if !bytes.Equal(s.at(at)[:len(want)], want) {
-				t.Fatalf("slot %d of %d bytes was overwritten", at, len(want))
+		live := int64(0)
+		for key, value := range want {
+			n, ok := e.find([]byte(key))
+			if got, _ := e.value(n); !ok || !bytes.Equal(got, value) {
+				t.Fatalf("%s has not the value that was set", key)
 			}
+			_, _, length := e.parts(n)
+			live += int64(slabSize(length))
 		}
-		if s.live != int64(live) {
-			t.Fatalf("%d bytes live, %d expected", s.live, live)
+		used := int64(0)
+		for i := range e.slab.blocks {
+			used += int64(len(e.slab.blocks[i].data))
+		}
+		if e.slab.holes != used-live {
+			t.Fatalf("%d bytes of holes, %d expected", e.slab.holes, used-live)
+		}
+		if most := max(slabBlock, e.slab.held/slabHoles) + slabBlock; e.slab.holes > most {
+			t.Fatalf("%d bytes of holes, at most %d expected", e.slab.holes, most)
 		}
 	})
 }
@@ -188,9 +195,72 @@ func BenchmarkTableMemory(b *testing.B) {
 		e := newEntries(NewMemory(1 << 30))
 		value := make([]byte, 100)
 		for i := range n {
-			e.set(e.add(fmt.Appendf(nil, "subject-%08d", i)), value)
+			e.load(fmt.Appendf(nil, "subject-%08d", i), value)
 		}
 		b.ReportMetric(float64(e.bytes())/n, "bytes/entry")
 		b.ReportMetric(float64(len(e.slab.blocks)), "blocks")
+	}
+}
+
+// BenchmarkTableGrowing is what lists of people do to a table: values grow by an entry until they are cut. It tells what an entry takes beside its key and value.
+func BenchmarkTableGrowing(b *testing.B) {
+	const people = 20_000
+	e := newEntries(NewMemory(1 << 30))
+	random := rand.New(rand.NewPCG(1, 2))
+	keys, sizes := make([][]byte, people), make([]int, people)
+	for i := range keys {
+		keys[i] = fmt.Appendf(nil, "subject-%08d", i)
+	}
+	value := make([]byte, 8<<10)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		at := int(float64(people) * math.Pow(random.Float64(), 2)) // some come more often
+		n, ok := e.find(keys[at])
+		if !ok {
+			n = e.add(keys[at])
+		}
+		if sizes[at] += 40 + random.IntN(20); sizes[at] > 600 {
+			sizes[at] = 50
+		}
+		e.set(n, value[:sizes[at]])
+		if i%100 == 0 {
+			e.compact()
+		}
+	}
+	live := int64(0)
+	for n := range uint32(len(e.all)) {
+		key, value, _ := e.parts(n)
+		live += int64(len(key) + len(value))
+	}
+	b.ReportMetric(float64(e.slab.held)/float64(live), "held/live")
+}
+
+// TestTableCountsItsMemory: values that come, grow and go leave memory that their table counts, and gives back.
+func TestTableCountsItsMemory(t *testing.T) {
+	memory := NewMemory(1 << 30)
+	e := newEntries(memory)
+	for size := range 60 {
+		for i := range 1000 {
+			key := fmt.Appendf(nil, "subject-%08d", i)
+			n, ok := e.find(key)
+			if !ok {
+				n = e.add(key)
+			}
+			e.set(n, make([]byte, 10*size))
+		}
+		e.compact()
+		e.bill()
+		live := int64(1000 * (16 + 10*size))
+		if most := live + live/2 + 128<<10; memory.Used() > most {
+			t.Fatalf("%d bytes for %d of values of %d bytes", memory.Used(), live, 10*size)
+		}
+	}
+	for i := range 1000 {
+		n, _ := e.find(fmt.Appendf(nil, "subject-%08d", i))
+		e.remove(n)
+	}
+	e.bill()
+	if most := int64(128 << 10); memory.Used() > most {
+		t.Errorf("%d bytes for nothing, at most %d expected", memory.Used(), most)
 	}
 }
