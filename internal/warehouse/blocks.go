@@ -88,7 +88,7 @@ type part struct {
 	behind   bool        // the last flush has left whole blocks here
 	purge    time.Time   // when the oldest purge that is here was read; zero = there is none
 	held                 // by all blocks that are here
-	spare    *Rows       // of a block that was stored, to be used again
+	spares   *spares     // of all partitions; nil = none
 
 	next   int64 // offset after the last record that was read, -1 = none and none committed
 	stored int64 // committed or known to the store, -1 = nothing
@@ -165,8 +165,8 @@ func (p *part) block(offset int64, now time.Time) *building {
 	if first < 0 {
 		first, p.stored = offset, offset
 	}
-	out := p.spare
-	if p.spare = nil; out == nil {
+	out := p.spares.take(p.source)
+	if out == nil {
 		out = NewRows(p.source)
 	}
 	p.open = &building{Block: Block{Source: p.source, Partition: p.partition, First: first, Next: first, Batches: out.Batches}, out: out, since: now}
@@ -293,13 +293,42 @@ func (p *part) urgent(store Store) bool {
 	return false
 }
 
-// recycle takes the columns of a block that is stored, for the next one. Those that were mostly empty are let go, so that a burst's memory does not stay.
-func (p *part) recycle(b *building) {
-	if p.spare == nil && 2*b.used >= b.bytes {
-		p.spare = b.out
-		p.spare.Cut()
-	}
+// spares are the columns of blocks that are stored, for the next blocks of any partition. Were they each partition's own, those that are busy in turn would
+// leave the whole bound to columns that nobody fills.
+type spares struct {
+	rows  map[*Source][]*Rows
+	bytes int // of memory
+	most  int
 }
+
+// put takes a block's columns, if there is room. Those that were mostly empty are let go, so that a burst's memory does not stay.
+func (s *spares) put(b *building) {
+	if 2*b.used < b.bytes || s.bytes+b.bytes > s.most {
+		return
+	}
+	b.out.Cut()
+	if s.rows == nil {
+		s.rows = make(map[*Source][]*Rows)
+	}
+	s.rows[b.Source] = append(s.rows[b.Source], b.out)
+	s.bytes += b.out.size()
+}
+
+// take gives columns of the source, nil if there are none.
+func (s *spares) take(source *Source) *Rows {
+	if s == nil || len(s.rows[source]) == 0 {
+		return nil
+	}
+	of := s.rows[source]
+	out := of[len(of)-1]
+	of[len(of)-1] = nil
+	s.rows[source] = of[:len(of)-1]
+	s.bytes -= out.size()
+	return out
+}
+
+// drop lets all of them go.
+func (s *spares) drop() { s.rows, s.bytes = nil, 0 }
 
 // promisePrefix marks metadata of an offset that promises blocks: "next=120,140" beside the offset 100 stands for [100, 120) and [120, 140).
 const promisePrefix = "next="

@@ -74,9 +74,9 @@ func fillMemory(t *testing.T, kinds string) {
 		}
 	}
 	s := &session{Writer: New(stream.Cluster{}, []*Source{source}, nil, Options{MaxBytes: bound, Letters: noLetters{}})}
-	a := &assignment{parts: make(map[topicPartition]*part)}
+	a := s.assign()
 	for i := range int32(stream.Partitions) {
-		a.parts[topicPartition{"packed", i}] = newPart(source, i, s.o.MaxRows, 0, nil, nil)
+		a.parts[topicPartition{"packed", i}] = a.part(s.Writer, source, i, 0, nil)
 	}
 	before := live()
 	var offset int64
@@ -117,9 +117,11 @@ func live() int {
 	return int(m.HeapAlloc)
 }
 
-// TestSpareColumnsAreUsedAgain: the next block of a partition takes the columns of one that is stored, unless these were made for many more rows.
+// TestSpareColumnsAreUsedAgain: the next block of a source takes the columns of one that is stored, unless these were made for many more rows.
 func TestSpareColumnsAreUsedAgain(t *testing.T) {
+	kept := &spares{most: 1 << 20}
 	p := newPart(packed(), 0, 1000, 0, nil, nil)
+	p.spares = kept
 	read := func(n uint32) *building {
 		if err := p.add(&kgo.Record{Offset: p.next, Value: pack('r', n, 0)}, "packed", time.Now()); err != nil {
 			t.Fatal(err)
@@ -127,15 +129,70 @@ func TestSpareColumnsAreUsedAgain(t *testing.T) {
 		return p.take()[0]
 	}
 	b := read(900)
-	p.recycle(b)
+	kept.put(b)
 	again := read(1)
-	if again.out != b.out || again.rows != 1 {
-		t.Errorf("a block of %d rows in columns of its own", again.rows)
+	if again.out != b.out || again.rows != 1 || kept.bytes != 0 {
+		t.Errorf("a block of %d rows in columns of its own, %d bytes are spare", again.rows, kept.bytes)
 	}
-	if p.recycle(again); p.spare != nil {
-		t.Errorf("%d bytes are kept for one row", again.bytes)
+	if kept.put(again); kept.bytes > 0 {
+		t.Errorf("%d bytes are kept for one row", kept.bytes)
+	}
+	if b, kept.most = read(900), b.bytes-1; b.bytes <= kept.most {
+		t.Fatal("the block fits")
+	}
+	if kept.put(b); kept.bytes > 0 {
+		t.Errorf("%d bytes are kept, %d may be", kept.bytes, kept.most)
 	}
 }
 
 // noLetters is a place for dead letters that nothing reaches.
 type noLetters struct{ Letters }
+
+// TestPartitionsThatAreBusyInTurn: what a partition has stored leaves no memory behind that adds up with the others'.
+func TestPartitionsThatAreBusyInTurn(t *testing.T) {
+	const bound = 32 << 20
+	source := packed()
+	s := &session{Writer: New(stream.Cluster{}, []*Source{source}, nil, Options{MaxBytes: bound})}
+	a := s.assign()
+	for i := range int32(stream.Partitions) {
+		a.parts[topicPartition{"packed", i}] = a.part(s.Writer, source, i, 0, nil)
+	}
+	read := func(partition int32, rows uint32) {
+		t.Helper()
+		at := a.parts[topicPartition{"packed", partition}].next
+		fetches := kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "packed", Partitions: []kgo.FetchPartition{{
+			Partition: partition, Records: []*kgo.Record{{Partition: partition, Offset: at, Value: pack('r', rows, 0)}},
+		}}}}}}
+		if err := s.take(a, fetches); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store := func() {
+		t.Helper()
+		f := a.gather(nil, true)
+		close(f.done)
+		a.flight = f
+		if err := s.land(a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := live()
+	for i := range int32(stream.Partitions) {
+		for range 120 {
+			read(i, 300)
+		}
+		store()
+	}
+	if taken := live() - before; taken > bound/2 {
+		t.Errorf("%d bytes are live when all is stored, the bound is %d", taken, bound)
+	}
+	for i := range int32(stream.Partitions) { // a row in each takes columns that are made for thousands
+		for a.flight == nil && !s.due(a) && a.parts[topicPartition{"packed", i}].open == nil {
+			read(i, 1)
+		}
+	}
+	if taken := live() - before; taken > bound {
+		t.Errorf("%d bytes are live, the bound is %d", taken, bound)
+	}
+	runtime.KeepAlive(a)
+}

@@ -109,6 +109,12 @@ func (r *Rows) cutPurges(n int) {
 	}
 }
 
+// size is what it all takes, in bytes.
+func (r *Rows) size() int {
+	taken, _ := r.memory()
+	return taken
+}
+
 // memory is what it all takes, in bytes, and how much of that is in use.
 func (r *Rows) memory() (taken, used int) {
 	for _, b := range r.Batches {

@@ -32,6 +32,7 @@ type assignment struct {
 	generation int32
 	parts      map[topicPartition]*part
 	flight     *flush // under way, nil = none
+	spares     spares
 
 	ctx  context.Context // ends when the partitions are revoked or lost
 	drop context.CancelFunc
@@ -59,7 +60,7 @@ func (w *Writer) session(ctx context.Context, sources map[string]*Source) (err e
 
 // assigned begins an assignment; the callback is the authority, as that of a revocation can be skipped.
 func (s *session) assigned(_ context.Context, client *kgo.Client, partitions map[string][]int32) {
-	a := &assignment{parts: make(map[topicPartition]*part)}
+	a := s.assign()
 	a.member, a.generation = client.GroupMetadata()
 	a.ctx, a.drop = context.WithCancel(context.Background())
 	s.mu.Lock()
@@ -70,6 +71,18 @@ func (s *session) assigned(_ context.Context, client *kgo.Client, partitions map
 		return
 	}
 	s.coming = a
+}
+
+// assign makes an assignment without partitions.
+func (w *Writer) assign() *assignment {
+	return &assignment{parts: make(map[topicPartition]*part), spares: spares{most: w.o.MaxBytes / sparesShare}}
+}
+
+// part is one partition of it.
+func (a *assignment) part(w *Writer, source *Source, partition int32, committed int64, promised []int64) *part {
+	p := newPart(source, partition, w.o.MaxRows, committed, promised, w.store)
+	p.spares = &a.spares
+	return p
 }
 
 // fetched completes an assignment with the group's offsets and what they promise, before the first record is read.
@@ -95,7 +108,7 @@ func (s *session) fetched(_ context.Context, _ *kgo.Client, resp *kmsg.OffsetFet
 				if err != nil {
 					return fmt.Errorf("reading the group's offset of %s/%d: %w", t.Topic, p.Partition, err)
 				}
-				a.parts[topicPartition{t.Topic, p.Partition}] = newPart(source, p.Partition, s.o.MaxRows, p.Offset, promised, s.store)
+				a.parts[topicPartition{t.Topic, p.Partition}] = a.part(s.Writer, source, p.Partition, p.Offset, promised)
 			}
 		}
 	}
@@ -305,18 +318,20 @@ func (s *session) land(a *assignment) error {
 		p := a.parts[at]
 		p.stored = blocks[len(blocks)-1].Next
 		for _, b := range blocks {
-			p.recycle(b)
+			a.spares.put(b)
 		}
 	}
 	return nil
 }
 
 const (
-	flushAt   = 2 // a flush begins when half of the bound is in use: most of the other half is read while it is stored
-	readAhead = 8 // reading stops an eighth before the bound, since a fetch that has begun is read to its end
+	flushAt     = 2 // a flush begins when half of the bound is in use: most of the other half is read while it is stored
+	readAhead   = 8 // reading stops an eighth before the bound, since a fetch that has begun is read to its end
+	sparesShare = 4 // of the bound may be columns that wait for the next blocks
 )
 
-// due tells whether it is time for a flush of all partitions: a row has waited long enough, or there is too much.
+// due tells whether it is time for a flush of all partitions: a row has waited long enough, or there is too much. Columns that are mostly empty may take
+// the bound, too, and only a flush lets them go.
 func (s *session) due(a *assignment) bool {
 	for _, p := range a.parts {
 		b := p.oldest()
@@ -327,12 +342,17 @@ func (s *session) due(a *assignment) bool {
 			return true
 		}
 	}
-	return a.held().used >= s.o.MaxBytes/flushAt
+	return a.held().used >= s.o.MaxBytes/flushAt || s.full(a)
 }
 
-// full tells whether reading must wait for the store.
+// full tells whether reading must wait for the store. Before it does, what is spare is let go.
 func (s *session) full(a *assignment) bool {
-	return a.held().bytes >= s.o.MaxBytes-s.o.MaxBytes/readAhead
+	limit := s.o.MaxBytes - s.o.MaxBytes/readAhead
+	if a.held().bytes < limit {
+		return false
+	}
+	a.spares.drop()
+	return a.held().bytes >= limit
 }
 
 // finish stores what was read, when Run ends.
@@ -384,11 +404,8 @@ func (a *assignment) held() (h held) {
 	}
 	for _, p := range a.parts {
 		h.add(p.held)
-		if p.spare != nil {
-			taken, _ := p.spare.memory()
-			h.bytes += taken
-		}
 	}
+	h.bytes += a.spares.bytes
 	return h
 }
 
