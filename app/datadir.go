@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -75,10 +76,8 @@ func (d *dataDir) checkFormat() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("data directory %s: reading its format: %w", d.path, bare(err))
 	}
-	for _, part := range []string{"broker", "state"} {
-		if _, err := os.Stat(d.join(part)); err == nil {
-			return fmt.Errorf("data directory %s: its format must be %s; name another directory with --data, or empty this one with --reset", d.path, dataFormat)
-		}
+	if d.hasAny("broker", "state", "warehouse") || err == nil {
+		return fmt.Errorf("data directory %s: its format must be %s; name another directory (--data, server.data), or empty this one (sluice demo --reset)", d.path, dataFormat)
 	}
 	if err := os.WriteFile(d.join("format"), []byte(dataFormat+"\n"), 0o600); err != nil {
 		return fmt.Errorf("data directory %s: not writable: %w", d.path, bare(err))
@@ -86,11 +85,22 @@ func (d *dataDir) checkFormat() error {
 	return nil
 }
 
-// clear removes everything but the lock.
+// hasAny tells whether one of the names is in the directory.
+func (d *dataDir) hasAny(names ...string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		_, err := os.Stat(d.join(name))
+		return err == nil
+	})
+}
+
+// clear removes everything but the lock. It refuses a directory that holds something and was never one of data: its name was mistaken for another.
 func (d *dataDir) clear() error {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return err
+	}
+	if len(entries) > 1 && !d.hasAny("format", "broker") {
+		return fmt.Errorf("data directory %s: must be empty, or made by sluice, to be reset", d.path)
 	}
 	for _, e := range entries {
 		if e.Name() == "lock" {

@@ -39,6 +39,9 @@ func NewDemo(c *Config, o DemoOptions) (*Node, error) {
 	if err := refuseDemoKeys(d.Keys, o.Listen); err != nil {
 		return nil, err
 	}
+	if len(d.Keys.Server) == 0 {
+		return nil, c.Section("keys").Errorf(".server", "must hold a key: the demo's pages and shoppers call the API with it")
+	}
 	d.Server.Listen = o.Listen
 	if o.Data != "" {
 		d.Server.Data = o.Data

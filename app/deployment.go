@@ -138,25 +138,36 @@ func (d *deployment) validate(file *Config) (err error) {
 		return file.Section("server").Errorf(".memory_mib", "must be between 64 and 1048576")
 	}
 	if d.Kafka.Replicas < 1 {
-		return file.Section("kafka").Errorf(".replicas", "a number from 1 expected")
+		return file.Section("kafka").Errorf(".replicas", "must be at least 1")
 	}
 	if d.Kafka.Partitions < 0 || d.Kafka.Partitions > stream.Partitions {
 		return file.Section("kafka").Errorf(".partitions", "must be between 0 and %d", stream.Partitions)
 	}
 	if d.Kafka.Generation < 1 {
-		return file.Section("kafka").Errorf(".generation", "a number from 1 expected")
+		return file.Section("kafka").Errorf(".generation", "must be at least 1")
 	}
 	if m := d.Kafka.SASL.Mechanism; m != "" && m != "plain" && m != "scram-sha-256" && m != "scram-sha-512" {
-		return file.Section("kafka").Errorf(".sasl.mechanism", "plain, scram-sha-256 or scram-sha-512 expected")
+		return file.Section("kafka").Errorf(".sasl.mechanism", "must be plain, scram-sha-256 or scram-sha-512")
 	}
 	if err := d.Warehouse.validate(file.Section("warehouse")); err != nil {
 		return err
 	}
+	return d.Keys.validate(file.Section("keys"))
+}
+
+// validate refuses a key that requests without one would have, too, and one that no header can carry.
+func (k keysConfig) validate(section config.Section) error {
 	seen := make(map[string]bool)
-	for _, keys := range [][]string{d.Keys.Write, d.Keys.Server, d.Keys.Operator} {
-		for _, key := range keys {
+	for _, role := range []struct {
+		name string
+		keys []string
+	}{{"write", k.Write}, {"server", k.Server}, {"operator", k.Operator}} {
+		for i, key := range role.keys {
+			if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
+				return section.Errorf(fmt.Sprintf(".%s[%d]", role.name, i), "must be visible ASCII characters, at least one, without spaces")
+			}
 			if seen[key] {
-				return file.Section("keys").Errorf("", "one key stands under two roles")
+				return section.Errorf("", "one key stands under two roles")
 			}
 			seen[key] = true
 		}
@@ -168,7 +179,7 @@ func (d *deployment) validate(file *Config) (err error) {
 func (k kafkaConfig) cluster(section config.Section) (stream.Cluster, error) {
 	c := stream.Cluster{Brokers: k.Brokers, Prefix: k.Prefix, Partitions: k.Partitions}
 	if len(k.Brokers) == 0 {
-		return c, section.Errorf(".brokers", "at least one host:port expected")
+		return c, section.Errorf(".brokers", "must name at least one host:port")
 	}
 	if k.TLS.Enabled {
 		settings, err := k.TLS.load()

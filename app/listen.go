@@ -7,7 +7,7 @@ import (
 	"net"
 )
 
-const listenText = "host:port with a port from 0 to 65535 expected"
+const listenText = "must be host:port with a port between 0 and 65535"
 
 // listenable tells whether an address is host:port at all.
 func listenable(address string) bool {

@@ -22,10 +22,10 @@ func New(c *Config, roles []string, o Options) (*Node, error) {
 		return nil, err
 	}
 	if d.Server.Data == "" {
-		return nil, c.Section("server").Errorf(".data", "a directory expected")
+		return nil, c.Section("server").Errorf(".data", "must name a directory")
 	}
 	if d.Server.RootKey == "" {
-		return nil, c.Section("server").Errorf(".root_key", "the file of the deployment's root key expected; `sluice keys create FILE` makes one, and every node needs the same")
+		return nil, c.Section("server").Errorf(".root_key", "must name the file of the deployment's root key; `sluice keys create FILE` makes one, and every node needs the same")
 	}
 	if roles, err = parseRoles(roles, d); err != nil {
 		return nil, err
@@ -37,7 +37,7 @@ func New(c *Config, roles []string, o Options) (*Node, error) {
 		return nil, err
 	}
 	if slices.Contains(roles, roleWeb) && len(d.Keys.Server) == 0 {
-		return nil, c.Section("keys").Errorf(".server", "a key expected: the role web calls the API with it")
+		return nil, c.Section("keys").Errorf(".server", "must hold a key: the role web calls the API with it")
 	}
 	n := newNode(c, d, roles, o)
 	n.cluster = cluster
@@ -55,7 +55,7 @@ func parseRoles(names []string, d *deployment) ([]string, error) {
 	}
 	for _, name := range names {
 		if !slices.Contains(allRoles(), name) {
-			return nil, &UsageError{fmt.Errorf("--roles: unknown role %q; expected some of %s", name, strings.Join(allRoles(), ", "))}
+			return nil, &UsageError{fmt.Errorf("--roles: unknown role %q; it must be one of %s", name, strings.Join(allRoles(), ", "))}
 		}
 	}
 	if slices.Contains(names, roleWeb) && (!slices.Contains(names, roleCollector) || !slices.Contains(names, roleRanker)) {

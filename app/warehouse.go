@@ -54,18 +54,18 @@ func (w *warehouseConfig) validate(section config.Section) (err error) {
 	case storeClickHouse:
 		return w.ClickHouse.validate(section)
 	default:
-		return section.Errorf(".store", "parquet or clickhouse expected")
+		return section.Errorf(".store", "must be parquet or clickhouse")
 	}
 }
 
 func (c *clickhouseConfig) validate(section config.Section) error {
 	switch {
 	case len(c.Addresses) != 1:
-		return section.Errorf(".clickhouse.addresses", "one host:port expected: the tables are not replicated, and purges would miss rows on another server")
+		return section.Errorf(".clickhouse.addresses", "must be one host:port: the tables are not replicated, and purges would miss rows on another server")
 	case c.Protocol != "native" && c.Protocol != "http":
-		return section.Errorf(".clickhouse.protocol", "native or http expected")
+		return section.Errorf(".clickhouse.protocol", "must be native or http")
 	case c.Database == "":
-		return section.Errorf(".clickhouse.database", "a name expected")
+		return section.Errorf(".clickhouse.database", "must not be empty")
 	default:
 		return nil
 	}
@@ -191,7 +191,7 @@ func (c *Config) ClickHouse() (clickhouse.Options, []*warehouse.Table, error) {
 	}
 	section := c.Section("warehouse")
 	if d.Warehouse.Store != storeClickHouse {
-		return clickhouse.Options{}, nil, section.Errorf(".store", "clickhouse expected: Parquet files need no migration")
+		return clickhouse.Options{}, nil, section.Errorf(".store", "must be clickhouse: Parquet files need no migration")
 	}
 	o, err := d.Warehouse.ClickHouse.options(section, d.name())
 	return o, tablesOf((&parts{rooms: r}).warehouseSources()), err

@@ -116,6 +116,10 @@ func TestBadFiles(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(earlier, "broker"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	analysed := filepath.Join(dir, "analysed")
+	if err := os.MkdirAll(filepath.Join(analysed, "warehouse"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	events := file("events.csv", "time,user_id,type,item_id\n1,u,view,i\n")
 	demo := func(config string) []string {
 		return []string{"demo", "--listen", "127.0.0.1:0", "--data", filepath.Join(dir, "data"), "--shop", "none", "--config", config}
@@ -160,6 +164,11 @@ func TestBadFiles(t *testing.T) {
 		{"unwritable data directory", []string{"demo", "--listen", "127.0.0.1:0", "--data", "/proc/sluice"}},
 		{"locked data directory", []string{"demo", "--listen", "127.0.0.1:0", "--data", busy.dir}},
 		{"data directory of another format", []string{"demo", "--listen", "127.0.0.1:0", "--data", earlier}},
+		{"data directory of another format without state", []string{"demo", "--listen", "127.0.0.1:0", "--data", analysed}},
+		{"reset of a directory of something else", []string{"demo", "--listen", "127.0.0.1:0", "--data", dir, "--reset"}},
+		{"demo without a server key", demo(file("write.yaml", "keys: {write: [w]}\n"))},
+		{"a key that is empty", demo(file("empty.yaml", "keys: {server: [s], operator: [\"\"]}\n"))},
+		{"a key that no header can carry", demo(file("space.yaml", "keys: {server: [\"s \"]}\n"))},
 		{"demo keys on a public address", []string{"demo", "--listen", "0.0.0.0:0", "--data", filepath.Join(dir, "data")}},
 		{"no brokers", []string{"serve", "--config", file("serve.yaml", "server: {data: /tmp}\n")}},
 		{"no root key", serve("server: {data: /tmp}\n")},
@@ -187,6 +196,7 @@ func TestBadFiles(t *testing.T) {
 			message = message[at+1:] // the usage stands before it
 		}
 		message = strings.NewReplacer(dir, "DIR", busy.dir, "BUSY", taken.Addr().String(), "ADDRESS", "process "+strconv.Itoa(busy.cmd.Process.Pid), "process PID").Replace(message)
+		message = regexp.MustCompile(`format must be \d+`).ReplaceAllString(message, "format must be N")
 		lines = append(lines, fmt.Sprintf("%s | exit %d | %s", c.name, code, regexp.MustCompile(`\s*\n\s*`).ReplaceAllString(message, " ⏎ ")))
 	}
 	goldenTable(t, "bad_files.golden", lines)

@@ -28,7 +28,7 @@ func TestConfigCheck(t *testing.T) {
 	}
 	for path, want := range map[string]verdict{
 		good: {Valid: true},
-		bad:  {File: bad, Line: 2, Col: 13, Field: "kafka.replicas", Error: "a number from 1 expected"},
+		bad:  {File: bad, Line: 2, Col: 13, Field: "kafka.replicas", Error: "must be at least 1"},
 	} {
 		stdout, stderr, code := sluice(t, "config", "check", "--json", path)
 		var got verdict

@@ -20,7 +20,7 @@ type demoCmd struct {
 	Reset    bool   `help:"Start over: forget everything in the data directory."`
 }
 
-// count is a number from 0. Anything else on the command line makes it negative, also what kong would take for a flag ("-1"): Run tells what was expected.
+// count is a number from 0. Anything else on the command line makes it negative, also what kong would take for a flag ("-1"): Run tells what it must be.
 type count int
 
 // Decode reads the flag's value.
@@ -36,7 +36,7 @@ func (n *count) Decode(ctx *kong.DecodeContext) error {
 // Run runs every role in one process, on the embedded broker.
 func (c *demoCmd) Run(env *environment) error {
 	if c.Shoppers < 0 {
-		return usage(errors.New("--shoppers: a number from 0 expected"))
+		return usage(errors.New("--shoppers: must be a number, at least 0"))
 	}
 	config, err := app.Load(c.Config)
 	if err != nil {

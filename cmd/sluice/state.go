@@ -41,7 +41,7 @@ func (c *digestCmd) Run(env *environment) error {
 
 func (c *digestCmd) digest(env *environment) (*stream.StateDigest, error) {
 	if (c.Data == "") == (c.To == "") {
-		return nil, usage(errors.New("state digest: --data DIR or --to URL expected"))
+		return nil, usage(errors.New("state digest: there must be one of --data DIR and --to URL"))
 	}
 	if c.To != "" {
 		digest := new(stream.StateDigest)

@@ -173,7 +173,7 @@ func unknownTo(ctx context.Context, broker *kgo.Broker, names []string) (string,
 type Drift struct{ Topic, What, Is, Should string }
 
 func (d Drift) String() string {
-	return fmt.Sprintf("%s: %s is %s, expected %s", d.Topic, d.What, d.Is, d.Should)
+	return fmt.Sprintf("%s: %s is %s, should be %s", d.Topic, d.What, d.Is, d.Should)
 }
 
 // Check compares the cluster's topics with what they should be.

@@ -57,10 +57,10 @@ func TestCheckSaysWhatDiffers(t *testing.T) {
 		got = append(got, d.String())
 	}
 	want := []string{
-		"events: partitions is 3, expected 16",
-		"items: topic is missing, expected present",
-		"consent: max.compaction.lag.ms is 9223372036854775807, expected 21600000",
-		"decisions: retention.ms is 3600000, expected 15552000000",
+		"events: partitions is 3, should be 16",
+		"items: topic is missing, should be present",
+		"consent: max.compaction.lag.ms is 9223372036854775807, should be 21600000",
+		"decisions: retention.ms is 3600000, should be 15552000000",
 	}
 	for i := range want {
 		want[i] = cluster.Prefix + want[i]
