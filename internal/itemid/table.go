@@ -23,6 +23,7 @@ type Table struct {
 	refs    []uint32
 	since   []time.Time // by number: when the last reference to it went
 	resting []resting   // the oldest first
+	free    []uint32    // without an id
 	now     func() time.Time
 }
 
@@ -68,19 +69,30 @@ func (t *Table) acquire(id string) uint32 {
 	return n
 }
 
-// fresh is a number that nobody uses. The caller holds mu.
-func (t *Table) fresh() uint32 {
+// rested takes their ids from the numbers that nobody has referred to for long enough, so that those that rest are the last minute's. The caller holds mu.
+func (t *Table) rested() {
 	for len(t.resting) > 0 {
 		r := t.resting[0]
 		present := t.refs[r.number] == 0 && t.since[r.number].Equal(r.since) // else somebody has acquired the id again
 		if present && t.now().Sub(r.since) < rest {
-			break
+			return
 		}
 		t.resting = t.resting[1:]
 		if present {
 			delete(t.numbers, t.ids[r.number])
-			return r.number
+			t.ids[r.number], t.since[r.number] = "", time.Time{} // it may rest twice since the same moment
+			t.free = append(t.free, r.number)
 		}
+	}
+}
+
+// fresh is a number that nobody uses. The caller holds mu.
+func (t *Table) fresh() uint32 {
+	t.rested()
+	if last := len(t.free) - 1; last >= 0 {
+		n := t.free[last]
+		t.free = t.free[:last]
+		return n
 	}
 	t.ids, t.refs, t.since = append(t.ids, ""), append(t.refs, 0), append(t.since, time.Time{})
 	return uint32(len(t.ids) - 1)
@@ -97,6 +109,7 @@ func (t *Table) Retain(n uint32) {
 func (t *Table) Release(numbers ...uint32) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.rested()
 	for _, n := range numbers {
 		if n == None {
 			continue

@@ -56,6 +56,21 @@ func TestNumbersAreKeptWhileReferredTo(t *testing.T) {
 	})
 }
 
+// TestReferencesThatComeAndGo: an id that is referred to now and then leaves nothing behind each time.
+func TestReferencesThatComeAndGo(t *testing.T) {
+	table := NewTable()
+	now := time.Unix(0, 0)
+	table.now = func() time.Time { return now }
+	table.Release(table.Acquire("looked at once"))
+	for range 10_000 {
+		now = now.Add(time.Second)
+		table.Release(table.Acquire("again and again"))
+	}
+	if n := len(table.resting); n > 70 {
+		t.Errorf("%d numbers rest, of two", n)
+	}
+}
+
 func TestNumbersAreUsedAgain(t *testing.T) {
 	table := NewTable()
 	now := time.Unix(0, 0)
