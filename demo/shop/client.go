@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -38,12 +39,46 @@ func (c *client) call(ctx context.Context, method, path, contentType string, bod
 		return err
 	}
 	if answer.StatusCode >= http.StatusMultipleChoices {
-		return fmt.Errorf("%s %s: %s", method, path, answer.Status)
+		return &statusError{method + " " + path, answer.StatusCode}
 	}
 	if into == nil {
 		return nil
 	}
 	return json.Unmarshal(data, into)
+}
+
+// statusError is an answer that is none of success.
+type statusError struct {
+	request string
+	status  int
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("%s: %d %s", e.request, e.status, http.StatusText(e.status))
+}
+
+const (
+	firstPause   = 50 * time.Millisecond
+	longestPause = time.Second
+	patience     = time.Minute
+)
+
+// insist calls again while the server is busy, or cannot know consent yet: a demo that starts on a slow machine must not end for that.
+func (c *client) insist(ctx context.Context, method, path, contentType string, body []byte, into any) error {
+	left := patience
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		err := c.call(ctx, method, path, contentType, body, into)
+		var answer *statusError
+		if !errors.As(err, &answer) || answer.status != http.StatusTooManyRequests && answer.status != http.StatusServiceUnavailable || left <= 0 {
+			return err
+		}
+		left -= pause
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
 }
 
 func (c *client) json(ctx context.Context, method, path string, body, into any) error {
@@ -57,7 +92,7 @@ func (c *client) json(ctx context.Context, method, path string, body, into any) 
 	return c.call(ctx, method, path, "application/json", data, into)
 }
 
-// lines posts values as NDJSON.
+// lines posts values as NDJSON, and insists.
 func (c *client) lines(ctx context.Context, path string, values []any) error {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
@@ -66,5 +101,5 @@ func (c *client) lines(ctx context.Context, path string, values []any) error {
 			return err
 		}
 	}
-	return c.call(ctx, http.MethodPost, path, "application/x-ndjson", body.Bytes(), nil)
+	return c.insist(ctx, http.MethodPost, path, "application/x-ndjson", body.Bytes(), nil)
 }

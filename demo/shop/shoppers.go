@@ -27,6 +27,7 @@ type Shoppers struct {
 	items    []Item
 	baskets  [][]int // by shopper: what one real customer bought
 	version  string
+	out      []atomic.Bool // by shopper: has switched personalization off
 	optedOut atomic.Int64
 	events   atomic.Int64
 }
@@ -41,7 +42,7 @@ func NewShoppers(o Options) (*Shoppers, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Shoppers{o: o, api: newClient(o.BaseURL, o.ServerKey), items: items, baskets: make([][]int, o.N)}
+	s := &Shoppers{o: o, api: newClient(o.BaseURL, o.ServerKey), items: items, baskets: make([][]int, o.N), out: make([]atomic.Bool, o.N)}
 	if o.N == 0 {
 		return s, nil
 	}
@@ -98,7 +99,7 @@ func (s *Shoppers) Run(ctx context.Context) error {
 		return nil
 	}
 	var policy struct{ Version string }
-	if err := s.api.json(ctx, http.MethodGet, "/v1/policy", nil, &policy); err != nil {
+	if err := s.api.insist(ctx, http.MethodGet, "/v1/policy", "application/json", nil, &policy); err != nil {
 		return s.end(ctx, fmt.Errorf("asking for the policy: %w", err))
 	}
 	s.version = policy.Version
@@ -182,7 +183,6 @@ func (s *Shoppers) browse(ctx context.Context, worker, workers int) {
 	perSecond := max(0.2, float64(s.o.N)/10/float64(workers))
 	ticker := time.NewTicker(time.Duration(float64(time.Second) / perSecond))
 	defer ticker.Stop()
-	decided := make(map[int]bool)
 	for {
 		select {
 		case <-ctx.Done():
@@ -193,21 +193,16 @@ func (s *Shoppers) browse(ctx context.Context, worker, workers int) {
 		if declines(shopper) {
 			continue
 		}
-		if err := s.act(ctx, shopper, random, decided); err != nil && ctx.Err() == nil {
+		if err := s.act(ctx, shopper, random); err != nil && ctx.Err() == nil {
 			s.o.Logger.Debug("a simulated shopper gave up", "error", err)
 		}
 	}
 }
 
 // act is one step of a shopper: look at recommendations, view one of them or something of their own taste, sometimes buy.
-func (s *Shoppers) act(ctx context.Context, shopper int, random *rand.Rand, decided map[int]bool) error {
-	if isOptedOut(shopper) && !decided[shopper] {
-		decided[shopper] = true
-		path := "/v1/users/" + s.id(shopper) + "/consent/personalize"
-		if err := s.api.json(ctx, http.MethodPut, path, map[string]string{"decision": "deny"}, nil); err != nil {
-			return err
-		}
-		s.optedOut.Add(1)
+func (s *Shoppers) act(ctx context.Context, shopper int, random *rand.Rand) error {
+	if err := s.optOut(ctx, shopper); err != nil {
+		return err
 	}
 	var answer struct {
 		Items []struct {
@@ -227,6 +222,20 @@ func (s *Shoppers) act(ctx context.Context, shopper int, random *rand.Rand, deci
 	kind := [...]string{"view_item", "view_item", "view_item", "view_item", "select_item", "add_to_cart", "purchase"}[random.IntN(7)]
 	id := fmt.Sprintf("live-%d-%d", time.Now().UnixNano(), s.events.Add(1))
 	return s.api.json(ctx, http.MethodPost, "/v1/events", s.event(shopper, kind, item, time.Now(), id), nil)
+}
+
+// optOut lets a shopper who wants to switch personalization off do so, once.
+func (s *Shoppers) optOut(ctx context.Context, shopper int) error {
+	if !isOptedOut(shopper) || !s.out[shopper].CompareAndSwap(false, true) {
+		return nil
+	}
+	path := "/v1/users/" + s.id(shopper) + "/consent/personalize"
+	if err := s.api.json(ctx, http.MethodPut, path, map[string]string{"decision": "deny"}, nil); err != nil {
+		s.out[shopper].Store(false)
+		return err
+	}
+	s.optedOut.Add(1)
+	return nil
 }
 
 func (s *Shoppers) find(id string) (int, bool) {
