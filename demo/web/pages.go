@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -30,6 +31,9 @@ type row struct {
 	Surface          string
 	Personalized     bool
 }
+
+// shelfSize is how many items a search or a category shows.
+const shelfSize = 60
 
 // demoUsers can sign in without a password: it is a demo.
 var demoUsers = []string{"ada", "grace", "linus"}
@@ -75,7 +79,7 @@ func (s *site) item(v *visit) error {
 
 func (s *site) category(v *visit) error {
 	name := v.r.PathValue("name")
-	items := s.Catalogue.InCategory(name, 60)
+	items := s.Catalogue.InCategory(name, shelfSize)
 	if len(items) == 0 {
 		return errNotFound
 	}
@@ -84,15 +88,25 @@ func (s *site) category(v *visit) error {
 
 func (s *site) search(v *visit) error {
 	query := v.r.URL.Query().Get("q")
-	if len(query) > 200 {
-		query = query[:200]
-	}
-	items := s.Catalogue.Search(query, 60)
+	query = strings.ToValidUTF8(query[:min(len(query), 200)], "")
+	items := s.Catalogue.Search(query, shelfSize)
 	if query != "" {
 		v.send("search", nil, query, "")
 	}
-	title := fmt.Sprintf("%d results for “%s”", len(items), query)
+	title := fmt.Sprintf("%s for “%s”", results(len(items)), query)
 	return v.render("list", http.StatusOK, map[string]any{"Title": title, "Row": plainRow(title, items), "Query": query})
+}
+
+// results counts what a search has found; of more than a page shows nobody knows how many there are.
+func results(n int) string {
+	switch n {
+	case 1:
+		return "1 result"
+	case shelfSize:
+		return fmt.Sprintf("The first %d results", n)
+	default:
+		return fmt.Sprintf("%d results", n)
+	}
 }
 
 func (s *site) cart(v *visit) error {
@@ -265,7 +279,7 @@ func (v *visit) render(page string, status int, data map[string]any) error {
 		data["Shoppers"], data["OptedOut"] = v.site.Shoppers.N(), v.site.Shoppers.OptedOut()
 	}
 	if page != "error" {
-		if err := v.policyNotice(data); err != nil {
+		if err := v.policyNotice(page, data); err != nil {
 			return err
 		}
 	}

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// policyNotice puts the notice on the page until it is answered.
-func (v *visit) policyNotice(data map[string]any) error {
+// policyNotice puts the notice on the page until it is answered, and on the page of the settings until it is accepted.
+func (v *visit) policyNotice(page string, data map[string]any) error {
 	state, err := v.consent()
 	if err != nil {
 		return err
 	}
 	data["Consent"] = state
 	data["PersonalOn"] = state.Purposes["personalize"].On()
-	if state.Policy.Accepted || v.cookie("sluice_declined") == state.Policy.Version {
+	if declined := v.cookie(cookieDeclined) == state.Policy.Version; state.Policy.Accepted || declined && page != "privacy" {
 		return nil
 	}
 	var policy policyText
@@ -39,22 +39,30 @@ func (v *visit) consent() (consentState, error) {
 	return *state, nil
 }
 
-// decidePolicy records an acceptance. Declining records nothing: nobody's refusal is stored; the browser alone remembers not to ask again.
+// decidePolicy records an acceptance, or its end. Declining records nothing: nobody's refusal is stored; the browser alone remembers not to ask again.
 func (s *site) decidePolicy(v *visit) error {
-	version := v.r.PostFormValue("version")
-	if v.r.PostFormValue("accept") != "yes" {
-		v.setCookie("sluice_declined", version, 180*24*time.Hour)
+	version, decision := v.r.PostFormValue("version"), v.r.PostFormValue("accept")
+	if decision == "no" {
+		v.setCookie(cookieDeclined, version, declinedFor)
 		v.tell("Nothing about your visit is stored. You can change this under Privacy.")
 		return v.back("/")
 	}
 	var answer written
-	body := map[string]any{"version": version, "accepted": true}
+	body := map[string]any{"version": version, "accepted": decision == "yes"}
 	if err := s.API.do(v.r.Context(), v.person, http.MethodPut, v.path()+"/policy", body, &answer); err != nil {
 		return err
 	}
-	v.accept(answer, "Thank you. You can change every choice under Privacy.")
-	return v.back("/")
+	if decision == "yes" {
+		v.accept(answer, "Thank you. You can change every choice under Privacy.")
+		return v.back("/")
+	}
+	v.setCookie(cookieDeclined, version, declinedFor)
+	v.accept(answer, "You have withdrawn. You can accept again here.")
+	return v.back("/settings/privacy")
 }
+
+// declinedFor is how long a browser remembers that its user declined.
+const declinedFor = 180 * 24 * time.Hour
 
 func (s *site) switchPersonal(v *visit) error {
 	where := "in this browser"

@@ -29,7 +29,8 @@ const (
 	cookieUser     = "sluice_user"     // demo sign-in, signed
 	cookieRevision = "sluice_revision" // newest consent revision
 	cookieCart     = "sluice_cart"
-	cookieNotice   = "sluice_notice" // what the last act did, shown once
+	cookieDeclined = "sluice_declined" // version of the notice that was declined: it is not shown again
+	cookieNotice   = "sluice_notice"   // what the last act did, shown once
 )
 
 // errForm refuses a form that this site did not make for this visitor.
@@ -138,6 +139,8 @@ func (v *visit) fail(err error) {
 		status, message = http.StatusMethodNotAllowed, "This address does not take what was sent to it. Please go back, and use the page's own buttons."
 	case hasStatus(err, http.StatusConflict):
 		status, message = http.StatusConflict, "You chose otherwise in another place a moment ago, and that holds. Please look at your settings, and choose again."
+	case hasStatus(err, http.StatusTooManyRequests):
+		status, message = http.StatusServiceUnavailable, "The shop is too busy right now. Please try again in a moment."
 	case hasStatus(err, http.StatusServiceUnavailable):
 		status, message = http.StatusServiceUnavailable, "Your settings cannot be read right now, so nothing is shown rather than something wrong. Please try again in a moment."
 	}

@@ -9,7 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/http"
-	"strings"
+	"net/url"
 
 	"sluice/internal/httpx"
 )
@@ -121,7 +121,7 @@ var functions = template.FuncMap{
 		}
 		return currency + " "
 	},
-	"pathsafe": func(s string) string { return strings.ReplaceAll(s, "/", "%2F") },
+	"segment": url.PathEscape, // of a path: an id may hold what means something there
 	"dict": func(pairs ...any) map[string]any {
 		m := make(map[string]any, len(pairs)/2)
 		for i := 0; i+1 < len(pairs); i += 2 {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,15 +18,30 @@ import (
 // shelf is a catalogue of one item.
 type shelf struct{}
 
-var lamp = Item{ID: "lamp", Title: "Brass & Glass Lamp", Category: "Home", Subcategory: "Lamps", Price: "9.50", Currency: "GBP"}
+var (
+	lamp = Item{ID: "lamp", Title: "Brass & Glass Lamp", Category: "Home", Subcategory: "Lamps", Price: "9.50", Currency: "GBP"}
+	odd  = Item{ID: "a/b?c=d", Title: "Odd", Category: "In/Out", Subcategory: "50% off?", Price: "1", Currency: "GBP"}
+)
 
-func (shelf) Item(id string) (Item, bool)          { return lamp, id == lamp.ID }
-func (shelf) Search(string, int) []Item            { return []Item{lamp} }
+func (shelf) Item(id string) (Item, bool) {
+	if id == odd.ID {
+		return odd, true
+	}
+	return lamp, id == lamp.ID
+}
+
+func (shelf) Search(q string, n int) []Item {
+	return slices.Repeat([]Item{odd}, min(n, len(q)))
+}
 func (shelf) InCategory(name string, _ int) []Item { return []Item{lamp}[:min(1, len(name))] }
 func (shelf) Categories() []string                 { return []string{"Home"} }
 
 // api answers as the API does, with the reason given for personalize: one for accounts and one for visitors.
-type api struct{ account, visitor string }
+type api struct {
+	account, visitor string
+	policy           *string // what was last written about it; nil = accepted, and not to be changed
+	busy             bool
+}
 
 func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	because := a.visitor
@@ -33,8 +49,19 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		because = a.account
 	}
 	effective, code, _ := strings.Cut(because, " ")
+	accepted := a.policy == nil || strings.Contains(*a.policy, `"accepted":true`)
+	if a.busy && strings.HasSuffix(r.URL.Path, "/recommendations") {
+		httpx.WriteProblem(w, httpx.Overloaded())
+		return
+	}
+	if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/policy") && a.policy != nil {
+		body, _ := io.ReadAll(r.Body)
+		*a.policy = string(body)
+		_, _ = io.WriteString(w, `{"revision":"1-0-1"}`)
+		return
+	}
 	answers := map[string]string{
-		"consent": fmt.Sprintf(`{"policy":{"version":"1","accepted":true},"purposes":{"personalize":{"effective":%q,"because":%q},"risk":{"effective":"allow","because":""}}}`, effective, code),
+		"consent": fmt.Sprintf(`{"policy":{"version":"1","accepted":%t},"purposes":{"personalize":{"effective":%q,"because":%q},"risk":{"effective":"allow","because":""}}}`, accepted, effective, code),
 		"policy":  `{"version":"1","purposes":[{"name":"personalize","doc":"Lists.","tier":"switchable","clause":"2(2)"},{"name":"risk","doc":"Safety.","tier":"legal","clause":"2(9)"}]}`,
 		"blocks":  `{"items":["lamp","gone"],"categories":["Lamps"]}`,
 		"history": `{"items":[{"event_id":"e","type":"view_item","time":"2026-11-24T08:00:00Z","item_ids":["lamp"]}]}`,
@@ -197,4 +224,66 @@ func TestNothingInline(t *testing.T) {
 			t.Errorf("%s holds %q", path, found)
 		}
 	}
+}
+
+// TestDecliningIsNotForEver: who has declined is not asked on every page, and can accept under Privacy; who has accepted can withdraw there.
+func TestDecliningIsNotForEver(t *testing.T) {
+	const notice, withdraw = "Before you look around", `value="withdraw"`
+	policy := ""
+	s := openShop(t, api{visitor: "deny policy_not_accepted", policy: &policy})
+	decide := func(accept string) {
+		t.Helper()
+		_, page := s.send(http.MethodGet, "/settings/privacy", nil)
+		form := url.Values{"accept": {accept}, "version": {"1"}, "token": formToken.FindStringSubmatch(page)[1:2]}
+		if status, page := s.send(http.MethodPost, "/shop/policy", form); status != http.StatusSeeOther {
+			t.Fatalf("%s: %d %s", accept, status, page)
+		}
+	}
+	expect := func(path string, texts ...string) {
+		t.Helper()
+		_, page := s.send(http.MethodGet, path, nil)
+		s.expect(page, texts...)
+	}
+	expect("/", notice)
+	decide("no")
+	if policy != "" {
+		t.Errorf("declining wrote %s", policy)
+	}
+	expect("/", "!"+notice)
+	expect("/settings/privacy", notice, "!"+withdraw)
+	decide("yes")
+	expect("/settings/privacy", "!"+notice, withdraw)
+	decide("withdraw")
+	if policy != `{"accepted":false,"version":"1"}` {
+		t.Errorf("withdrawing wrote %s", policy)
+	}
+	expect("/", "!"+notice)
+	expect("/settings/privacy", notice, "!"+withdraw)
+}
+
+// TestBusy: a shop that is refused a list says so, and not that something is broken.
+func TestBusy(t *testing.T) {
+	status, page := openShop(t, api{visitor: "allow choice", busy: true}).send(http.MethodGet, "/", nil)
+	if status != http.StatusServiceUnavailable {
+		t.Errorf("answered %d", status)
+	}
+	(&shop{t: t}).expect(page, "too busy right now", "!Something went wrong")
+}
+
+// TestOddNames: links lead to items and categories that have in their names what means something in an address.
+func TestOddNames(t *testing.T) {
+	s := openShop(t, api{visitor: "allow choice"})
+	_, page := s.send(http.MethodGet, "/shop/search?q=o", nil)
+	s.expect(page, "1 result for", "!1 results")
+	links := regexp.MustCompile(`(?:href|src)="(/shop/(?:items|category|image)/[^"]*)"`).FindAllStringSubmatch(page, -1)
+	if len(links) != 3 {
+		t.Errorf("%d links: %v", len(links), links)
+	}
+	for _, link := range links {
+		if status, _ := s.send(http.MethodGet, link[1], nil); status != http.StatusOK {
+			t.Errorf("%s: %d", link[1], status)
+		}
+	}
+	_, page = s.send(http.MethodGet, "/shop/search?q="+strings.Repeat("中", 70), nil)
+	s.expect(page, "The first 60 results for", "!\ufffd")
 }
