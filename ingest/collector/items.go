@@ -36,17 +36,12 @@ func (c *Collector) postItems(w http.ResponseWriter, r *http.Request) {
 		refuse(w, problem)
 		return
 	}
-	leave, ok := c.enter(r.Context())
-	if !ok {
-		refuse(w, httpx.Overloaded())
+	answer, recs, problem := c.takeItems(r.Context(), lines)
+	if problem != nil {
+		refuse(w, problem)
 		return
 	}
-	answer, recs, err := c.itemRecords(lines)
-	leave()
-	if err == nil {
-		err = c.produceItems(r.Context(), recs)
-	}
-	if err != nil {
+	if err := c.produceItems(r.Context(), recs); err != nil {
 		c.o.Logger.Error("writing catalogue items", "items", len(recs), "error", err)
 		refuse(w, unavailable(err))
 		return
@@ -58,6 +53,21 @@ func (c *Collector) postItems(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	writeJSON(w, http.StatusUnprocessableEntity, &itemsRefused{refusal(http.StatusUnprocessableEntity, "rejected", "No item was accepted."), *answer})
+}
+
+// takeItems decodes items when the request's turn comes.
+func (c *Collector) takeItems(ctx context.Context, lines [][]byte) (*itemsAnswer, []*kgo.Record, *httpx.Problem) {
+	leave, ok := c.enter(ctx)
+	if !ok {
+		return nil, nil, httpx.Overloaded()
+	}
+	defer leave()
+	answer, recs, err := c.itemRecords(lines)
+	if err != nil {
+		c.o.Logger.Error("encoding catalogue items", "items", len(lines), "error", err)
+		return nil, nil, unavailable(err)
+	}
+	return answer, recs, nil
 }
 
 // itemRecords decodes items and makes the records of the valid ones.
