@@ -30,15 +30,15 @@ type KNN struct {
 
 // candidate is a session that shares an item with the present one.
 type candidate struct {
-	key     uint64 // similarity, then second
+	key     uint64 // similarity, then second; at first the sum of what the shared items weigh
 	session uint32
 	shared  uint32 // place in the present session of the newest item that both have
 }
 
 // vote is what neighbours say of an item.
 type vote struct {
-	voter     uint32 // stamp of the last one
-	place     uint32 // in found
+	item      uint32
+	voter     uint32 // the last one
 	score     float32
 	strongest float32
 	cause     uint32
@@ -56,7 +56,7 @@ func (m *Model) Neighbours(out []Scored, present []uint32, own []Subject, now in
 	defer m.mu.RUnlock()
 	s := m.scratches.get()
 	defer m.scratches.put(s)
-	s.begin(len(m.sessions), len(m.people), max(len(m.postings.lists), m.ids.Len()), o.Neighbours+2)
+	s.begin(len(m.sessions), len(m.people), max(len(m.postings.lists), m.ids.Len()))
 	for _, subject := range own {
 		if n := m.numbers[subject]; n != 0 {
 			s.own = append(s.own, n)
@@ -80,8 +80,7 @@ type search struct {
 
 	items []uint32 // compared, the newest first
 	fixed [16]uint32
-	base  uint32 // first stamp of the voters
-	tried int    // items whose people were looked for beyond the voters
+	tried int // items whose people were looked for beyond the voters
 }
 
 // compare notes which sessions share which of the session's items.
@@ -93,23 +92,24 @@ func (q *search) compare(present []uint32) {
 		}
 	}
 	s := q.s
-	s.stamp++
-	stamp := s.stamp
 	for place, item := range q.items {
 		weight := float32(math.Exp(-float64(place) / q.o.Decay))
 		q.m.postings.newest(item, q.o.Sample, func(block []posting) {
 			for i := len(block) - 1; i >= 0; i-- {
 				number := block[i].session()
-				a := &s.sessions[number]
-				if a.stamp == stamp {
-					a.sum += weight
-					continue
+				at, fresh := s.sessions.of(number)
+				if fresh {
+					s.touched = append(s.touched, candidate{session: number, shared: uint32(place)})
 				}
-				*a = alike{stamp, weight}
-				s.touched = append(s.touched, candidate{session: number, shared: uint32(place)})
+				s.touched[at].add(weight)
 			}
 		})
 	}
+}
+
+// add adds to the sum of what the shared items weigh.
+func (c *candidate) add(weight float32) {
+	c.key = uint64(math.Float32bits(math.Float32frombits(uint32(c.key)) + weight))
 }
 
 // similar works out how similar each candidate is; the own ones are left out.
@@ -121,7 +121,7 @@ func (q *search) similar() {
 		if slices.Contains(s.own, h.person) {
 			continue
 		}
-		similarity := s.sessions[c.session].sum * rootOf(h.n) * decay(q.now, h.second, q.half)
+		similarity := math.Float32frombits(uint32(c.key)) * rootOf(h.n) * decay(q.now, h.second, q.half)
 		c.key = uint64(math.Float32bits(similarity))<<32 | uint64(h.second)
 		kept = append(kept, c)
 	}
@@ -209,13 +209,11 @@ func (q *search) vote() {
 	}
 	scale := 1 / math.Float32frombits(uint32(most>>32)) // so that the votes of old sessions do not vanish
 	near := newDistances(q.o.Distance)
-	q.base = q.s.stamp + 1
 	for i := range q.s.touched {
 		c := &q.s.touched[i]
-		q.s.stamp++
 		h := &q.m.heads[c.session]
 		items := q.m.itemsOf(h)
-		b := ballot{voter: q.s.stamp, person: h.person, cause: q.items[c.shared], weight: math.Float32frombits(uint32(c.key>>32)) * scale}
+		b := ballot{voter: uint32(i + 1), person: h.person, cause: q.items[c.shared], weight: math.Float32frombits(uint32(c.key>>32)) * scale}
 		at := len(items) - 1
 		for items[at] != b.cause {
 			at--
@@ -240,16 +238,16 @@ type ballot struct {
 
 func (q *search) cast(b *ballot, item uint32, near float32) {
 	s := q.s
-	v := &s.votes[item]
-	if v.voter == b.voter {
-		return
-	}
-	if v.voter < q.base {
-		*v = vote{place: uint32(len(s.found))}
-		s.found = append(s.found, item)
+	at, fresh := s.items.of(item)
+	if fresh {
+		s.votes = append(s.votes, vote{item: item})
 		for range q.o.People - 1 {
 			s.who = append(s.who, 0)
 		}
+	}
+	v := &s.votes[at]
+	if v.voter == b.voter {
+		return
 	}
 	v.voter = b.voter
 	said := b.weight * near
@@ -257,50 +255,67 @@ func (q *search) cast(b *ballot, item uint32, near float32) {
 	if said > v.strongest {
 		v.strongest, v.cause = said, b.cause
 	}
-	if int(v.people) < q.o.People {
-		v.people += s.newcomer(v, b.person, q.o.People)
+	if int(v.people) < q.o.People && !s.behind(at, b.person, q.o.People) {
+		s.join(at, b.person, q.o.People)
 	}
 }
 
-// behind tells whether the person is known to be among those behind the item.
-func (s *scratch) behind(v *vote, person uint32, k int) bool {
-	return slices.Contains(s.who[int(v.place)*(k-1):][:v.people], person)
+// behind tells whether the person is known to be among those behind the item at a place.
+func (s *scratch) behind(at, person uint32, k int) bool {
+	return slices.Contains(s.who[int(at)*(k-1):][:s.votes[at].people], person)
 }
 
-// newcomer is 1 if the person is not among those behind the item yet; it is then.
-func (s *scratch) newcomer(v *vote, person uint32, k int) uint32 {
-	if s.behind(v, person, k) {
-		return 0
+// join puts the person among them. Of the last one it is enough to be counted.
+func (s *scratch) join(at, person uint32, k int) {
+	v := &s.votes[at]
+	if n := int(v.people); n < k-1 {
+		s.who[int(at)*(k-1)+n] = person
 	}
-	if who := s.who[int(v.place)*(k-1) : int(v.place+1)*(k-1)]; int(v.people) < len(who) {
-		who[v.people] = person
-	}
-	return 1
+	v.people++
 }
 
 // elect appends the items of enough people, the best first.
 func (q *search) elect(out []Scored) []Scored {
 	s := q.s
 	s.rarity.make(q.m.open(), q.o.Rarity)
-	for _, item := range s.found {
-		v := &s.votes[item]
-		s.heap = append(s.heap, Scored{Item: item, Cause: v.cause, Score: float64(v.score * s.rarity.of(q.m.postings.len(item)))})
+	for at := range s.votes {
+		v := &s.votes[at]
+		v.score *= s.rarity.of(q.m.postings.len(v.item))
+		s.order = append(s.order, uint64(^math.Float32bits(v.score))<<32|uint64(at)) // scores are positive, so their bits are in their order
 	}
-	h := heap{list: s.heap, ids: q.m.ids}
-	h.init()
-	if len(h.list) == 0 {
-		return out
-	}
-	most := h.list[0].Score
-	for limit := len(out) + q.o.Limit; len(out) < limit && len(h.list) > 0; {
-		x := h.pop()
-		if v := &s.votes[x.Item]; int(v.people) < q.o.People && !slices.Contains(q.items, x.Item) && !q.enough(x.Item, v) {
-			continue
+	slices.Sort(s.order)
+	var most float64
+	limit := len(out) + q.o.Limit
+	for rest := s.order; len(rest) > 0; {
+		alike := q.alike(rest)
+		rest = rest[len(alike):]
+		for _, x := range alike {
+			if len(out) == limit {
+				return out
+			}
+			at := uint32(x)
+			v := &s.votes[at]
+			most = max(most, float64(v.score))
+			if int(v.people) >= q.o.People || slices.Contains(q.items, v.item) || q.enough(at) {
+				out = append(out, Scored{Item: v.item, Cause: v.cause, Score: float64(v.score) / most})
+			}
 		}
-		x.Score /= most
-		out = append(out, x)
 	}
 	return out
+}
+
+// alike are the first of the ordered items, those of the same score, by id.
+func (q *search) alike(order []uint64) []uint64 {
+	n := 1
+	for n < len(order) && order[n]>>32 == order[0]>>32 {
+		n++
+	}
+	if n > 1 {
+		slices.SortFunc(order[:n], func(a, b uint64) int {
+			return cmp.Compare(q.m.ids.ID(q.s.votes[uint32(a)].item), q.m.ids.ID(q.s.votes[uint32(b)].item))
+		})
+	}
+	return order[:n]
 }
 
 // evidence is how many of an item's newest sessions are looked at for people behind it. More of them change next to nothing: of diginetica's and clicks'
@@ -310,23 +325,23 @@ func evidence(people int) int { return max(16, 4*people) }
 // maxTried bounds the items of a search for which people are looked for beyond the voters: the best ones, of which most have enough among those.
 const maxTried = 100
 
-// enough tells whether enough people stand behind an item, beside those who voted for it: they have a session that links it with an item that was found.
-func (q *search) enough(item uint32, v *vote) bool {
-	if q.m.postings.len(item) < q.o.People || q.tried == maxTried {
+// enough tells whether enough people stand behind the item at a place, beside those who voted for it: they have a session that links it with an item that
+// was found.
+func (q *search) enough(at uint32) bool {
+	v := &q.s.votes[at]
+	if q.m.postings.len(v.item) < q.o.People || q.tried == maxTried {
 		return false
 	}
 	q.tried++
-	enough := false
-	q.m.postings.newest(item, evidence(q.o.People), func(block []posting) {
-		for i := len(block) - 1; i >= 0 && !enough; i-- {
+	q.m.postings.newest(v.item, evidence(q.o.People), func(block []posting) {
+		for i := len(block) - 1; i >= 0 && int(v.people) < q.o.People; i-- {
 			h := &q.m.heads[block[i].session()]
-			if !slices.Contains(q.s.own, h.person) && !q.s.behind(v, h.person, q.o.People) && q.links(h, item) {
-				v.people += q.s.newcomer(v, h.person, q.o.People)
-				enough = int(v.people) >= q.o.People
+			if !slices.Contains(q.s.own, h.person) && !q.s.behind(at, h.person, q.o.People) && q.links(h, v.item) {
+				q.s.join(at, h.person, q.o.People)
 			}
 		}
 	})
-	return enough
+	return int(v.people) >= q.o.People
 }
 
 // links tells whether a session has another item that was found.
@@ -335,7 +350,7 @@ func (q *search) links(h *head, item uint32) bool {
 		return false
 	}
 	for _, other := range q.m.itemsOf(h) {
-		if other != item && q.s.votes[other].voter >= q.base {
+		if other != item && q.s.items.has(other) {
 			return true
 		}
 	}

@@ -5,27 +5,53 @@ import (
 	"sync"
 )
 
-// scratch is one search's memory: slices with a place for every session or item, of which a search touches a few and clears none, since each entry
-// carries the stamp of the search that wrote it.
+// scratch is one search's memory.
 type scratch struct {
-	stamp    uint32
-	sessions []alike
-	people   []uint32 // stamps
-	votes    []vote   // by item
+	sessions places // in touched
+	items    places // in votes
+	people   places // that were met
 	touched  []candidate
 	buckets  [buckets]uint32
-	found    []uint32 // items with votes
-	who      []uint32 // people behind each of them, at most people−1
+	votes    []vote
+	who      []uint32 // people behind each of the items with votes, at most people−1
 	heap     []Scored
+	order    []uint64
 	own      []uint32
 	rarity   rarity
 }
 
-// alike is how much a session has in common with the present one.
-type alike struct {
-	stamp uint32
-	sum   float32
+// places gives numbers places one after the other. It has a cell for every number there is, of which a search touches a few and clears none: a cell below
+// base is of an earlier search.
+type places struct {
+	cells   []uint32
+	base, n uint32
 }
+
+// begin forgets all places and makes room for numbers below size.
+func (p *places) begin(size int) {
+	p.base, p.n = p.base+p.n, 0
+	if size > len(p.cells) {
+		p.cells, p.base = make([]uint32, size+size/4), 0
+	}
+	if p.base == 0 || p.base > 1<<31 { // a search gives fewer than 2³¹
+		clear(p.cells)
+		p.base = 1
+	}
+}
+
+// of is the number's place, and whether it is a new one.
+func (p *places) of(number uint32) (at uint32, fresh bool) {
+	if at = p.cells[number] - p.base; at < p.n {
+		return at, false
+	}
+	at = p.n
+	p.cells[number] = p.base + at
+	p.n++
+	return at, true
+}
+
+// has tells whether the number has a place.
+func (p *places) has(number uint32) bool { return p.cells[number]-p.base < p.n }
 
 // scratches keeps as many as searches run at once; unlike a sync.Pool it keeps them over garbage collections, since a new one is megabytes to clear.
 type scratches struct {
@@ -52,21 +78,10 @@ func (p *scratches) put(s *scratch) {
 	}
 }
 
-// begin makes room for a model's sessions and items, and for n stamps after the present one.
-func (s *scratch) begin(sessions, people, items, n int) {
-	if int(s.stamp)+n > 1<<32-2 {
-		s.stamp = 0
-		clear(s.sessions)
-		clear(s.people)
-		clear(s.votes)
-	}
-	s.sessions, s.people, s.votes = grown(s.sessions, sessions), grown(s.people, people), grown(s.votes, items)
-	s.touched, s.found, s.who, s.heap, s.own = s.touched[:0], s.found[:0], s.who[:0], s.heap[:0], s.own[:0]
-}
-
-func grown[T any](list []T, n int) []T {
-	if n <= len(list) {
-		return list
-	}
-	return make([]T, n+n/4)
+// begin makes room for a model's sessions, people and items.
+func (s *scratch) begin(sessions, people, items int) {
+	s.sessions.begin(sessions)
+	s.people.begin(people)
+	s.items.begin(items)
+	s.touched, s.votes, s.who, s.heap, s.order, s.own = s.touched[:0], s.votes[:0], s.who[:0], s.heap[:0], s.order[:0], s.own[:0]
 }

@@ -22,21 +22,20 @@ func (m *Model) Together(out []Scored, item uint32, now int64, o *Pairs) []Score
 	defer m.mu.RUnlock()
 	s := m.scratches.get()
 	defer m.scratches.put(s)
-	s.begin(0, len(m.people), len(m.postings.lists), o.Sample+2)
-	q := pairing{m: m, s: s, o: o, item: item, now: seconds(now), half: max(1, float32(o.HalfLife.Seconds())), base: s.stamp + 1}
+	s.begin(0, len(m.people), len(m.postings.lists))
+	q := pairing{m: m, s: s, o: o, item: item, now: seconds(now), half: max(1, float32(o.HalfLife.Seconds()))}
 	m.postings.newest(item, o.Sample, func(block []posting) {
 		for _, p := range slices.Backward(block) {
 			number := m.heads[p.session()].person
-			if s.people[number] < q.base {
-				s.stamp++
-				s.people[number] = s.stamp
+			if _, fresh := s.people.of(number); fresh {
+				q.number = number
 				q.person(&m.people[number])
 			}
 		}
 	})
-	for _, other := range s.found {
-		if v := &s.votes[other]; int(v.people) >= o.People && v.score > 0 {
-			s.heap = append(s.heap, Scored{Item: other, Cause: item, Score: float64(v.score)})
+	for i := range s.votes {
+		if v := &s.votes[i]; int(v.people) >= o.People && v.score > 0 {
+			s.heap = append(s.heap, Scored{Item: v.item, Cause: item, Score: float64(v.score)})
 		}
 	}
 	h := heap{list: s.heap, ids: m.ids}
@@ -49,13 +48,13 @@ func (m *Model) Together(out []Scored, item uint32, now int64, o *Pairs) []Score
 
 // pairing is one run of Together.
 type pairing struct {
-	m    *Model
-	s    *scratch
-	o    *Pairs
-	item uint32
-	now  uint32
-	half float32 // life, seconds
-	base uint32  // first stamp of the people
+	m      *Model
+	s      *scratch
+	o      *Pairs
+	item   uint32
+	now    uint32
+	half   float32 // life, seconds
+	number uint32  // of the person
 }
 
 // person adds what one person's history has near the item.
@@ -76,13 +75,13 @@ func (q *pairing) person(p *person) {
 }
 
 func (q *pairing) add(item uint32, weight float32) {
-	v := &q.s.votes[item]
-	if v.voter < q.base {
-		*v = vote{}
-		q.s.found = append(q.s.found, item)
+	at, fresh := q.s.items.of(item)
+	if fresh {
+		q.s.votes = append(q.s.votes, vote{item: item})
 	}
-	if v.voter != q.s.stamp {
-		v.voter = q.s.stamp
+	v := &q.s.votes[at]
+	if v.voter != q.number {
+		v.voter = q.number
 		v.people++
 	}
 	v.score += weight
