@@ -15,21 +15,25 @@ import (
 )
 
 const (
-	// maxRelated bounds the entries of all lists that are kept within a tick; 16 bytes each.
+	// maxRelated bounds the entries of all lists that are kept within a tick; 8 bytes each, and as many of the tick before.
 	maxRelated = 4 << 20
 	// maxSimilar is how many neighbours of an item are looked at.
 	maxSimilar = 200
+	// maxRemade is how many lists of the tick before one personal list makes anew.
+	maxRemade = 1
 )
 
 // similarCache keeps the neighbours of items for one tick of the published lists. They change with every event, but lists that are not personal
-// must be equal within a tick, and an item's list is made once for all who ask.
+// must be equal within a tick, and an item's list is made once for all who ask. Personal lists may read those of the tick before: else all who come after a
+// tick would wait for ten lists each.
 type similarCache struct {
 	personal Personal
 
-	mu    sync.RWMutex // guards what follows
-	tick  int64
-	lists map[similarKey]*related
-	kept  int // entries
+	mu     sync.RWMutex // guards what follows
+	tick   int64
+	lists  map[similarKey]*related
+	before map[similarKey]*related // of the tick before
+	kept   int                     // entries
 }
 
 type similarKey struct {
@@ -40,7 +44,7 @@ type similarKey struct {
 // related are an item's neighbours. It is read-only.
 type related struct {
 	best   []relation // the best first
-	sorted []relation // by item
+	sorted func() []relation
 }
 
 type relation struct {
@@ -57,17 +61,42 @@ func newSimilarCache(p Personal) *similarCache {
 // get lists what is looked at together with the item, as of the tick. 0 = nothing has been published yet: nothing is kept.
 func (c *similarCache) get(item uint32, halfLife time.Duration, tick int64) *related {
 	key := similarKey{item, halfLife}
-	c.mu.RLock()
-	list, full := c.lists[key], c.kept >= maxRelated
-	known, newer := list != nil && tick == c.tick, tick > c.tick
-	c.mu.RUnlock()
-	if known {
+	list, _, full := c.find(key, tick)
+	switch {
+	case list != nil:
 		return list
-	}
-	if full && !newer && tick != 0 {
+	case full:
 		return noRelated // what is not kept would differ within the tick
 	}
 	return c.keep(key, tick, c.make(item, halfLife))
+}
+
+// recent is get for a personal list, which has made some lists anew already.
+func (c *similarCache) recent(item uint32, halfLife time.Duration, tick int64, remade *int) *related {
+	list, before, _ := c.find(similarKey{item, halfLife}, tick)
+	if list != nil {
+		return list
+	}
+	if before != nil {
+		if *remade == maxRemade {
+			return before
+		}
+		*remade++
+	}
+	return c.get(item, halfLife, tick)
+}
+
+// find is the list of the tick, or else that of the one before; full tells that no further list is kept.
+func (c *similarCache) find(key similarKey, tick int64) (list, before *related, full bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	switch {
+	case tick == 0 || tick < c.tick:
+		return nil, nil, tick != 0 && c.kept >= maxRelated
+	case tick > c.tick:
+		return nil, c.lists[key], false
+	}
+	return c.lists[key], c.before[key], c.kept >= maxRelated
 }
 
 // keep keeps a list for the tick. If another request was faster, what it answered with holds.
@@ -75,7 +104,7 @@ func (c *similarCache) keep(key similarKey, tick int64, list *related) *related 
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if tick > c.tick {
-		c.tick, c.kept, c.lists = tick, 0, make(map[similarKey]*related, len(c.lists))
+		c.tick, c.kept, c.before, c.lists = tick, 0, c.lists, make(map[similarKey]*related, len(c.lists))
 	}
 	if tick == 0 || tick != c.tick {
 		return list
@@ -97,18 +126,23 @@ func (c *similarCache) make(item uint32, halfLife time.Duration) *related {
 	for i := range found {
 		list.best[i] = relation{found[i].Item, float32(found[i].Score)}
 	}
-	list.sorted = slices.Clone(list.best)
-	slices.SortFunc(list.sorted, func(a, b relation) int { return cmp.Compare(a.item, b.item) })
+	list.sorted = sync.OnceValue(func() []relation {
+		return slices.SortedFunc(slices.Values(list.best), func(a, b relation) int { return cmp.Compare(a.item, b.item) })
+	})
 	return list
 }
 
 // share is how much an item belongs to the list, relative to what belongs most.
 func (l *related) share(item uint32) float64 {
-	at, found := slices.BinarySearchFunc(l.sorted, item, func(r relation, item uint32) int { return cmp.Compare(r.item, item) })
+	if len(l.best) == 0 {
+		return 0
+	}
+	sorted := l.sorted()
+	at, found := slices.BinarySearchFunc(sorted, item, func(r relation, item uint32) int { return cmp.Compare(r.item, item) })
 	if !found {
 		return 0
 	}
-	return float64(l.sorted[at].score / l.best[0].score)
+	return float64(sorted[at].score / l.best[0].score)
 }
 
 // published are the lists of one tick in numbers, with what the catalogue says of them. It is read-only.

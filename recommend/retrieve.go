@@ -168,9 +168,9 @@ func (r *retrieval) sessionKNN(ret *Retriever) {
 // coVisitation sums what was looked at together with the items touched last. A touch counts by its type, and by how many came after it.
 func (r *retrieval) coVisitation(ret *Retriever) {
 	sums := r.sums.reset()
-	weight := 1.0
+	weight, remade := 1.0, 0
 	for t := range r.newest {
-		for _, s := range r.service.similar.get(t.Item, ret.HalfLife, r.lists.lists.Tick).best {
+		for _, s := range r.service.similar.recent(t.Item, ret.HalfLife, r.lists.lists.Tick, &remade).best {
 			sums.add(s.item, float64(s.score)*weight*interest[t.Type&63], t.Item)
 		}
 		weight *= 0.9
