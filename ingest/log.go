@@ -52,6 +52,7 @@ const (
 // Log appends to sluice.events. It is safe for concurrent use.
 type Log struct {
 	client     *kgo.Client
+	decided    *kgo.Client // of events with a decision: somebody waits for each of them, so they wait for no others
 	own        *kgo.Client // of controls: however many events wait to be written, what a person has chosen does not wait behind them
 	keys       *seal.Keyring
 	topic      string
@@ -88,16 +89,18 @@ func OpenLog(cluster stream.Cluster, keys *seal.Keyring, o LogOptions) (*Log, er
 			kgo.MaxBufferedBytes(maxBufferedBytes),
 		)
 	}
-	events, err := open(o.Linger)
-	if err != nil {
-		return nil, fmt.Errorf("opening the log: %w", err)
+	l := &Log{keys: keys, topic: cluster.Topic(topics.Events), partitions: cluster.PartitionCount(), timeout: o.Timeout}
+	for _, c := range []struct {
+		client **kgo.Client
+		linger time.Duration
+	}{{&l.client, o.Linger}, {&l.decided, 0}, {&l.own, 0}} {
+		client, err := open(c.linger)
+		if err != nil {
+			l.Close()
+			return nil, fmt.Errorf("opening the log: %w", err)
+		}
+		*c.client = client
 	}
-	controls, err := open(0)
-	if err != nil {
-		events.Close()
-		return nil, fmt.Errorf("opening the log: %w", err)
-	}
-	l := &Log{client: events, own: controls, keys: keys, topic: cluster.Topic(topics.Events), partitions: cluster.PartitionCount(), timeout: o.Timeout}
 	l.scratch.New = func() any { return new(scratch) }
 	l.instrument(o.Registerer)
 	return l, nil
@@ -139,7 +142,11 @@ func (l *Log) Append(ctx context.Context, events []Accepted) error {
 		}
 	}
 	l.note(len(events), len(p.records))
-	return l.write(ctx, l.client, p.close(), len(events), "event")
+	client := l.client
+	if len(events) == 1 && len(events[0].Decision) > 0 {
+		client = l.decided
+	}
+	return l.write(ctx, client, p.close(), len(events), "event")
 }
 
 // noted is how many records of events count as lately.
@@ -193,8 +200,11 @@ func (l *Log) AppendControl(ctx context.Context, controls []*eventpb.Control, re
 
 // Close ends the clients. Appends under way fail.
 func (l *Log) Close() {
-	l.client.Close()
-	l.own.Close()
+	for _, client := range []*kgo.Client{l.client, l.decided, l.own} {
+		if client != nil {
+			client.Close()
+		}
+	}
 }
 
 // identity is a subject with its log key; neighbours in a batch are mostly the same person's.
