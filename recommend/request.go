@@ -73,18 +73,28 @@ type faults []httpx.FieldError
 
 func (f *faults) expect(ok bool, pointer, code, detail string) {
 	if !ok {
-		*f = append(*f, httpx.FieldError{Pointer: pointer, Code: code, Detail: detail})
+		f.add(pointer, code, detail)
 	}
 }
 
+func (f *faults) add(pointer, code, detail string) {
+	*f = append(*f, httpx.FieldError{Pointer: pointer, Code: code, Detail: detail})
+}
+
 func (f *faults) text(pointer, value string, most int) {
-	f.expect(len(value) <= most && utf8.ValidString(value), pointer, "too_long", "Text of at most "+strconv.Itoa(most)+" bytes expected.")
+	if len(value) > most || !utf8.ValidString(value) { // what is wrong is put into words only then
+		f.add(pointer, "too_long", "Text of at most "+strconv.Itoa(most)+" bytes expected.")
+	}
 }
 
 func (f *faults) ids(pointer string, ids []string, most int) {
-	f.expect(len(ids) <= most, pointer, "too_many", "At most "+strconv.Itoa(most)+" item ids expected.")
+	if len(ids) > most {
+		f.add(pointer, "too_many", "At most "+strconv.Itoa(most)+" item ids expected.")
+	}
 	for i, id := range ids[:min(len(ids), most)] {
-		f.expect(id != "" && len(id) <= maxID, pointer+"/"+strconv.Itoa(i), "invalid", "An item id of 1 to 256 bytes expected.")
+		if id == "" || len(id) > maxID {
+			f.add(pointer+"/"+strconv.Itoa(i), "invalid", "An item id of 1 to 256 bytes expected.")
+		}
 	}
 }
 
@@ -138,7 +148,9 @@ var expected = map[string]string{
 func (s *service) check(req *RecommendationRequest) (*query, *httpx.Problem) {
 	var f faults
 	surface, known := s.Config.Surface(req.Surface)
-	f.expect(known, "/surface", "unknown_surface", "One of the configured surfaces expected: "+strings.Join(s.Config.Surfaces(), ", ")+".")
+	if !known {
+		f.add("/surface", "unknown_surface", "One of the configured surfaces expected: "+strings.Join(s.Config.Surfaces(), ", ")+".")
+	}
 	f.text("/user_id", req.UserID, maxID)
 	f.text("/anonymous_id", req.AnonymousID, maxID)
 	f.text("/session_id", req.SessionID, maxID)
