@@ -11,6 +11,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"sluice/features/slab"
 	"sluice/internal/itemid"
 )
 
@@ -52,10 +53,10 @@ type Model struct {
 	ended    []uint32 // numbers of sessions that are gone
 	postings postings
 
-	touches slab[touch]
-	runs    slab[uint32] // people's sessions
-	places  slab[uint32] // sessions' items
-	count   int          // touches
+	touches slab.Slab[touch]
+	runs    slab.Slab[uint32] // people's sessions
+	places  slab.Slab[uint32] // sessions' items
+	count   int               // touches
 	cutter  cutter
 
 	scratches scratches
@@ -92,7 +93,7 @@ type head struct {
 }
 
 // itemsOf are a session's items, the oldest first.
-func (m *Model) itemsOf(h *head) []uint32 { return m.places.at(h.items, int(h.n)) }
+func (m *Model) itemsOf(h *head) []uint32 { return m.places.At(h.items, int(h.n)) }
 
 // New makes an empty model over the numbers of a table. It holds one reference to each item that it has.
 func New(ids *itemid.Table, o Options) *Model {
@@ -135,8 +136,8 @@ func (m *Model) Touches(out []Touch, subject Subject) []Touch {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	p := &m.people[m.numbers[subject]]
-	runs := m.runs.at(p.sessions, int(p.m))
-	for _, t := range m.touches.at(p.touches, int(p.n)) {
+	runs := m.runs.At(p.sessions, int(p.m))
+	for _, t := range m.touches.At(p.touches, int(p.n)) {
 		full := Touch{Event: t.event, Time: t.time, Item: t.item, Type: t.typ}
 		if s := &m.sessions[runs[t.run]]; s.named {
 			full.Session = s.key
@@ -158,7 +159,7 @@ func (m *Model) Sizes() Sizes {
 	defer m.mu.RUnlock()
 	return Sizes{
 		People: len(m.numbers), Sessions: m.open(), Touches: m.count, Items: m.cutter.items,
-		Bytes: m.touches.bytes() + m.runs.bytes() + m.places.bytes() + m.postings.entries.bytes() + m.postings.dirs.bytes() +
+		Bytes: m.touches.Bytes() + m.runs.Bytes() + m.places.Bytes() + m.postings.entries.Bytes() + m.postings.dirs.Bytes() +
 			bytesOf(m.postings.lists) + bytesOf(m.people) + bytesOf(m.sessions) + bytesOf(m.heads) + len(m.numbers)*mapEntry,
 	}
 }

@@ -463,46 +463,6 @@ func TestPostingsAgainstModel(t *testing.T) {
 	})
 }
 
-// TestSlabBlocksDoNotOverlap fills blocks and looks whether they stay as they are.
-func TestSlabBlocksDoNotOverlap(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		type block struct {
-			at uint32
-			n  int
-			by int
-		}
-		var s slab[int]
-		var blocks []block
-		fill := func(b block) {
-			for i := range s.at(b.at, b.n) {
-				s.at(b.at, b.n)[i] = b.by
-			}
-		}
-		for by := range rapid.IntRange(1, 200).Draw(t, "steps") {
-			n := rapid.SampledFrom([]int{1, 2, 5, 7, 30, 300, 5000, 20_000}).Draw(t, "n")
-			switch at := rapid.IntRange(0, len(blocks)).Draw(t, "block"); {
-			case at == len(blocks):
-				blocks = append(blocks, block{s.alloc(n), n, by})
-				fill(blocks[at])
-			case rapid.Bool().Draw(t, "resize"):
-				b := &blocks[at]
-				b.at, b.n = s.resize(b.at, b.n, n), n
-				fill(*b)
-			default:
-				s.release(blocks[at].at, blocks[at].n)
-				blocks = slices.Delete(blocks, at, at+1)
-			}
-		}
-		for _, b := range blocks {
-			for _, x := range s.at(b.at, b.n) {
-				if x != b.by {
-					t.Fatal("a block was written by another")
-				}
-			}
-		}
-	})
-}
-
 // TestSteps rounds frequencies to 16 steps an octave, and small ones not at all.
 func TestSteps(t *testing.T) {
 	for n := 1; n < 1<<20; n += 1 + n/100 {

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"slices"
 	"sort"
+
+	"sluice/features/slab"
 )
 
 // posting is a session that an item is in: the second of the item's newest touch there (high 32 bits), and the session's number.
@@ -32,8 +34,8 @@ type chunk struct{ at, n uint32 }
 // postings keeps all items' lists.
 type postings struct {
 	lists   []list // by item number
-	entries slab[posting]
-	dirs    slab[chunk]
+	entries slab.Slab[posting]
+	dirs    slab.Slab[chunk]
 	order   func(session uint32) uint64 // of sessions within one second
 }
 
@@ -59,8 +61,8 @@ func (p *postings) len(item uint32) int {
 
 // chunk finds the chunk of a list that a posting belongs to.
 func (p *postings) chunk(l *list, x posting) int {
-	dir := p.dirs.at(l.at, int(l.chunks))
-	after := sort.Search(len(dir), func(i int) bool { return p.compare(p.entries.at(dir[i].at, 1)[0], x) > 0 })
+	dir := p.dirs.At(l.at, int(l.chunks))
+	after := sort.Search(len(dir), func(i int) bool { return p.compare(p.entries.At(dir[i].at, 1)[0], x) > 0 })
 	return max(0, after-1)
 }
 
@@ -73,8 +75,8 @@ func (p *postings) insert(item uint32, x posting) bool {
 	l.n++
 	switch {
 	case l.n == 1:
-		l.at, l.chunks = p.entries.alloc(1), 1
-		p.entries.at(l.at, 1)[0] = x
+		l.at, l.chunks = p.entries.Alloc(1), 1
+		p.entries.At(l.at, 1)[0] = x
 		return true
 	case l.chunks > 1:
 		p.insertChunked(l, x)
@@ -82,8 +84,8 @@ func (p *postings) insert(item uint32, x posting) bool {
 		c := chunk{l.at, l.n - 1}
 		at := p.put(&c, x)
 		if l.at = c.at; c.n > chunkSize {
-			l.at, l.chunks = p.dirs.alloc(1), 1
-			p.dirs.at(l.at, 1)[0] = c
+			l.at, l.chunks = p.dirs.Alloc(1), 1
+			p.dirs.At(l.at, 1)[0] = c
 			p.split(l, 0, at)
 		}
 	}
@@ -92,7 +94,7 @@ func (p *postings) insert(item uint32, x posting) bool {
 
 func (p *postings) insertChunked(l *list, x posting) {
 	i := p.chunk(l, x)
-	c := &p.dirs.at(l.at, int(l.chunks))[i]
+	c := &p.dirs.At(l.at, int(l.chunks))[i]
 	if at := p.put(c, x); c.n > chunkSize {
 		p.split(l, i, at)
 	}
@@ -100,14 +102,14 @@ func (p *postings) insertChunked(l *list, x posting) {
 
 // put inserts into one chunk and tells where.
 func (p *postings) put(c *chunk, x posting) int {
-	block := p.entries.at(c.at, int(c.n))
+	block := p.entries.At(c.at, int(c.n))
 	at := len(block)
 	if p.compare(block[at-1], x) > 0 { // newest last is the common case
 		at, _ = slices.BinarySearchFunc(block, x, p.compare)
 	}
-	c.at = p.entries.resize(c.at, int(c.n), int(c.n)+1)
+	c.at = p.entries.Resize(c.at, int(c.n), int(c.n)+1)
 	c.n++
-	block = p.entries.at(c.at, int(c.n))
+	block = p.entries.At(c.at, int(c.n))
 	copy(block[at+1:], block[at:])
 	block[at] = x
 	return at
@@ -115,18 +117,18 @@ func (p *postings) put(c *chunk, x posting) int {
 
 // split makes two chunks of the one at i, to which an entry was added at the place. Appending, the common case, leaves full chunks behind.
 func (p *postings) split(l *list, i, added int) {
-	c := p.dirs.at(l.at, int(l.chunks))[i]
+	c := p.dirs.At(l.at, int(l.chunks))[i]
 	cut := int(c.n) / 2
 	if added == int(c.n)-1 && i == int(l.chunks)-1 {
 		cut = int(c.n) - 1
 	}
-	tail := chunk{p.entries.alloc(int(c.n) - cut), c.n - uint32(cut)}
-	copy(p.entries.at(tail.at, int(tail.n)), p.entries.at(c.at, int(c.n))[cut:])
-	c.at = p.entries.resize(c.at, int(c.n), cut)
+	tail := chunk{p.entries.Alloc(int(c.n) - cut), c.n - uint32(cut)}
+	copy(p.entries.At(tail.at, int(tail.n)), p.entries.At(c.at, int(c.n))[cut:])
+	c.at = p.entries.Resize(c.at, int(c.n), cut)
 	c.n = uint32(cut)
-	l.at = p.dirs.resize(l.at, int(l.chunks), int(l.chunks)+1)
+	l.at = p.dirs.Resize(l.at, int(l.chunks), int(l.chunks)+1)
 	l.chunks++
-	dir := p.dirs.at(l.at, int(l.chunks))
+	dir := p.dirs.At(l.at, int(l.chunks))
 	copy(dir[i+1:], dir[i:])
 	dir[i], dir[i+1] = c, tail
 }
@@ -144,7 +146,7 @@ func (p *postings) remove(item uint32, x posting) bool {
 		return l.n == 0
 	}
 	i := p.chunk(l, x)
-	dir := p.dirs.at(l.at, int(l.chunks))
+	dir := p.dirs.At(l.at, int(l.chunks))
 	p.take(&dir[i], x)
 	l.n--
 	if dir[i].n > 0 {
@@ -153,24 +155,24 @@ func (p *postings) remove(item uint32, x posting) bool {
 	copy(dir[i:], dir[i+1:])
 	if l.chunks == 2 {
 		last := dir[0]
-		p.dirs.release(l.at, 2)
+		p.dirs.Release(l.at, 2)
 		l.at, l.chunks = last.at, 1
 		return false
 	}
-	l.at = p.dirs.resize(l.at, int(l.chunks), int(l.chunks)-1)
+	l.at = p.dirs.Resize(l.at, int(l.chunks), int(l.chunks)-1)
 	l.chunks--
 	return false
 }
 
 // take removes from one chunk.
 func (p *postings) take(c *chunk, x posting) {
-	block := p.entries.at(c.at, int(c.n))
+	block := p.entries.At(c.at, int(c.n))
 	at, found := slices.BinarySearchFunc(block, x, p.compare)
 	if !found {
 		panic("items: a posting that was added is not there") // the lists would drift from the histories
 	}
 	copy(block[at:], block[at+1:])
-	c.at = p.entries.resize(c.at, int(c.n), int(c.n)-1)
+	c.at = p.entries.Resize(c.at, int(c.n), int(c.n)-1)
 	c.n--
 }
 
@@ -181,13 +183,13 @@ func (p *postings) newest(item uint32, n int, yield func([]posting)) {
 	}
 	l := &p.lists[item]
 	if l.chunks == 1 {
-		block := p.entries.at(l.at, int(l.n))
+		block := p.entries.At(l.at, int(l.n))
 		yield(block[max(0, len(block)-n):])
 		return
 	}
-	dir := p.dirs.at(l.at, int(l.chunks))
+	dir := p.dirs.At(l.at, int(l.chunks))
 	for i := len(dir) - 1; i >= 0 && n > 0; i-- {
-		block := p.entries.at(dir[i].at, int(dir[i].n))
+		block := p.entries.At(dir[i].at, int(dir[i].n))
 		block = block[max(0, len(block)-n):]
 		n -= len(block)
 		yield(block)

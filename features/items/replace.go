@@ -94,7 +94,7 @@ func (c *cutter) cut(touches []Touch, gap int64) {
 // compare finds the sessions that go on, and those that differ: those of a touch that only one version has, or that has changed its session.
 func (m *Model) compare(p *person, touches []Touch) {
 	c := &m.cutter
-	old, runs := m.touches.at(p.touches, int(p.n)), m.runs.at(p.sessions, int(p.m))
+	old, runs := m.touches.At(p.touches, int(p.n)), m.runs.At(p.sessions, int(p.m))
 	c.dirty = append(c.dirty[:0], make([]bool, len(runs))...)
 	for i := range c.runs {
 		r := &c.runs[i]
@@ -146,7 +146,7 @@ func compareTouches(old []touch, fresh []Touch) int {
 func (m *Model) settle(number uint32, p *person, touches []Touch) {
 	c := &m.cutter
 	c.old, c.fresh = c.old[:0], c.fresh[:0]
-	old, runs := m.touches.at(p.touches, int(p.n)), m.runs.at(p.sessions, int(p.m))
+	old, runs := m.touches.At(p.touches, int(p.n)), m.runs.At(p.sessions, int(p.m))
 	for i := len(old) - 1; i >= 0; i-- {
 		if t := &old[i]; c.dirty[t.run] {
 			c.old = stand(c.old, t.item, newPosting(t.time, runs[t.run]))
@@ -204,9 +204,9 @@ func (m *Model) session(r *run, owner uint32, place uint16, touches []Touch) {
 			n++
 		}
 	}
-	h.items = m.places.resize(h.items, int(h.n), n)
+	h.items = m.places.Resize(h.items, int(h.n), n)
 	h.second, h.person, h.n = seconds(r.last), owner, uint32(n)
-	block := m.places.at(h.items, n)[:0]
+	block := m.places.At(h.items, n)[:0]
 	for i, at := range m.cutter.of {
 		if at == place {
 			block = append(block, touches[i].Item)
@@ -225,7 +225,7 @@ func (m *Model) begin() uint32 {
 }
 
 func (m *Model) end(number uint32) {
-	m.places.release(m.heads[number].items, int(m.heads[number].n))
+	m.places.Release(m.heads[number].items, int(m.heads[number].n))
 	m.sessions[number], m.heads[number] = session{}, head{}
 	m.ended = append(m.ended, number)
 }
@@ -234,16 +234,16 @@ func (m *Model) end(number uint32) {
 func (m *Model) keep(p *person, touches []Touch) {
 	c := &m.cutter
 	m.count += len(touches) - int(p.n)
-	p.touches = m.touches.resize(p.touches, int(p.n), len(touches))
+	p.touches = m.touches.Resize(p.touches, int(p.n), len(touches))
 	p.n = uint32(len(touches))
-	kept := m.touches.at(p.touches, len(touches))
+	kept := m.touches.At(p.touches, len(touches))
 	for i := range touches {
 		t := &touches[i]
 		kept[i] = touch{event: t.Event, time: t.Time, item: t.Item, run: c.of[i], typ: t.Type}
 	}
-	p.sessions = m.runs.resize(p.sessions, int(p.m), len(c.runs))
+	p.sessions = m.runs.Resize(p.sessions, int(p.m), len(c.runs))
 	p.m = uint32(len(c.runs))
-	runs := m.runs.at(p.sessions, len(c.runs))
+	runs := m.runs.At(p.sessions, len(c.runs))
 	for i := range c.runs {
 		runs[i] = c.runs[i].number
 	}

@@ -59,7 +59,7 @@ type pairing struct {
 
 // person adds what one person's history has near the item.
 func (q *pairing) person(p *person) {
-	touches := q.m.touches.at(p.touches, int(p.n))
+	touches := q.m.touches.At(p.touches, int(p.n))
 	for i := range touches {
 		mine := q.o.Weights[touches[i].typ&63]
 		if touches[i].item != q.item || mine == 0 {
