@@ -352,7 +352,7 @@ func (p *parts) buildRanker() error {
 	p.openCatalogue()
 	p.personal = profile.NewView(n.cluster, p.features, p.ids, p.viewOf("personal"))
 	p.follow("profiles", p.personal)
-	p.trending = trending.NewView(n.cluster, p.features, p.viewOf("trending"))
+	p.trending = trending.NewView(n.cluster, p.features, p.ids, p.viewOf("trending"))
 	p.follow("trending", p.trending)
 	lists, err := p.listsReady()
 	if err != nil {

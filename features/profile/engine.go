@@ -27,7 +27,7 @@ func Engine(c *spec.Config, reg prometheus.Registerer) stream.Engine {
 	return stream.Engine{Name: "personal", Inputs: []string{"personalize"}, Open: func(t *stream.Task) (stream.Processor, error) {
 		return &engine{types: c.Personal.Types, metrics: metrics, people: record.OpenPeople(t, record.Options{
 			Name: "profiles", Keep: []int{touchList: c.Personal.Keep, searchList: c.Personal.Keep}, Retention: c.Personal.Retention,
-			ID: eventID, Suffix: 1, Metrics: metrics,
+			ID: record.EventID, Suffix: 1, Metrics: metrics,
 		})}, nil
 	}}
 }
@@ -36,8 +36,7 @@ type engine struct {
 	types   spec.TypeSet
 	metrics *record.EngineMetrics
 	people  *record.People
-	bytes   []byte         // of the event's entries
-	entries []record.Entry // of the event at hand
+	made    record.Builder
 }
 
 // Process folds one record of the purpose's stream.
@@ -56,19 +55,19 @@ func (e *engine) Process(rec *stream.Record) error {
 }
 
 func (e *engine) event(ev *purposepb.PersonalEvent) error {
-	e.entries, e.bytes = e.entries[:0], e.bytes[:0]
+	e.made.Reset()
 	list := touchList
 	if ev.Type == vocab.Type_SEARCH && ev.SearchTerm != "" {
 		list = searchList
-		e.entry(ev, nil, ev.SearchTerm)
+		e.made.Add(ev.Event, ev.Time, nil, ev.SearchTerm)
 	} else {
 		e.touches(ev)
 	}
-	if !e.types.Has(ev.Type) || len(e.entries) == 0 {
+	if !e.types.Has(ev.Type) || len(e.made.Entries) == 0 {
 		e.metrics.Unused.Inc()
 		return nil
 	}
-	return e.people.Add(ev.Subject, ev.Floor, list, e.entries...)
+	return e.people.Add(ev.Subject, ev.Floor, list, e.made.Entries...)
 }
 
 // touches makes an entry of each item.
@@ -77,32 +76,13 @@ func (e *engine) touches(ev *purposepb.PersonalEvent) {
 	binary.BigEndian.PutUint64(head[:], record.Hash64(ev.Session))
 	head[touchHead-1] = byte(ev.Type)
 	for i, item := range ev.Items {
-		if record.Named(ev.Items[:i], item) && len(e.entries) <= 0xff {
-			e.entry(ev, head[:], item.ItemId)
+		if record.Named(ev.Items[:i], item) {
+			e.made.Add(ev.Event, ev.Time, head[:], item.ItemId)
 		}
 	}
 }
 
-// entry adds an entry: the event's id and its place in the event; what it holds is head ‖ text.
-func (e *engine) entry(ev *purposepb.PersonalEvent, head []byte, text string) {
-	id := len(e.bytes)
-	e.bytes = append(appendID(e.bytes, ev.Event), byte(len(e.entries)))
-	body := len(e.bytes)
-	e.bytes = append(append(e.bytes, head...), text...)
-	e.entries = append(e.entries, record.Entry{Time: ev.Time, ID: e.bytes[id:body:body], Body: e.bytes[body:len(e.bytes):len(e.bytes)]})
-}
-
-// eventID is what the ids of an event's entries begin with: its 64-bit form.
-func eventID(event []byte) []byte { return appendID(nil, event) }
-
-func appendID(buf, event []byte) []byte {
-	return binary.BigEndian.AppendUint64(buf, record.Hash64(event))
-}
-
-const (
-	idBytes   = 8 + 1 // event ‖ place in the event
-	touchHead = 8 + 1 // session ‖ type; the item follows
-)
+const touchHead = 8 + 1 // session ‖ type; the item follows
 
 // Search is one search of a person.
 type Search struct {
@@ -113,7 +93,7 @@ type Search struct {
 
 // readTouch reads an entry of touchList; false if it cannot be read. The item is a piece of the entry.
 func readTouch(e *record.Entry) (t record.Touch, item []byte, ok bool) {
-	if len(e.ID) != idBytes || len(e.Body) < touchHead {
+	if len(e.ID) != record.EntryID || len(e.Body) < touchHead {
 		return t, nil, false
 	}
 	t = record.Touch{

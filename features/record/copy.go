@@ -122,9 +122,9 @@ func (c *Copy) read(p *Person, subject [subjectBytes]byte, expired bool) (bool, 
 
 // list reads one list of the person. The caller holds mu.
 func (c *Copy) list(p *Person, r *reader, subject [subjectBytes]byte, at int, horizon int64) error {
-	l, entries := &p.head.lists[at], p.Lists[at][:0]
+	l, entries := &p.head.Lists[at], p.Lists[at][:0]
 	var key [chunkKeyBytes]byte
-	for number := l.first; number < l.first+l.chunks; number++ {
+	for number := l.First; number < l.First+l.Chunks; number++ {
 		from, ok := len(p.bytes), false
 		if p.bytes, ok = c.chunks.append(p.bytes, [chunkKeyBytes]byte(chunkKey(key[:0], subject[:], at, number))); !ok {
 			continue // was trimmed just now: its head comes next
@@ -135,7 +135,7 @@ func (c *Copy) list(p *Person, r *reader, subject [subjectBytes]byte, at int, ho
 			return err
 		}
 	}
-	entries = append(entries, l.tail...)
+	entries = append(entries, l.Tail...)
 	p.Lists[at] = entries[before(entries, horizon):]
 	return nil
 }

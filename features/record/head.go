@@ -19,30 +19,32 @@ type Head struct {
 	Floor []byte
 	Since int64 // when a purge set the floor; 0 = an event brought it
 
-	due   int64 // the person is looked at when this day has expired
-	lists []list
+	Lists []List
+
+	due int64 // the person is looked at when this step has expired
 }
 
-// list is one list of a person. Chunks are numbered from first on. A list that has chunks has a tail too.
-type list struct {
-	first, chunks uint32
-	sealed        int     // entries in the chunks
-	tail          []Entry // the newest
+// List is one list of a person. A list that has chunks has a tail too.
+type List struct {
+	First, Chunks uint32  // the number of the first chunk, and how many there are
+	Tail          []Entry // the newest
+
+	sealed int // entries in the chunks
 }
 
 // firstChunk leaves room for chunks of late events before the first.
 const firstChunk = 1 << 13
 
-func (l *list) len() int { return l.sealed + len(l.tail) }
+func (l *List) len() int { return l.sealed + len(l.Tail) }
 
-func (l *list) last() uint32 { return l.first + l.chunks - 1 }
+func (l *List) last() uint32 { return l.First + l.Chunks - 1 }
 
 // reset makes the head that of an empty person.
 func (h *Head) reset(floor []byte, lists int) {
 	h.Floor, h.Since = floor, 0
-	h.lists = slices.Grow(h.lists[:0], lists)[:lists]
-	for i := range h.lists {
-		h.lists[i] = list{first: firstChunk, tail: h.lists[i].tail[:0]}
+	h.Lists = slices.Grow(h.Lists[:0], lists)[:lists]
+	for i := range h.Lists {
+		h.Lists[i] = List{First: firstChunk, Tail: h.Lists[i].Tail[:0]}
 	}
 }
 
@@ -50,12 +52,12 @@ func (h *Head) append(buf []byte) []byte {
 	buf = appendBytes(buf, h.Floor)
 	buf = binary.AppendVarint(buf, h.Since)
 	buf = binary.AppendVarint(buf, h.due)
-	for i := range h.lists {
-		l := &h.lists[i]
-		buf = binary.AppendUvarint(buf, uint64(l.first))
-		buf = binary.AppendUvarint(buf, uint64(l.chunks))
+	for i := range h.Lists {
+		l := &h.Lists[i]
+		buf = binary.AppendUvarint(buf, uint64(l.First))
+		buf = binary.AppendUvarint(buf, uint64(l.Chunks))
 		buf = binary.AppendUvarint(buf, uint64(l.sealed))
-		buf = appendEntries(buf, l.tail)
+		buf = appendEntries(buf, l.Tail)
 	}
 	return buf
 }
@@ -64,18 +66,18 @@ func (h *Head) append(buf []byte) []byte {
 func (h *Head) decode(r *reader, lists int) error {
 	h.reset(r.bytes(), lists)
 	h.Since, h.due = r.varint(), r.varint()
-	for i := range h.lists {
-		l := &h.lists[i]
-		l.first, l.chunks, l.sealed = uint32(r.uvarint()), uint32(r.uvarint()), int(r.uvarint())
-		l.tail = r.entries(l.tail)
+	for i := range h.Lists {
+		l := &h.Lists[i]
+		l.First, l.Chunks, l.sealed = uint32(r.uvarint()), uint32(r.uvarint()), int(r.uvarint())
+		l.Tail = r.entries(l.Tail)
 	}
 	return r.err()
 }
 
 // gone tells whether retention has expired everything.
 func (h *Head) gone(horizon int64) bool {
-	for i := range h.lists {
-		if tail := h.lists[i].tail; len(tail) > 0 && tail[len(tail)-1].Time >= horizon {
+	for i := range h.Lists {
+		if tail := h.Lists[i].Tail; len(tail) > 0 && tail[len(tail)-1].Time >= horizon {
 			return false
 		}
 	}
@@ -89,12 +91,16 @@ func chunkKey(buf, subject []byte, at int, number uint32) []byte {
 
 // empty tells whether nothing is kept.
 func (h *Head) empty() bool {
-	for i := range h.lists {
-		if h.lists[i].len() > 0 {
+	for i := range h.Lists {
+		if h.Lists[i].len() > 0 {
 			return false
 		}
 	}
 	return true
 }
 
-const chunkKeyBytes = subjectBytes + 1 + 4
+// Bytes of a chunk's key.
+const (
+	chunkBytes    = 4 // number
+	chunkKeyBytes = subjectBytes + 1 + chunkBytes
+)

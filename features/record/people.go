@@ -3,6 +3,7 @@ package record
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"math"
 	"slices"
@@ -15,17 +16,20 @@ import (
 // Options say what an engine keeps of each person.
 type Options struct {
 	Name      string                    // of the table
+	Key       int                       // bytes of what lists are kept under; 0 = those of a person's pseudonym
 	Keep      []int                     // entries of each list
+	Step      time.Duration             // in which stream time passes, and entries expire; 0 = a day
 	Retention int64                     // microseconds
 	ID        func(event []byte) []byte // what the ids of an event's entries begin with; nil = the event's pseudonym
 	Suffix    int                       // bytes of an id behind that
 	Metrics   *EngineMetrics
 }
 
-// People keeps lists of each person: entries that were collected under one floor. It knows floors, retention and purges; the engine knows what an entry holds.
-// It belongs to one task.
+// People keeps lists of each person (or of what else the engine tells people apart by): entries that were collected under one floor. It knows floors, retention
+// and purges; the engine knows what an entry holds. It belongs to one task.
 type People struct {
 	o             Options
+	step          int64 // microseconds
 	heads, chunks *stream.Table[Encoded]
 	clock         Clock
 	due           *Due
@@ -49,24 +53,24 @@ const (
 const (
 	subjectBytes = 16
 	dueAtOnce    = 2 // people that one event looks at for what has expired: more than it can add
-	dayMicros    = int64(24 * time.Hour / time.Microsecond)
 )
 
 // OpenPeople opens the tables of an engine that keeps people.
 func OpenPeople(t *stream.Task, o Options) *People {
-	p := &People{o: o}
+	o.Key, o.Step = cmp.Or(o.Key, subjectBytes), cmp.Or(o.Step, 24*time.Hour)
+	p := &People{o: o, step: o.Step.Microseconds()}
 	// Chunks come before heads in a transaction: a reader that sees a head has its chunks already.
 	p.chunks = stream.OpenTable(t, ChunkTable, o.Name+"_chunks", EncodedCodec{})
 	p.heads = stream.OpenTable(t, Table, o.Name, EncodedCodec{})
-	p.clock = OpenClock(t, 24*time.Hour, func(now int64) int64 { return now - o.Retention })
-	p.due = OpenDue(t, subjectBytes)
+	p.clock = OpenClock(t, o.Step, func(now int64) int64 { return now - o.Retention })
+	p.due = OpenDue(t, o.Key)
 	return p
 }
 
 // Add keeps an event's entries (of one time, by id) in a list, and the newest of all. What is kept in the end does not depend on the order in which events came:
 // an event that is there already, or older than all of a full list, changes nothing.
 func (p *People) Add(subject, floor []byte, at int, entries ...Entry) error {
-	if len(subject) != subjectBytes || len(entries) == 0 {
+	if len(subject) != p.o.Key || len(entries) == 0 {
 		p.o.Metrics.Unused.Inc()
 		return nil
 	}
@@ -112,30 +116,30 @@ func (p *People) Add(subject, floor []byte, at int, entries ...Entry) error {
 
 // sweep removes what retention has expired, of a few people at a time: what is expired is hidden before.
 func (p *People) sweep(horizon int64) error {
-	day := FloorDiv(horizon, dayMicros)
-	if !p.due.Any(day) {
+	step := FloorDiv(horizon, p.step)
+	if !p.due.Any(step) {
 		return nil
 	}
 	var errs error
-	p.due.Step(day, dueAtOnce, func(due int64, subject []byte) { errs = errors.Join(errs, p.expire(due, subject, horizon)) })
+	p.due.Step(step, dueAtOnce, func(due int64, subject []byte) { errs = errors.Join(errs, p.expire(due, subject, horizon)) })
 	return errs
 }
 
 // Purge obeys a control record: one event goes, or everything of another floor. The floor is remembered, so that nothing that was collected before it
 // can come in behind it.
 func (p *People) Purge(purge *purposepb.Purge) error {
-	if len(purge.Subject) != subjectBytes {
+	if len(purge.Subject) != p.o.Key {
 		return nil
 	}
 	known, err := p.load(purge.Subject)
 	if err != nil {
 		return err
 	}
+	if len(purge.Event) > 0 {
+		return p.remove(purge.Subject, purge.Event)
+	}
 	known = known && !p.head.gone(p.clock.Horizon())
 	switch {
-	case len(purge.Event) > 0 && known:
-		return p.remove(purge.Subject, purge.Event)
-	case len(purge.Event) > 0:
 	case len(purge.Floor) == 0:
 		p.delete(purge.Subject)
 	case known && p.head.Since != 0 && bytes.Equal(p.head.Floor, purge.Floor): // said again
@@ -150,13 +154,13 @@ func (p *People) Purge(purge *purposepb.Purge) error {
 	return nil
 }
 
-// remove takes one event away.
+// remove takes one event of the person at hand away, if it is there.
 func (p *People) remove(subject, event []byte) error {
 	if p.o.ID != nil {
 		event = p.o.ID(event)
 	}
 	removed := 0
-	for at := range p.head.lists {
+	for at := range p.head.Lists {
 		n, err := p.removeFrom(subject, at, event)
 		if err != nil {
 			return err
@@ -175,13 +179,13 @@ func (p *People) remove(subject, event []byte) error {
 }
 
 // expire removes what retention has expired of a person, and the person of whom nothing is left.
-func (p *People) expire(day int64, subject []byte, horizon int64) error {
+func (p *People) expire(step int64, subject []byte, horizon int64) error {
 	known, err := p.load(subject)
-	if err != nil || !known || p.head.due != day {
+	if err != nil || !known || p.head.due != step {
 		return err
 	}
 	expired := 0
-	for at := range p.head.lists {
+	for at := range p.head.Lists {
 		n, err := p.expireFrom(subject, at, horizon)
 		if err != nil {
 			return err
@@ -203,11 +207,11 @@ func (p *People) expire(day int64, subject []byte, horizon int64) error {
 	return nil
 }
 
-// lookAt sees to it that the person is looked at when the day of micros has expired.
+// lookAt sees to it that the person is looked at when the step of micros has expired.
 func (p *People) lookAt(subject []byte, micros int64) {
-	if day := FloorDiv(micros, dayMicros); day < p.head.due {
-		p.head.due = day
-		p.due.Add(day, subject)
+	if step := FloorDiv(micros, p.step); step < p.head.due {
+		p.head.due = step
+		p.due.Add(step, subject)
 	}
 }
 
@@ -231,8 +235,8 @@ func (p *People) begin(subject, floor []byte) {
 
 // drop deletes the chunks of the person at hand.
 func (p *People) drop(subject []byte) {
-	for at := range p.head.lists {
-		for l := &p.head.lists[at]; l.chunks > 0; l.chunks-- {
+	for at := range p.head.Lists {
+		for l := &p.head.Lists[at]; l.Chunks > 0; l.Chunks-- {
 			p.chunks.Delete(p.chunkKey(subject, at, l.last()))
 		}
 	}
@@ -272,32 +276,32 @@ func (p *People) putChunk(subject []byte, at int, number uint32, entries []Entry
 
 // insert puts an entry in its place and keeps the newest so many; false if nothing changes.
 func (p *People) insert(subject []byte, at int, e *Entry) (bool, error) {
-	l, keep := &p.head.lists[at], p.o.Keep[at]
-	if l.chunks > 0 && e.compare(&l.tail[0]) < 0 {
+	l, keep := &p.head.Lists[at], p.o.Keep[at]
+	if l.Chunks > 0 && e.compare(&l.Tail[0]) < 0 {
 		if inserted, err := p.insertSealed(subject, at, e); !inserted || err != nil {
 			return false, err
 		}
 	} else {
-		i, found := find(l.tail, e)
-		if found || i == 0 && l.chunks == 0 && len(l.tail) >= keep {
+		i, found := find(l.Tail, e)
+		if found || i == 0 && l.Chunks == 0 && len(l.Tail) >= keep {
 			return false, nil
 		}
-		l.tail = slices.Insert(l.tail, i, *e)
+		l.Tail = slices.Insert(l.Tail, i, *e)
 	}
 	if err := p.trim(subject, at, l.len()-keep); err != nil {
 		return false, err
 	}
-	if len(l.tail) > tailEntries {
-		p.putChunk(subject, at, l.first+l.chunks, l.tail[:chunkEntries])
-		l.chunks, l.sealed = l.chunks+1, l.sealed+chunkEntries
-		l.tail = slices.Delete(l.tail, 0, chunkEntries)
+	if len(l.Tail) > tailEntries {
+		p.putChunk(subject, at, l.First+l.Chunks, l.Tail[:chunkEntries])
+		l.Chunks, l.sealed = l.Chunks+1, l.sealed+chunkEntries
+		l.Tail = slices.Delete(l.Tail, 0, chunkEntries)
 	}
 	return true, nil
 }
 
 // insertSealed puts an entry that is older than the tail into its chunk: the newest one that begins before it.
 func (p *People) insertSealed(subject []byte, at int, e *Entry) (bool, error) {
-	l := &p.head.lists[at]
+	l := &p.head.Lists[at]
 	for number := l.last(); ; number-- {
 		if err := p.chunk(subject, at, number); err != nil {
 			return false, err
@@ -306,7 +310,7 @@ func (p *People) insertSealed(subject []byte, at int, e *Entry) (bool, error) {
 		if found {
 			return false, nil
 		}
-		if i == 0 && number > l.first {
+		if i == 0 && number > l.First {
 			continue // also an empty chunk
 		}
 		if i == 0 && l.len() >= p.o.Keep[at] {
@@ -314,9 +318,9 @@ func (p *People) insertSealed(subject []byte, at int, e *Entry) (bool, error) {
 		}
 		l.sealed++
 		switch {
-		case i == 0 && len(p.entries) >= chunkEntries && l.first > 0:
-			l.first, l.chunks = l.first-1, l.chunks+1
-			p.putChunk(subject, at, l.first, []Entry{*e})
+		case i == 0 && len(p.entries) >= chunkEntries && l.First > 0:
+			l.First, l.Chunks = l.First-1, l.Chunks+1
+			p.putChunk(subject, at, l.First, []Entry{*e})
 			return true, nil
 		case len(p.entries) < 2*chunkEntries:
 			p.putChunk(subject, at, number, slices.Insert(p.entries, i, *e))
@@ -329,9 +333,9 @@ func (p *People) insertSealed(subject []byte, at int, e *Entry) (bool, error) {
 
 // rewrite writes all chunks of a list anew, as full as new ones are, with one entry more.
 func (p *People) rewrite(subject []byte, at int, added *Entry) error {
-	l := &p.head.lists[at]
+	l := &p.head.Lists[at]
 	all := make([]Entry, 0, l.sealed)
-	for number := l.first; number <= l.last(); number++ {
+	for number := l.First; number <= l.last(); number++ {
 		v := p.chunks.Get(p.chunkKey(subject, at, number))
 		if v == nil {
 			continue
@@ -345,20 +349,20 @@ func (p *People) rewrite(subject []byte, at int, added *Entry) error {
 	}
 	i, _ := find(all, added)
 	all = slices.Insert(all, i, *added)
-	l.first, l.chunks = firstChunk, 0
+	l.First, l.Chunks = firstChunk, 0
 	for chunk := range slices.Chunk(all, chunkEntries) {
-		p.putChunk(subject, at, l.first+l.chunks, chunk)
-		l.chunks++
+		p.putChunk(subject, at, l.First+l.Chunks, chunk)
+		l.Chunks++
 	}
 	return nil
 }
 
 // trim takes the oldest n entries away.
 func (p *People) trim(subject []byte, at, n int) error {
-	l := &p.head.lists[at]
-	first := l.first
-	for n > 0 && l.chunks > 0 {
-		if err := p.chunk(subject, at, l.first); err != nil {
+	l := &p.head.Lists[at]
+	first := l.First
+	for n > 0 && l.Chunks > 0 {
+		if err := p.chunk(subject, at, l.First); err != nil {
 			return err
 		}
 		cut := min(n, len(p.entries))
@@ -366,9 +370,9 @@ func (p *People) trim(subject []byte, at, n int) error {
 		n -= cut
 	}
 	if n > 0 {
-		l.tail = slices.Delete(l.tail, 0, n)
+		l.Tail = slices.Delete(l.Tail, 0, n)
 	}
-	if l.first == first {
+	if l.First == first {
 		return nil
 	}
 	return p.tidy(subject, at)
@@ -376,22 +380,22 @@ func (p *People) trim(subject []byte, at, n int) error {
 
 // cut takes the oldest n entries of the first chunk away, which is the one at hand.
 func (p *People) cut(subject []byte, at, n int) {
-	l := &p.head.lists[at]
+	l := &p.head.Lists[at]
 	l.sealed -= n
 	if n < len(p.entries) {
-		p.putChunk(subject, at, l.first, p.entries[n:])
+		p.putChunk(subject, at, l.First, p.entries[n:])
 		return
 	}
-	p.chunks.Delete(p.chunkKey(subject, at, l.first))
-	l.first, l.chunks = l.first+1, l.chunks-1
+	p.chunks.Delete(p.chunkKey(subject, at, l.First))
+	l.First, l.Chunks = l.First+1, l.Chunks-1
 }
 
 // expireFrom takes away what is older than horizon, and tells how many entries that were.
 func (p *People) expireFrom(subject []byte, at int, horizon int64) (int, error) {
-	l := &p.head.lists[at]
+	l := &p.head.Lists[at]
 	expired := 0
-	for l.chunks > 0 {
-		if err := p.chunk(subject, at, l.first); err != nil {
+	for l.Chunks > 0 {
+		if err := p.chunk(subject, at, l.First); err != nil {
 			return expired, err
 		}
 		n, whole := before(p.entries, horizon), len(p.entries)
@@ -404,19 +408,19 @@ func (p *People) expireFrom(subject []byte, at int, horizon int64) (int, error) 
 			return expired, nil
 		}
 	}
-	n := before(l.tail, horizon)
-	l.tail = slices.Delete(l.tail, 0, n)
+	n := before(l.Tail, horizon)
+	l.Tail = slices.Delete(l.Tail, 0, n)
 	return expired + n, nil
 }
 
 // removeFrom takes an event's entries away and tells how many there were.
 func (p *People) removeFrom(subject []byte, at int, event []byte) (int, error) {
-	l := &p.head.lists[at]
+	l := &p.head.Lists[at]
 	gone := func(e Entry) bool { return len(e.ID) >= len(event) && bytes.Equal(e.ID[:len(e.ID)-p.o.Suffix], event) }
-	kept := len(l.tail)
-	l.tail = slices.DeleteFunc(l.tail, gone)
-	removed := kept - len(l.tail)
-	for number := l.first; number < l.first+l.chunks; number++ {
+	kept := len(l.Tail)
+	l.Tail = slices.DeleteFunc(l.Tail, gone)
+	removed := kept - len(l.Tail)
+	for number := l.First; number < l.First+l.Chunks; number++ {
 		if err := p.chunk(subject, at, number); err != nil {
 			return removed, err
 		}
@@ -431,9 +435,9 @@ func (p *People) removeFrom(subject []byte, at int, event []byte) (int, error) {
 
 // tidy drops empty chunks at either end, and opens the newest one again where the tail is empty.
 func (p *People) tidy(subject []byte, at int) error {
-	l := &p.head.lists[at]
-	for l.chunks > 0 {
-		if err := p.chunk(subject, at, l.first); err != nil {
+	l := &p.head.Lists[at]
+	for l.Chunks > 0 {
+		if err := p.chunk(subject, at, l.First); err != nil {
 			return err
 		}
 		if len(p.entries) > 0 {
@@ -441,18 +445,18 @@ func (p *People) tidy(subject []byte, at int) error {
 		}
 		p.cut(subject, at, 0)
 	}
-	for l.chunks > 0 && len(l.tail) == 0 {
+	for l.Chunks > 0 && len(l.Tail) == 0 {
 		v := p.chunks.Get(p.chunkKey(subject, at, l.last()))
 		if v != nil {
 			r := reader{data: v.Bytes} // with memory of its own: the tail goes on living
-			l.tail = r.entries(l.tail)
+			l.Tail = r.entries(l.Tail)
 			if err := r.err(); err != nil {
 				return err
 			}
 		}
 		p.chunks.Delete(p.chunkKey(subject, at, l.last()))
-		l.chunks--
-		l.sealed -= len(l.tail)
+		l.Chunks--
+		l.sealed -= len(l.Tail)
 	}
 	return nil
 }
@@ -463,11 +467,11 @@ func (p *People) oldest(subject []byte) (int64, error) {
 		return p.head.Since, nil
 	}
 	oldest := int64(math.MaxInt64)
-	for at := range p.head.lists {
-		l := &p.head.lists[at]
-		entries := l.tail
-		if l.chunks > 0 {
-			if err := p.chunk(subject, at, l.first); err != nil {
+	for at := range p.head.Lists {
+		l := &p.head.Lists[at]
+		entries := l.Tail
+		if l.Chunks > 0 {
+			if err := p.chunk(subject, at, l.First); err != nil {
 				return 0, err
 			}
 			entries = p.entries

@@ -13,15 +13,15 @@ func Projection(store string, lists int) stream.Projection {
 		switch {
 		case table == ClockTable:
 			yield(HorizonPair(value))
-		case table == ChunkTable && len(key) == chunkKeyBytes:
-			yieldEntries(store, key[:subjectBytes+1], r.entries(nil), yield)
-		case table == Table && len(key) == subjectBytes:
+		case table == ChunkTable && len(key) > chunkBytes:
+			yieldEntries(store, key[:len(key)-chunkBytes], r.entries(nil), yield)
+		case table == Table:
 			var h Head
 			if h.decode(&r, lists) != nil {
 				return
 			}
-			for at := range h.lists {
-				yieldEntries(store, append(append([]byte(nil), key...), byte(at)), h.lists[at].tail, yield)
+			for at := range h.Lists {
+				yieldEntries(store, append(append([]byte(nil), key...), byte(at)), h.Lists[at].Tail, yield)
 			}
 		}
 	}

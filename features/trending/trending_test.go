@@ -12,6 +12,7 @@ import (
 	"sluice/features/featurestest"
 	"sluice/features/record"
 	"sluice/features/scored"
+	"sluice/internal/itemid"
 	"sluice/internal/stream"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter/purposepb"
@@ -46,7 +47,7 @@ func (h harness) purgeTrending(purge *purposepb.TrendingPurge) {
 // TestTrendingLists counts people, not events, and serves nothing of fewer than enough.
 func TestTrendingLists(t *testing.T) {
 	c := featurestest.Config(t, "clock: wall", "clock: event", "people: 5 ", "people: 2 ")
-	view := NewView(stream.Cluster{}, c, record.ViewOptions{})
+	view := NewView(stream.Cluster{}, c, itemid.NewTable(), record.ViewOptions{})
 	h := newHarness(t, Engine(c, nil), view.apply)
 	n := 0
 	see := func(contributor int, at int64, items ...string) {
@@ -88,15 +89,16 @@ func TestTrendingLists(t *testing.T) {
 
 // TestTrendingFoldIsExact runs random contributions, deletions and purges: live equals restored, the order does not show, and nothing is left in the end.
 func TestTrendingFoldIsExact(t *testing.T) {
-	c := featurestest.Config(t, "per_person: 50", "per_person: 4")
 	rapid.Check(t, func(t *rapid.T) {
+		c := featurestest.Config(t, "per_person: 50", fmt.Sprintf("per_person: %d", rapid.SampledFrom([]int{4, 25}).Draw(t, "per person")))
+		days, people := rapid.SampledFrom([]int64{6, 6 * 7}).Draw(t, "days"), rapid.SampledFrom([]int{1, 4}).Draw(t, "people")
 		var events []*purposepb.TrendingEvent
 		for n := range rapid.IntRange(1, 50).Draw(t, "events") {
-			at := week0 + rapid.Int64Range(0, 6*7).Draw(t, "day")*featurestest.Day
+			at := week0 + rapid.Int64Range(0, days).Draw(t, "day")*featurestest.Day
 			item := fmt.Sprintf("i%d", rapid.IntRange(0, 5).Draw(t, "item"))
-			events = append(events, trendingEvent(rapid.IntRange(0, 3).Draw(t, "person"), n, at, item))
+			events = append(events, trendingEvent(rapid.IntRange(1, people).Draw(t, "person"), n, at, item))
 		}
-		live := NewView(stream.Cluster{}, c, record.ViewOptions{})
+		live := NewView(stream.Cluster{}, c, itemid.NewTable(), record.ViewOptions{})
 		h := newHarness(t, Engine(c, nil), live.apply)
 		for _, ev := range events {
 			h.trending(ev)
@@ -110,7 +112,7 @@ func TestTrendingFoldIsExact(t *testing.T) {
 		if diff := gocmp.Diff(h.Compared(Projection()), other.Compared(Projection())); diff != "" {
 			t.Fatalf("the order shows (-first +second):\n%s", diff)
 		}
-		restored := NewView(stream.Cluster{}, c, record.ViewOptions{})
+		restored := NewView(stream.Cluster{}, c, itemid.NewTable(), record.ViewOptions{})
 		restored.apply(h.Compacted())
 		if diff := gocmp.Diff(trendingPeople(live), trendingPeople(restored)); diff != "" {
 			t.Fatalf("restored differs from live (-live +restored):\n%s", diff)
@@ -121,7 +123,7 @@ func TestTrendingFoldIsExact(t *testing.T) {
 			})
 			h.Commit()
 		}
-		if len(live.windows)+len(live.contributions) != 0 {
+		if len(live.windows)+len(live.contributions)+live.ids.Used() != 0 {
 			t.Fatalf("left after everything was deleted: %v", trendingPeople(live))
 		}
 	})
@@ -129,9 +131,11 @@ func TestTrendingFoldIsExact(t *testing.T) {
 
 func trendingPeople(v *View) map[string]int32 {
 	out := make(map[string]int32)
-	for window, items := range v.windows {
-		for item, n := range items {
-			out[fmt.Sprintf("%d %s", window, item.Value())] = n
+	for number, w := range v.windows {
+		for item, n := range w.people {
+			if n > 0 {
+				out[fmt.Sprintf("%d %s", number, v.ids.ID(uint32(item)))] = n
+			}
 		}
 	}
 	return out

@@ -3,15 +3,16 @@ package trending
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unique"
 
 	"sluice/features/record"
 	"sluice/features/scored"
+	"sluice/features/slab"
 	"sluice/features/spec"
-	"sluice/features/statepb"
+	"sluice/internal/itemid"
 	"sluice/internal/stream"
 )
 
@@ -28,6 +29,7 @@ const listLength = 1000
 // View follows the trending engine's changelog and makes lists on fixed ticks.
 type View struct {
 	c        spec.Trending
+	ids      *itemid.Table
 	byEvents bool
 	now      func() time.Time
 	follower *stream.Follower
@@ -35,23 +37,39 @@ type View struct {
 	lists    atomic.Pointer[Lists]
 
 	mu            sync.Mutex // guards what follows
-	contributions map[[24]byte][]itemName
-	windows       map[int64]map[itemName]int32 // people
-	newest        int64                        // event time
+	contributions map[contribution]stretches
+	words         slab.Slab[uint32] // of stretches
+	windows       map[int64]*window
+	newest        int64 // event time
+	fold          folder
 }
 
-// itemName is an item id that all contributions share.
-type itemName = unique.Handle[string]
+// contribution is the key of what one person did in one window.
+type contribution = [contributionBytes]byte
 
-// NewView makes the view; Run starts it.
-func NewView(cluster stream.Cluster, c *spec.Config, o record.ViewOptions) *View {
+// window counts the people of each item.
+type window struct {
+	people []int32 // by item number; an item with people has a reference
+	items  int     // that have people
+}
+
+// folder is the scratch of one record.
+type folder struct {
+	reader   record.Reader
+	acquired []uint32
+	items    []uint32 // distinct
+	words    []uint32
+}
+
+// NewView makes the view; Run starts it. Items have their numbers from ids.
+func NewView(cluster stream.Cluster, c *spec.Config, ids *itemid.Table, o record.ViewOptions) *View {
 	o.Fill()
 	v := &View{
-		c: c.Trending, byEvents: c.EventClock, now: o.Now, metrics: record.NewViewMetrics(o.Registerer, "trending"),
-		contributions: make(map[[24]byte][]itemName), windows: make(map[int64]map[itemName]int32),
+		c: c.Trending, ids: ids, byEvents: c.EventClock, now: o.Now, metrics: record.NewViewMetrics(o.Registerer, "trending"),
+		contributions: make(map[contribution]stretches), windows: make(map[int64]*window),
 	}
 	v.lists.Store(&Lists{})
-	v.follower = stream.NewFollower(cluster, "state.trending", o.Follower(v.apply, record.Table))
+	v.follower = stream.NewFollower(cluster, "state.trending", o.Follower(v.apply, record.ChunkTable, record.Table))
 	return v
 }
 
@@ -111,63 +129,119 @@ func (v *View) apply(recs []stream.Record) {
 	defer v.mu.Unlock()
 	before := v.newest
 	for i := range recs {
-		if rec := &recs[i]; len(rec.Key) == 1+24 && rec.Key[0] == record.Table {
-			v.record([24]byte(rec.Key[1:]), rec.Value)
-		}
+		v.record(&recs[i])
 	}
 	if tick := v.c.Tick.Microseconds(); v.byEvents && record.FloorDiv(v.newest, tick) > record.FloorDiv(before, tick) {
 		v.publish(v.newest)
 	}
 	items := 0
-	for _, people := range v.windows {
-		items += len(people)
+	for _, w := range v.windows {
+		items += w.items
 	}
 	v.metrics.Applied(began, map[string]int{"contributions": len(v.contributions), "items": items})
 }
 
-// record takes a contribution's new version, nil = gone: what the old one had added goes, what the new one adds comes.
-func (v *View) record(key [24]byte, value []byte) {
-	var items []itemName
-	if value != nil {
-		var m statepb.Contribution
-		if err := m.UnmarshalVT(value); err != nil || record.CheckColumns(m.Touches) != nil {
-			v.metrics.Broken.Inc()
-			return
-		}
-		for _, name := range m.GetTouches().GetItems() {
-			items = append(items, unique.Make(name))
-		}
-		var last int64
-		for _, d := range m.GetTouches().GetTimes() {
-			last += d
-		}
-		v.newest = max(v.newest, last)
+// record takes a record's new version, nil = gone: what the old one had added goes, what the new one adds comes.
+func (v *View) record(rec *stream.Record) {
+	if len(rec.Key) <= contributionBytes {
+		return
 	}
-	window := windowOf(key[:])
-	v.count(window, v.contributions[key], -1)
-	v.count(window, items, +1)
-	if len(items) > 0 {
-		v.contributions[key] = items
-	} else {
-		delete(v.contributions, key)
+	number := headNumber
+	switch key := rec.Key[1:]; {
+	case rec.Key[0] == record.Table && len(key) == contributionBytes:
+	case rec.Key[0] == record.ChunkTable && len(key) == contributionBytes+record.ChunkPlace:
+		_, number = record.ChunkOf(key)
+	default:
+		return
+	}
+	entries, err := v.entries(number, rec.Value)
+	if err != nil {
+		v.metrics.Broken.Inc()
+		return
+	}
+	v.fold.items, v.fold.acquired = v.fold.items[:0], v.fold.acquired[:0]
+	for i := range entries {
+		item := v.ids.AcquireBytes(entries[i].Body)
+		v.fold.acquired = append(v.fold.acquired, item)
+		if !slices.Contains(v.fold.items, item) {
+			v.fold.items = append(v.fold.items, item)
+		}
+		v.newest = max(v.newest, entries[i].Time)
+	}
+	v.replace(contribution(rec.Key[1:]), number, v.fold.items)
+	v.ids.Release(v.fold.acquired...)
+}
+
+// entries are those of a head or a chunk.
+func (v *View) entries(number uint32, value []byte) ([]record.Entry, error) {
+	r := &v.fold.reader
+	switch {
+	case value == nil:
+		return nil, nil
+	case number == headNumber:
+		err := r.ReadHead(value, lists)
+		return r.Head.Lists[0].Tail, err
+	default:
+		err := r.ReadChunk(value)
+		return r.Entries, err
 	}
 }
 
-func (v *View) count(window int64, items []itemName, by int32) {
-	people := v.windows[window]
-	if people == nil {
-		people = make(map[itemName]int32)
-		v.windows[window] = people
-	}
-	for _, item := range items {
-		if n := people[item] + by; n != 0 {
-			people[item] = n
-		} else {
-			delete(people, item)
+// replace makes items those of one record of a contribution. The person counts for an item as long as one of the records has it.
+func (v *View) replace(key contribution, number uint32, items []uint32) {
+	s := v.contributions[key]
+	words := v.words.At(s.at, int(s.n))
+	from, to := find(words, number)
+	w := v.window(windowOf(key[:]))
+	for _, item := range stretchItems(words[from:to]) {
+		if !slices.Contains(items, item) && !holds(words, number, item) {
+			v.count(w, item, -1)
 		}
 	}
-	if len(people) == 0 {
-		delete(v.windows, window)
+	for _, item := range items {
+		if !slices.Contains(stretchItems(words[from:to]), item) && !holds(words, number, item) {
+			v.count(w, item, +1)
+		}
+	}
+	if w.items == 0 {
+		delete(v.windows, windowOf(key[:]))
+	}
+	next := append(append(v.fold.words[:0], words[:from]...), words[to:]...)
+	if len(items) > 0 {
+		next = append(append(next, number, uint32(len(items))), items...)
+	}
+	v.fold.words = next
+	s = stretches{v.words.Resize(s.at, int(s.n), len(next)), uint32(len(next))}
+	if s.n == 0 {
+		delete(v.contributions, key)
+		return
+	}
+	copy(v.words.At(s.at, int(s.n)), next)
+	v.contributions[key] = s
+}
+
+func (v *View) window(number int64) *window {
+	w := v.windows[number]
+	if w == nil {
+		w = new(window)
+		v.windows[number] = w
+	}
+	return w
+}
+
+func (v *View) count(w *window, item uint32, by int32) {
+	if int(item) >= len(w.people) {
+		w.people = append(w.people, make([]int32, max(v.ids.Len(), int(item)+1)-len(w.people))...)
+	}
+	before := w.people[item]
+	w.people[item] += by
+	switch {
+	case before == 0:
+		v.ids.Retain(item)
+		w.items++
+	case w.people[item] == 0:
+		v.ids.Release(item)
+		w.items--
 	}
 }
 
@@ -186,24 +260,29 @@ func (v *View) publish(now int64) {
 
 // list adds up the people of the windows from first to last, those before the last one with a weight, of every item that enough people chose in one of them.
 func (v *View) list(first, last int64, weight float64) []scored.Item {
-	scores := make(map[itemName]float64)
-	served := make(map[itemName]struct{})
-	for window := first; window <= last; window++ {
-		if window == last {
-			weight = 1
-		}
-		for item, n := range v.windows[window] {
-			scores[item] += weight * float64(n)
-			if int(n) >= v.c.People {
-				served[item] = struct{}{}
+	list := scored.Best(listLength)
+	for item := range uint32(v.ids.Len()) {
+		score, most := 0.0, int32(0)
+		for number := first; number <= last; number++ {
+			n := v.windows[number].of(item)
+			most = max(most, n)
+			if number < last {
+				score += weight * float64(n)
+			} else {
+				score += float64(n)
 			}
 		}
-	}
-	list := scored.Best(listLength)
-	for item := range served {
-		if scores[item] > 0 {
-			list.Offer(scored.Item{ItemID: item.Value(), Score: scores[item]})
+		if score > 0 && int(most) >= v.c.People {
+			list.Offer(scored.Item{ItemID: v.ids.ID(item), Score: score})
 		}
 	}
 	return list.Best
+}
+
+// of is how many people an item has; no window has any.
+func (w *window) of(item uint32) int32 {
+	if w == nil || int(item) >= len(w.people) {
+		return 0
+	}
+	return w.people[item]
 }
