@@ -12,6 +12,7 @@ import (
 	"sluice/demo/shop"
 	"sluice/internal/broker"
 	"sluice/internal/seal"
+	"sluice/internal/stream"
 )
 
 // DemoOptions are what a demo has beside its configuration.
@@ -72,6 +73,7 @@ func (n *Node) openBroker(opened *closer) (err error) {
 	}
 	opened.add(func() error { n.broker.Close(); return nil })
 	n.cluster = n.broker.Cluster(d.Kafka.Prefix)
+	n.cluster.Feed = stream.NewFeed()
 	if d.Server.RootKey == "" {
 		d.Server.RootKey, err = makeKey(n.data)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"sluice/internal/stream"
 	"sluice/internal/topics"
 )
 
@@ -41,6 +42,7 @@ func New(c *Config, roles []string, o Options) (*Node, error) {
 	}
 	n := newNode(c, d, roles, o)
 	n.cluster = cluster
+	n.cluster.Feed = stream.NewFeed()
 	return n, nil
 }
 

@@ -19,6 +19,8 @@ type Cluster struct {
 	Options []kgo.Opt // TLS, SASL, hooks; added to every client
 	// Partitions of every keyed topic; 0 is the constant of that name. The number is fixed: a key's partition must never change.
 	Partitions int32
+	// Feed hands what this process writes to its followers; nil = they fetch it.
+	Feed *Feed
 }
 
 // PartitionCount is the number of partitions of every keyed topic.

@@ -30,3 +30,10 @@ func (s *Store) Checkpoint(partition int32, records []Record, next int64, at tim
 	}
 	return b.commit()
 }
+
+// NewSmallFeed is a feed that keeps so many bytes.
+func NewSmallFeed(limit int) *Feed {
+	f := NewFeed()
+	f.limit = limit
+	return f
+}

@@ -19,9 +19,11 @@ type FollowerOptions struct {
 	Apply func(recs []Record)
 	// Uncommitted reads records of open transactions too: for views that know themselves which row is the newer one.
 	Uncommitted bool
-	Source      Source        // of a changelog: what this process has of it already
-	FetchWait   time.Duration // how long the broker may hold an answer while nothing comes; fetchWait if 0
-	Logger      *slog.Logger
+	// Unfed fetches all, whatever the feed has: for those whose end is always waited for, since the feed tells of a transaction's marker late.
+	Unfed     bool
+	Source    Source        // of a changelog: what this process has of it already
+	FetchWait time.Duration // how long the broker may hold an answer while nothing comes; fetchWait if 0
+	Logger    *slog.Logger
 }
 
 // errAway is that the follower was away for so long that compaction may have removed tombstones which it has not read: what they deleted would
@@ -62,11 +64,19 @@ type Follower struct {
 	topic   string
 	o       FollowerOptions
 
-	mu       sync.Mutex // guards applied and waiters
 	fetched  fetchClock
-	applied  [Partitions]int64
-	waiters  map[chan struct{}]struct{}
 	caughtUp chan struct{}
+	wanted   chan struct{} // capacity 1: somebody waits
+
+	mu      sync.Mutex // guards the rest
+	applied [Partitions]int64
+	waiters map[chan struct{}]waiter
+}
+
+// waiter is what somebody waits for.
+type waiter struct {
+	partition int32
+	next      int64
 }
 
 // NewFollower makes a follower of the topic with the short name.
@@ -77,7 +87,7 @@ func NewFollower(cluster Cluster, topic string, o FollowerOptions) *Follower {
 	if o.FetchWait == 0 {
 		o.FetchWait = fetchWait
 	}
-	return &Follower{cluster: cluster, topic: topic, o: o, caughtUp: make(chan struct{}), waiters: make(map[chan struct{}]struct{})}
+	return &Follower{cluster: cluster, topic: topic, o: o, caughtUp: make(chan struct{}), wanted: make(chan struct{}, 1), waiters: make(map[chan struct{}]waiter)}
 }
 
 // CaughtUp is closed once everything that the topic held at the start has been applied.
@@ -94,8 +104,9 @@ func (f *Follower) Applied() []int64 {
 func (f *Follower) Wait(ctx context.Context, partition int32, next int64) error {
 	changed := make(chan struct{}, 1)
 	f.mu.Lock()
-	f.waiters[changed] = struct{}{}
+	f.waiters[changed] = waiter{partition, next}
 	f.mu.Unlock()
+	wake(f.wanted)
 	defer func() {
 		f.mu.Lock()
 		delete(f.waiters, changed)
@@ -178,61 +189,121 @@ func (f *Follower) bounds(ctx context.Context, topic string) (starts, ends map[i
 	}
 }
 
+// follow applies what comes, from the feed once everything that was there at the start is known.
 func (f *Follower) follow(ctx context.Context, client *kgo.Client, ends map[int32]int64) error {
+	var polling sync.WaitGroup
+	defer polling.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	feeding := newFeeding(client, f.cluster, f.cluster.Topic(f.topic), f.o.Unfed || f.o.Uncommitted)
+	defer feeding.close()
+	polled := make(chan kgo.Fetches)
+	polling.Go(func() { feeding.poll(ctx, polled) })
+	look := time.NewTimer(0)
+	defer look.Stop()
 	behind := f.behind(ends)
 	if behind == 0 {
 		close(f.caughtUp)
 	}
 	var batch []Record
 	for {
-		fetches := client.PollRecords(ctx, 20_000)
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			return nil
-		}
-		for _, e := range fetches.Errors() {
-			f.o.Logger.Warn("following", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
+		case fetches := <-polled:
+			batch = f.applyFetched(batch, feeding, fetches)
+		case <-feeding.wake():
+		case <-f.wanted:
+		case <-look.C:
 		}
 		if f.fetched.stale.Load() {
 			return fmt.Errorf("following %s: %w", f.topic, errAway)
 		}
-		batch = f.batch(batch[:0], fetches)
-		if len(batch) > 0 {
-			f.o.Apply(batch)
-			clear(batch) // it would keep what was fetched alive
-		}
-		f.advance(fetches)
 		if behind > 0 {
-			if behind = f.behind(ends); behind == 0 {
-				close(f.caughtUp)
+			if behind = f.behind(ends); behind > 0 {
+				continue
 			}
+			close(f.caughtUp)
+		}
+		batch = f.applyFed(batch, feeding)
+		if next := feeding.resume(f.Applied(), f.mostWanted); !next.IsZero() {
+			look.Reset(time.Until(next))
 		}
 	}
 }
 
-func (f *Follower) batch(batch []Record, fetches kgo.Fetches) []Record {
+// applyFetched applies what was fetched. It returns the batch's memory.
+func (f *Follower) applyFetched(batch []Record, feeding *feeding, fetches kgo.Fetches) []Record {
+	for _, e := range fetches.Errors() {
+		if !errors.Is(e.Err, context.Canceled) {
+			f.o.Logger.Warn("following", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
+		}
+	}
+	var applied [Partitions]int64
 	fetches.EachRecord(func(r *kgo.Record) {
-		if r.Attrs.IsControl() {
+		if feeding.known(r) {
 			return
 		}
-		batch = appendEntries(batch, RecordOf(r, f.topic))
+		applied[r.Partition] = r.Offset + 1
+		if !r.Attrs.IsControl() {
+			batch = appendEntries(batch, RecordOf(r, f.topic))
+		}
 	})
-	return batch
+	return f.apply(batch, applied)
 }
 
-// advance publishes what has been applied and wakes those who wait for it.
-func (f *Follower) advance(fetches kgo.Fetches) {
+// applyFed applies what the feed has. It returns the batch's memory.
+func (f *Follower) applyFed(batch []Record, feeding *feeding) []Record {
+	taken, some := feeding.take(f.Applied())
+	if !some {
+		return batch
+	}
+	f.fetched.succeeded(time.Now()) // as good as a fetch
+	applied := f.applied            // by this goroutine alone
+	for p, segments := range taken {
+		for _, s := range segments {
+			batch = s.appendTo(batch, f.topic, int32(p), applied[p])
+			applied[p] = s.last + 1
+		}
+	}
+	return f.apply(batch, applied)
+}
+
+// apply applies the batch, and publishes up to where the partitions are applied; 0 = as before. It returns the batch's memory, emptied.
+func (f *Follower) apply(batch []Record, applied [Partitions]int64) []Record {
+	if len(batch) > 0 {
+		f.o.Apply(batch)
+		clear(batch) // it would keep what was fetched alive
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	fetches.EachPartition(func(part kgo.FetchTopicPartition) {
-		if n := len(part.Records); n > 0 {
-			f.applied[part.Partition] = part.Records[n-1].Offset + 1
+	for p, next := range applied {
+		if next > 0 {
+			f.applied[p] = next
 		}
-	})
-	for w := range f.waiters {
-		select {
-		case w <- struct{}{}:
-		default:
+	}
+	for changed := range f.waiters {
+		wake(changed)
+	}
+	return batch[:0]
+}
+
+// mostWanted is the highest offset of the partition that somebody waits for.
+func (f *Follower) mostWanted(p int32) (next int64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, w := range f.waiters {
+		if w.partition == p {
+			next = max(next, w.next)
 		}
+	}
+	return next
+}
+
+func wake(waiting chan<- struct{}) {
+	select {
+	case waiting <- struct{}{}:
+	default:
 	}
 }
 

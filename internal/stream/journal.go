@@ -53,11 +53,7 @@ func (s *session) journaled(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	produced := make([][]kgo.Record, len(s.working))
-	for i, task := range s.working {
-		produced[i] = task.outputs
-	}
-	t := Transaction{Group: s.cluster.Topic(s.role.Name), ProducerID: id, Outputs: Spans(produced...)}
+	t := Transaction{Group: s.cluster.Topic(s.role.Name), ProducerID: id, Outputs: Spans(s.outputs()...)}
 	for topic, partitions := range s.kafka.Client().UncommittedOffsets() {
 		for p, at := range partitions {
 			t.Offsets = append(t.Offsets, Place{Topic: topic, Partition: p, Epoch: at.Epoch, Offset: at.Offset})

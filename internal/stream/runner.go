@@ -134,6 +134,7 @@ type session struct {
 	processed int              // entries in the last transaction: a pack counts as what it holds
 	took      time.Duration    // by the last transaction, with its checkpoint; 0 if none since the last poll
 	noted     chan struct{}    // has something after a change of the assignment
+	feed      feedWriter
 
 	mu      sync.Mutex // guards the fields below
 	changes []change
@@ -181,7 +182,7 @@ type liveTask struct {
 }
 
 func (r *Runner) session(ctx context.Context) (err error) {
-	s := &session{Runner: r, name: rand.Text(), tasks: make(map[place]*liveTask), inputs: make(map[string]input), noted: make(chan struct{}, 1)}
+	s := &session{Runner: r, name: rand.Text(), tasks: make(map[place]*liveTask), inputs: make(map[string]input), noted: make(chan struct{}, 1), feed: r.cluster.Feed.writer()}
 	if s.kafka, err = s.join(); err != nil {
 		return err
 	}

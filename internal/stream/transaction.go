@@ -51,6 +51,7 @@ func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
 	if !committed {
 		return s.refused(token)
 	}
+	s.feed.committed(s.outputs()...)
 	s.finish(true)
 	s.metrics.committed.Inc()
 	s.metrics.freshness.Observe(time.Since(oldest).Seconds())
@@ -77,6 +78,15 @@ func (s *session) revoked() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.ContainsFunc(s.changes, func(c change) bool { return !c.assigned })
+}
+
+// outputs are what the tasks have produced in the open transaction.
+func (s *session) outputs() [][]kgo.Record {
+	all := make([][]kgo.Record, len(s.working))
+	for i, t := range s.working {
+		all[i] = t.outputs
+	}
+	return all
 }
 
 func (s *session) abort(ctx context.Context) error {

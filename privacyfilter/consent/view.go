@@ -73,7 +73,7 @@ func NewView(cluster stream.Cluster, register *privacyfilter.Register, ring *sea
 		nudge: make(chan struct{}, 1), caughtUp: make(chan struct{}),
 	}
 	v.stranger = v.compiler.compile("", nil)
-	v.rows = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Apply: func(recs []stream.Record) {
+	v.rows = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Unfed: true, Apply: func(recs []stream.Record) {
 		v.people.applyRows(recs, v.boot())
 		v.applied()
 	}})
