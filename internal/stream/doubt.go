@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -170,7 +172,8 @@ func (d *doubt) look(ctx context.Context, cluster Cluster, group string) error {
 		return err
 	}
 	defer client.Close()
-	offsets, err := kadm.NewClient(client).FetchOffsets(kadm.RequireStable(ctx), group)
+	admin := kadm.NewClient(client)
+	offsets, err := admin.FetchOffsets(kadm.RequireStable(ctx), group)
 	if err != nil {
 		return err
 	}
@@ -187,38 +190,70 @@ func (d *doubt) look(ctx context.Context, cluster Cluster, group string) error {
 			in.state = unmoved
 		}
 	}
-	return d.lookAtOutputs(ctx, cluster)
+	return d.lookAtOutputs(ctx, cluster, admin)
 }
 
-// lookAtOutputs reads, as readers of committed records do, where the outputs were written.
-func (d *doubt) lookAtOutputs(ctx context.Context, cluster Cluster) error {
-	from, last := make(map[string]map[int32]kgo.Offset), make(map[topicPartition]int64)
-	firsts, wanted := make(map[topicPartition]int64), make(map[topicPartition]map[int64]*output)
+// places are where outputs were written, by offset.
+type places map[topicPartition]map[int64]*output
+
+// places takes every output for one that nobody can read, until it is read.
+func (d *doubt) places() places {
+	all := make(places)
 	for _, out := range d.outputs {
 		out.there = false
 		tp := topicPartition{out.record.Topic, out.record.Partition}
-		if wanted[tp] == nil {
-			wanted[tp], firsts[tp] = make(map[int64]*output), out.at[0]
+		if all[tp] == nil {
+			all[tp] = make(map[int64]*output)
 		}
 		for _, at := range out.at {
-			wanted[tp][at], firsts[tp], last[tp] = out, min(firsts[tp], at), max(last[tp], at)
+			all[tp][at] = out
 		}
 	}
-	if len(wanted) == 0 {
-		return nil
+	return all
+}
+
+// span says from where to where a partition must be read. The transaction's marker stands behind its records, so that the end comes.
+func (p places) span(ctx context.Context, admin *kadm.Client) (from map[string]map[int32]kgo.Offset, last map[topicPartition]int64, err error) {
+	var topics []string
+	for tp := range p {
+		topics = append(topics, tp.topic)
 	}
-	for tp, at := range firsts {
+	ends, err := admin.ListEndOffsets(ctx, topics...)
+	if err != nil {
+		return nil, nil, err
+	}
+	from, last = make(map[string]map[int32]kgo.Offset), make(map[topicPartition]int64)
+	for tp, outs := range p {
+		end, _ := ends.Lookup(tp.topic, tp.partition)
+		if end.Err != nil {
+			return nil, nil, fmt.Errorf("the end of %s/%d: %w", tp.topic, tp.partition, end.Err)
+		}
+		offsets := slices.Sorted(maps.Keys(outs))
+		if end.Offset <= offsets[0] {
+			continue // the brokers have lost it
+		}
+		last[tp] = min(offsets[len(offsets)-1], end.Offset-1)
 		if from[tp.topic] == nil {
 			from[tp.topic] = make(map[int32]kgo.Offset)
 		}
-		from[tp.topic][tp.partition] = kgo.NewOffset().At(at)
+		from[tp.topic][tp.partition] = kgo.NewOffset().At(offsets[0])
+	}
+	return from, last, nil
+}
+
+// lookAtOutputs reads, as readers of committed records do, where the outputs were written.
+func (d *doubt) lookAtOutputs(ctx context.Context, cluster Cluster, admin *kadm.Client) error {
+	written := d.places()
+	from, last, err := written.span(ctx, admin)
+	if err != nil || len(last) == 0 {
+		return err
 	}
 	client, err := cluster.Client(kgo.ConsumePartitions(from), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(), kgo.FetchMaxWait(100*time.Millisecond))
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	for len(last) > 0 { // the transaction's marker comes after its records
+	for len(last) > 0 {
 		fetches := client.PollFetches(ctx)
 		if err := ctx.Err(); err != nil {
 			return err
@@ -228,7 +263,7 @@ func (d *doubt) lookAtOutputs(ctx context.Context, cluster Cluster) error {
 		}
 		fetches.EachRecord(func(r *kgo.Record) {
 			tp := topicPartition{r.Topic, r.Partition}
-			if out := wanted[tp][r.Offset]; out != nil && !r.Attrs.IsControl() {
+			if out := written[tp][r.Offset]; out != nil && !r.Attrs.IsControl() {
 				out.there = true
 			}
 			if end, open := last[tp]; open && r.Offset >= end {
