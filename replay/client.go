@@ -62,7 +62,7 @@ func (e *StatusError) Error() string {
 func newClient(o *Options) (*client, error) {
 	to, err := url.Parse(o.To)
 	if err != nil || to.Host == "" || to.Scheme != "http" && to.Scheme != "https" {
-		return nil, fileError("--to", "a URL such as http://127.0.0.1:8080 expected")
+		return nil, fileError("--to", "must be a URL such as http://127.0.0.1:8080")
 	}
 	c := &client{base: strings.TrimRight(o.To, "/"), key: o.Key, http: o.HTTP, retryFor: o.RetryFor, pause: pause, notef: o.notef}
 	if c.http == nil {

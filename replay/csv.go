@@ -59,7 +59,7 @@ func newCSVReader(plain io.Reader, comma rune) (*csvReader, error) {
 	r.csv.FieldsPerRecord = -1
 	header, err := r.csv.Read()
 	if errors.Is(err, io.EOF) {
-		return nil, errors.New("a first line with the names of the columns expected")
+		return nil, errors.New("the first line must hold the names of the columns")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the names of the columns: %w", err)
@@ -89,7 +89,7 @@ func (r *csvReader) Read() ([]string, error) {
 	case errors.As(err, &malformed):
 		err = &BadRow{Fault{Code: "broken_row", Detail: fmt.Sprintf("line %d: %s", malformed.Line, malformed.Err)}, r.raw.between(end)}
 	case err == nil:
-		detail := fmt.Sprintf("%d columns expected, %d found", len(r.columns), len(cells))
+		detail := fmt.Sprintf("must have %d columns, has %d", len(r.columns), len(cells))
 		err = &BadRow{Fault{Code: "wrong_columns", Detail: detail}, r.raw.between(end)}
 	}
 	r.raw.mark = end

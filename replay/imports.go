@@ -40,7 +40,7 @@ func (p *policy) check(grants []string) error {
 	}
 	for _, grant := range grants {
 		if !slices.Contains(names, grant) {
-			return &config.Error{File: "--grant", Path: grant, Message: "a purpose that people can allow expected; one of " + strings.Join(names, ", ")}
+			return &config.Error{File: "--grant", Path: grant, Message: "must be a purpose that people can allow: one of " + strings.Join(names, ", ")}
 		}
 	}
 	return nil

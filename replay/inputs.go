@@ -76,10 +76,10 @@ func matching(name string) ([]string, error) {
 	}
 	matches, err := filepath.Glob(name)
 	if err != nil {
-		return nil, fileError(name, "a pattern such as day=2026-10-* expected")
+		return nil, fileError(name, "must be a pattern such as day=2026-10-*")
 	}
 	if len(matches) == 0 {
-		return nil, fileError(name, "a pattern that something matches expected")
+		return nil, fileError(name, "must be a pattern that something matches")
 	}
 	return matches, nil
 }
@@ -103,11 +103,11 @@ func filesIn(path string) ([]string, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fileError(path, "a readable folder expected: "+reason(err))
+		return nil, fileError(path, "must be a readable folder: "+reason(err))
 	}
 	slices.Sort(files)
 	if files, err = living(files); err == nil && len(files) == 0 {
-		err = fileError(path, "a folder with .parquet files expected")
+		err = fileError(path, "must be a folder with .parquet files")
 	}
 	return files, err
 }

@@ -100,7 +100,7 @@ func (p *itemPost) lines(ctx context.Context, r *linesReader) error {
 			return nil
 		}
 		if tooLong {
-			err = fileError(p.name, fmt.Sprintf("line %d: at most 1 MiB expected", n))
+			err = fileError(p.name, fmt.Sprintf("line %d: must be of at most 1 MiB", n))
 		}
 		if err != nil {
 			return err
@@ -127,7 +127,7 @@ func (p *itemPost) table(ctx context.Context, r Reader) error {
 			continue
 		}
 		if !slices.Contains(itemColumns, c) {
-			return fileError(p.name, fmt.Sprintf("column %q: one of %s or attributes.… expected", c, strings.Join(itemColumns, ", ")))
+			return fileError(p.name, fmt.Sprintf("column %q: must be one of %s or attributes.…", c, strings.Join(itemColumns, ", ")))
 		}
 	}
 	for n := 2; ; n++ { // the header is line 1

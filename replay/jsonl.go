@@ -35,7 +35,7 @@ func (r *linesReader) Read() ([]string, error) {
 			return nil, err
 		}
 		if tooLong {
-			return nil, &BadRow{Fault{Code: "too_long", Detail: "a line of at most 1 MiB expected"}, string(line)}
+			return nil, &BadRow{Fault{Code: "too_long", Detail: "a line must be of at most 1 MiB"}, string(line)}
 		}
 		if line = bytes.TrimSpace(bytes.TrimPrefix(line, byteOrderMark)); len(line) == 0 {
 			continue
@@ -43,7 +43,7 @@ func (r *linesReader) Read() ([]string, error) {
 		clear(r.cells)
 		r.prefix = r.prefix[:0]
 		if r.object(line) != nil {
-			return nil, &BadRow{Fault{Code: "broken_row", Detail: "one JSON object a line expected"}, string(line)}
+			return nil, &BadRow{Fault{Code: "broken_row", Detail: "a line must be one JSON object"}, string(line)}
 		}
 		return r.cells, nil
 	}

@@ -48,7 +48,7 @@ func readManifest(path string) (map[string]bool, error) {
 		return nil, nil //nolint:nilnil // no manifest is no fault
 	}
 	if err != nil {
-		return nil, fileError(path, "a readable manifest expected: "+reason(err))
+		return nil, fileError(path, "must be a readable manifest: "+reason(err))
 	}
 	live := make(map[string]bool)
 	checksums := crc32.MakeTable(crc32.Castagnoli)
@@ -67,7 +67,7 @@ func readManifest(path string) (map[string]bool, error) {
 			Drop []string `json:"drop"`
 		}
 		if want, err := strconv.ParseUint(string(sum), 16, 32); err != nil || uint32(want) != crc32.Checksum(change, checksums) || json.Unmarshal(change, &c) != nil {
-			return nil, fileError(path, "an undamaged manifest of a warehouse expected")
+			return nil, fileError(path, "must be an undamaged manifest of a warehouse")
 		}
 		for _, path := range c.Drop {
 			delete(live, path)

@@ -32,14 +32,14 @@ type Map struct {
 // idReference on the right of a map stands for the event's own id.
 const idReference = "$id"
 
-// LoadMap reads a map file, or takes the built-in map of a table of the warehouse ("warehouse:risk_events"); set, entries of the form field=value, overrides its `set`. Errors are *config.Error: file, line, column, field and what was expected.
+// LoadMap reads a map file, or takes the built-in map of a table of the warehouse ("warehouse:risk_events"); set, entries of the form field=value, overrides its `set`. Errors are *config.Error: file, line, column, field and what it must be.
 func LoadMap(file string, set []string) (*Map, error) {
 	if name, ok := strings.CutPrefix(file, TablePrefix); ok {
 		return tableMap(name, set)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return nil, &config.Error{File: file, Message: "a readable map file expected: " + reason(err)}
+		return nil, &config.Error{File: file, Message: "must be a readable map file: " + reason(err)}
 	}
 	return ParseMap(file, data, set)
 }
@@ -74,7 +74,7 @@ func Columns(columns, set []string) (*Map, error) {
 	for _, entry := range columns {
 		field, column, ok := strings.Cut(entry, "=")
 		if !ok || field == "" || column == "" {
-			return nil, &config.Error{File: "--columns", Message: "field=column,… expected"}
+			return nil, &config.Error{File: "--columns", Message: "must be field=column,…"}
 		}
 		if _, twice := m.fields[field]; twice {
 			return nil, &config.Error{File: "--columns", Path: field, Message: "is given twice"}
@@ -106,16 +106,16 @@ func Events(set []string) (*Map, error) {
 // the columns that every event has is taken for events: the columns of a CSV file are somebody's export.
 func (m *Map) fits(name string, s *source) error {
 	if m.table != "" && (s.table == nil || s.table.name != m.table) {
-		return fileError(name, "rows of the warehouse's table "+m.table+" expected")
+		return fileError(name, "must hold rows of the warehouse's table "+m.table)
 	}
 	if s.table != nil && !m.exact {
-		return fileError(name, "--map expected: not all that is read are rows of the warehouse's table "+s.table.name)
+		return fileError(name, "needs --map: not all that is read are rows of the warehouse's table "+s.table.name)
 	}
 	if m.exact || s.growing {
 		return nil
 	}
 	if s.format != ".parquet" && s.format != isTable {
-		return fileError(name, "--map or --columns expected; without them only .jsonl and .parquet files that hold events are read")
+		return fileError(name, "needs --map or --columns; without them only .jsonl and .parquet files that hold events are read")
 	}
 	has := func(field string) bool {
 		_, constant := m.set[field]
@@ -124,7 +124,7 @@ func (m *Map) fits(name string, s *source) error {
 	if has("type") && has("time") && has("jurisdiction") && (has("user_id") || has("anonymous_id")) {
 		return nil
 	}
-	return fileError(name, "--map or --columns expected; a file of events has the columns type, time, jurisdiction (or --set jurisdiction=CN), and user_id or anonymous_id")
+	return fileError(name, "needs --map or --columns; a file of events has the columns type, time, jurisdiction (or --set jurisdiction=CN), and user_id or anonymous_id")
 }
 
 func newMap(file string) *Map {
@@ -172,23 +172,23 @@ func (m *Map) decodeTime() error {
 		return err
 	}
 	if t.Unit != "" && t.Layout != "" {
-		return s.Errorf(".layout", "unit (of numbers) or layout (of dates) expected, not both")
+		return s.Errorf(".layout", "must be unit (of numbers) or layout (of dates), not both")
 	}
 	exponents := map[string]int{"s": 0, "ms": -3, "us": -6, "ns": -9}
 	if t.Unit != "" {
 		if m.time.exponent, ok = exponents[t.Unit]; !ok {
-			return s.Errorf(".unit", "one of s, ms, us, ns expected")
+			return s.Errorf(".unit", "must be one of s, ms, us, ns")
 		}
 		m.time.unit = t.Unit
 	}
 	if t.Layout != "" && !strings.Contains(t.Layout, "06") {
-		return s.Errorf(".layout", "the reference time 2006-01-02 15:04:05 written as the file writes times expected, as in Go (not %%Y-%%m-%%d)")
+		return s.Errorf(".layout", "must be the reference time 2006-01-02 15:04:05 written as the file writes times, as in Go (not %%Y-%%m-%%d)")
 	}
 	m.time.layout = t.Layout
 	if t.Zone != "" {
 		zone, err := time.LoadLocation(t.Zone)
 		if err != nil {
-			return s.Errorf(".zone", "a time zone such as UTC or Asia/Shanghai expected")
+			return s.Errorf(".zone", "must be a time zone such as UTC or Asia/Shanghai")
 		}
 		m.time.zone = zone
 	}
@@ -200,7 +200,7 @@ func (m *Map) override(set []string) error {
 	for _, entry := range set {
 		field, value, ok := strings.Cut(entry, "=")
 		if !ok || field == "" {
-			return &config.Error{File: "--set", Message: "field=value,… expected"}
+			return &config.Error{File: "--set", Message: "must be field=value,…"}
 		}
 		if findPath(field) < 0 {
 			return &config.Error{File: "--set", Path: field, Message: unknownPath(field)}
@@ -226,12 +226,12 @@ func (m *Map) check() error {
 		}
 	}
 	for _, needed := range []struct{ path, how string }{
-		{"type", "set: {type: payment} or a column expected"},
-		{"time", "a column expected"},
-		{"jurisdiction", "set: {jurisdiction: CN} or a column expected; it decides what a person's silence means"},
+		{"type", ", by set: {type: payment} or a column"},
+		{"time", ", by a column"},
+		{"jurisdiction", ", by set: {jurisdiction: CN} or a column; it decides what a person's silence means"},
 	} {
 		if !m.fills(needed.path) {
-			return m.fault("fields", "", "%s must be set: %s", needed.path, needed.how)
+			return m.fault("fields", "", "%s must be set%s", needed.path, needed.how)
 		}
 	}
 	if !m.fills("user_id") && !m.fills("anonymous_id") {
@@ -282,9 +282,9 @@ func (m *Map) checkConstant(name string) error {
 	value := m.set[name]
 	switch {
 	case name == "id":
-		return m.fault("set", name, "a column expected: every event needs its own id (left out, one is derived)")
+		return m.fault("set", name, "must be a column: every event needs its own id (left out, one is derived)")
 	case value == "":
-		return m.fault("set", name, "a value expected")
+		return m.fault("set", name, "must not be empty")
 	case value == idReference:
 		return nil
 	}
@@ -301,17 +301,17 @@ func (m *Map) checkField(name string) error {
 	column := m.fields[name]
 	switch {
 	case column == "":
-		return m.fault("fields", name, "the name of a column expected")
+		return m.fault("fields", name, "must be the name of a column")
 	case column == idReference && name == "id":
-		return m.fault("fields", name, "a column expected: $id is the event's own id")
+		return m.fault("fields", name, "must be a column: $id is the event's own id")
 	case column == idReference && paths[findPath(name)].kind != kindText:
-		return m.fault("fields", name, "a column expected: the id is a string")
+		return m.fault("fields", name, "must be a column: the id is a string")
 	}
 	if _, also := m.set[name]; also {
-		return m.fault("fields", name, "a column or a constant expected: the field is in `set` too")
+		return m.fault("fields", name, "must be a column or a constant: the field is in `set` too")
 	}
 	if strings.HasPrefix(name, "items.") && m.fills("items") && m.file != "--events" {
-		return m.fault("fields", name, "items (a JSON array) or items.… (the row's one item) expected, not both")
+		return m.fault("fields", name, "must be items (a JSON array) or items.… (the row's one item), not both")
 	}
 	return nil
 }
@@ -321,7 +321,7 @@ func (m *Map) checkValues(name string) error {
 		return m.fault("values", name, "the field is not in `fields`")
 	}
 	if m.fields[name] == idReference {
-		return m.fault("values", name, "a field with a column of its own expected")
+		return m.fault("values", name, "must be a field with a column of its own")
 	}
 	table := m.values[name]
 	for _, word := range slices.Sorted(maps.Keys(table)) {

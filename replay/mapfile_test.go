@@ -53,10 +53,10 @@ func TestShortForm(t *testing.T) {
 		want         string
 	}{
 		{"good", good, []string{"jurisdiction=CN", "order.currency=EUR"}, ""},
-		{"no jurisdiction", good, nil, "--columns: jurisdiction must be set: set: {jurisdiction: CN} or a column expected; it decides what a person's silence means"},
+		{"no jurisdiction", good, nil, "--columns: jurisdiction must be set, by set: {jurisdiction: CN} or a column; it decides what a person's silence means"},
 		{"unknown field", append(good, "amount=x"), []string{"jurisdiction=CN"}, "--columns: amount: unknown field of the event; see the table of fields in the API's description"},
 		{"unknown constant", good, []string{"jurisdictin=CN"}, "--set: jurisdictin: unknown field of the event; did you mean jurisdiction?"},
-		{"not an entry", []string{"time"}, nil, "--columns: field=column,… expected"},
+		{"not an entry", []string{"time"}, nil, "--columns: must be field=column,…"},
 		{"twice", append(good, "time=t2"), nil, "--columns: time: is given twice"},
 		{"both", good, []string{"jurisdiction=CN", "type=login"}, "--set: type: the field is mapped to a column already"},
 		{"bad word", good, []string{"jurisdiction=CN", "channel=fax"}, "--columns: channel: unknown channel; expected one of web app applet server"},
@@ -75,7 +75,7 @@ func TestShortForm(t *testing.T) {
 	if err != nil || m.set["jurisdiction"] != "EU" {
 		t.Errorf("--set does not override the map: %v, %v", m.set, err)
 	}
-	if _, err := LoadMap("testdata/none.yaml", nil); err == nil || err.Error() != "testdata/none.yaml: a readable map file expected: no such file or directory" {
+	if _, err := LoadMap("testdata/none.yaml", nil); err == nil || err.Error() != "testdata/none.yaml: must be a readable map file: no such file or directory" {
 		t.Errorf("a map that is not there: %v", err)
 	}
 }

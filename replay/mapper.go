@@ -110,7 +110,7 @@ func (mp *Mapper) Map(row []string) (Mapped, *Fault) {
 		}
 	}
 	if out.Jurisdiction == "" {
-		return out, &Fault{Code: "missing_field", Pointer: "/jurisdiction", Detail: "a jurisdiction expected: set it with --set jurisdiction=CN or in the map"}
+		return out, &Fault{Code: "missing_field", Pointer: "/jurisdiction", Detail: "must have a jurisdiction: set it with --set jurisdiction=CN or in the map"}
 	}
 	id := mp.spans[0] // paths starts with the id
 	if id.from == id.to {
@@ -118,7 +118,7 @@ func (mp *Mapper) Map(row []string) (Mapped, *Fault) {
 	}
 	mp.event = mp.assemble(mp.event[:0], id)
 	if len(mp.event) > maxEvent {
-		return out, &Fault{Code: "too_large", Detail: "an event of at most 32 KiB expected"}
+		return out, &Fault{Code: "too_large", Detail: "an event must be of at most 32 KiB"}
 	}
 	out.Event = mp.event
 	return out, nil
@@ -173,7 +173,7 @@ func (mp *Mapper) evaluate(o *op, at *span, row []string, out *Mapped) *Fault {
 	}
 	raw, ok := o.word(row, mp.m)
 	if !ok {
-		return &Fault{Code: "unknown_value", Pointer: o.path.pointer(), Column: o.column, Detail: "a word that the map's values." + o.path.name + " lists expected"}
+		return &Fault{Code: "unknown_value", Pointer: o.path.pointer(), Column: o.column, Detail: "must be a word that the map's values." + o.path.name + " lists"}
 	}
 	if raw == "" {
 		return nil
@@ -197,7 +197,7 @@ func (mp *Mapper) evaluate(o *op, at *span, row []string, out *Mapped) *Fault {
 	if code != "" {
 		detail := mp.m.expected(o.path)
 		if code == codeTimeUnit {
-			detail = "a time before the year 5138 expected: is the unit " + mp.m.time.unit + " right?"
+			detail = "must be a time before the year 5138: is the unit " + mp.m.time.unit + " right?"
 		}
 		return &Fault{Code: code, Pointer: o.path.pointer(), Column: o.column, Detail: detail}
 	}
@@ -249,15 +249,15 @@ func (m *Map) expected(p *path) string {
 	case kindTime:
 		return m.time.expected()
 	case kindMoney:
-		return "a decimal number expected"
+		return "must be a decimal number"
 	case kindInteger:
-		return "a whole number expected"
+		return "must be a whole number"
 	case kindBool:
-		return "true or false expected"
+		return "must be true or false"
 	case kindJSON:
-		return "a JSON array expected"
+		return "must be a JSON array"
 	default:
-		return "UTF-8 text expected"
+		return "must be UTF-8 text"
 	}
 }
 

@@ -83,11 +83,11 @@ func TestMapRetail(t *testing.T) {
 		event(first, "1"),
 		event(`{"type":"purchase","time":"2015-05-03T03:25:10.25Z","user_id":"1176","channel":"server","jurisdiction":"CN","items":[{"item_id":"6\"8, é"}]`, "0"),
 		event(`{"type":"add_to_cart","time":"2015-05-03T03:25:10Z","channel":"server","jurisdiction":"CN"`, "0"),
-		"unknown_value /type: column type: a word that the map's values.type lists expected",
-		"invalid_time /time: column time: a number (unit s) or a date such as 2018-04-01 00:00:31 expected",
+		"unknown_value /type: column type: must be a word that the map's values.type lists",
+		"invalid_time /time: column time: must be a number (unit s) or a date such as 2018-04-01 00:00:31",
 		`broken_row: line 8: bare " in non-quoted-field | 1,1,view,6"8` + "\n",
-		"invalid_utf8 /items/0/item_id: column item_id: UTF-8 text expected",
-		"wrong_columns: 4 columns expected, 3 found | 1,1,view",
+		"invalid_utf8 /items/0/item_id: column item_id: must be UTF-8 text",
+		"wrong_columns: must have 4 columns, has 3 | 1,1,view",
 	}
 	if diff := cmp.Diff(want, mapAll(t, retailMap(t), file)); diff != "" {
 		t.Error(diff)
@@ -225,7 +225,7 @@ func TestJurisdictionMustBeSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"missing_field /jurisdiction: a jurisdiction expected: set it with --set jurisdiction=CN or in the map"}
+	want := []string{"missing_field /jurisdiction: must have a jurisdiction: set it with --set jurisdiction=CN or in the map"}
 	for _, c := range []struct {
 		m          *Map
 		name, text string
@@ -251,9 +251,9 @@ func TestRemapper(t *testing.T) {
 		t.Errorf("%v\n%s\n%s", err, first, second)
 	}
 	for payload, want := range map[string]string{
-		`{"time":"soon","user_id":"1","type":"view","item_id":"1"}`: "column time: a number (unit s) or a date such as 2018-04-01 00:00:31 expected",
+		`{"time":"soon","user_id":"1","type":"view","item_id":"1"}`: "column time: must be a number (unit s) or a date such as 2018-04-01 00:00:31",
 		`{"time":"1","user_id":"1","type":"view"}`:                  `testdata/retail.yaml:9:18: fields.items.item_id: column "item_id" is not in the dead letter, which has time, user_id, type`,
-		`[1]`: "a row as a JSON object expected",
+		`[1]`: "a row must be a JSON object",
 	} {
 		if _, err := r.MapRow([]byte(payload)); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)

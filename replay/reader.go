@@ -124,11 +124,11 @@ func openFile(name string, done *atomic.Int64) (*source, error) {
 	}
 	format := filepath.Ext(base)
 	if !slices.Contains([]string{".csv", ".tsv", ".jsonl", ".parquet"}, format) {
-		return nil, fileError(name, "a file with one of the extensions "+extensions+" expected")
+		return nil, fileError(name, "must have one of the extensions "+extensions)
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fileError(name, "a readable file expected: "+reason(err))
+		return nil, fileError(name, "must be a readable file: "+reason(err))
 	}
 	file := &counted{File: f, n: done}
 	s := &source{closers: []io.Closer{f}, done: done, format: format, growing: format == ".jsonl"}
@@ -172,14 +172,14 @@ func (s *source) unpack(file *counted, packing string) (io.Reader, error) {
 	case ".gz":
 		z, err := gzip.NewReader(bufio.NewReaderSize(file, 1<<16))
 		if err != nil {
-			return nil, fmt.Errorf("gzip expected: %w", err)
+			return nil, fmt.Errorf("must be gzip: %w", err)
 		}
 		s.closers = append(s.closers, z)
 		return z, nil
 	case ".zst":
 		z, err := zstd.NewReader(file, zstd.WithDecoderConcurrency(1))
 		if err != nil {
-			return nil, fmt.Errorf("zstd expected: %w", err)
+			return nil, fmt.Errorf("must be zstd: %w", err)
 		}
 		s.closers = append(s.closers, z.IOReadCloser())
 		return z, nil

@@ -13,7 +13,7 @@ func NewRemapper(m *Map) *Remapper { return &Remapper{NewMapper(m)} }
 func (r *Remapper) MapRow(payload []byte) ([]byte, error) {
 	row := &linesReader{index: make(map[string]int)}
 	if row.object(payload) != nil {
-		return nil, errors.New("a row as a JSON object expected")
+		return nil, errors.New("a row must be a JSON object")
 	}
 	if err := r.mapper.Bind("the dead letter", row.columns, true); err != nil {
 		return nil, err

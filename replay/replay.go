@@ -85,7 +85,7 @@ func ParseSpeed(s string) (float64, error) {
 	}
 	speed, err := strconv.ParseFloat(strings.TrimSuffix(s, "x"), 64)
 	if err != nil || !strings.HasSuffix(s, "x") || !(speed > 0 && speed <= 1e9) {
-		return 0, fileError("--speed", "max or a multiple such as 1x expected")
+		return 0, fileError("--speed", "must be max or a multiple such as 1x")
 	}
 	return speed, nil
 }
@@ -105,10 +105,10 @@ type replay struct {
 
 func newRun(ctx context.Context, o *Options) (*replay, error) {
 	if o.Map == nil {
-		return nil, fileError("--map", "a map file, or --columns, expected")
+		return nil, fileError("--map", "must name a map file, or --columns be given")
 	}
 	if len(o.Events) == 0 {
-		return nil, fileError("--events", "at least one file expected")
+		return nil, fileError("--events", "must name at least one file")
 	}
 	c, err := newClient(o)
 	if err != nil {

@@ -76,9 +76,9 @@ func TestRunAccountsForEveryRow(t *testing.T) {
 	}
 	want := []string{
 		`4 missing_field /user_id user_id or anonymous_id expected | map[extra:x item_id:c time:3 type:cart user_id:]`,
-		`5 unknown_value /type column type: a word that the map's values.type lists expected | map[extra:x item_id:d time:4 type:steal user_id:u1]`,
-		"6 wrong_columns <nil> 5 columns expected, 3 found | 5,u2,view\n",
-		"9 broken_row <nil> one JSON object a line expected | {\"time\":",
+		`5 unknown_value /type column type: must be a word that the map's values.type lists | map[extra:x item_id:d time:4 type:steal user_id:u1]`,
+		"6 wrong_columns <nil> must have 5 columns, has 3 | 5,u2,view\n",
+		"9 broken_row <nil> a line must be one JSON object | {\"time\":",
 	}
 	if diff := cmp.Diff(want, letters, cmpopts.SortSlices(func(a, b string) bool { return a < b })); diff != "" {
 		t.Error(diff)
@@ -336,9 +336,9 @@ func TestGrantsAreChecked(t *testing.T) {
 	items := write(t, filepath.Join(dir, "i.jsonl"), `{"item_id":"i1"}`)
 	for grant, want := range map[string]string{
 		"personalize": "", "marketing.sms": "",
-		"nope":    "--grant: nope: a purpose that people can allow expected; one of personalize, marketing.sms",
-		"risk":    "--grant: risk: a purpose that people can allow expected; one of personalize, marketing.sms",
-		"history": "--grant: history: a purpose that people can allow expected; one of personalize, marketing.sms",
+		"nope":    "--grant: nope: must be a purpose that people can allow: one of personalize, marketing.sms",
+		"risk":    "--grant: risk: must be a purpose that people can allow: one of personalize, marketing.sms",
+		"history": "--grant: history: must be a purpose that people can allow: one of personalize, marketing.sms",
 	} {
 		t.Run(grant, func(t *testing.T) {
 			f := newFakeServer(t)
@@ -395,7 +395,7 @@ func TestFilesWithoutMap(t *testing.T) {
 		}
 		return in(name, b.String())
 	}
-	const onlyEvents = "--map or --columns expected; without them only .jsonl and .parquet files that hold events are read"
+	const onlyEvents = "needs --map or --columns; without them only .jsonl and .parquet files that hold events are read"
 	const header = "id,type,time,user_id,jurisdiction\n"
 	parquetEvents := filepath.Join(dir, "events.parquet")
 	writeParquetEvents(t, parquetEvents)
@@ -410,7 +410,7 @@ func TestFilesWithoutMap(t *testing.T) {
 		{"parquet", parquetEvents, nil, ""},
 		{
 			"parquet of something else", "parquet/testdata/clicks.parquet", nil,
-			"--map or --columns expected; a file of events has the columns type, time, jurisdiction (or --set jurisdiction=CN), and user_id or anonymous_id",
+			"needs --map or --columns; a file of events has the columns type, time, jurisdiction (or --set jurisdiction=CN), and user_id or anonymous_id",
 		},
 		{"csv", in("e.csv", header), nil, onlyEvents},
 		{"csv, set", in("e.csv", header), []string{"jurisdiction=CN"}, onlyEvents},
@@ -463,19 +463,19 @@ func TestWrongFiles(t *testing.T) {
 	good := write(t, filepath.Join(dir, "good.csv"), "time,user_id,type,item_id\n1,u,view,i\n")
 	in := func(name, text string) string { return write(t, filepath.Join(dir, name), text) }
 	for _, c := range []struct{ name, events, to, want string }{
-		{"extension", in("a.xlsx", ""), "", "a.xlsx: a file with one of the extensions .csv .tsv .jsonl .parquet, also with .gz or .zst expected"},
-		{"missing", filepath.Join(dir, "none.csv"), "", "none.csv: a readable file expected: no such file or directory"},
-		{"empty", in("empty.csv", ""), "", "empty.csv: a first line with the names of the columns expected"},
+		{"extension", in("a.xlsx", ""), "", "a.xlsx: must have one of the extensions .csv .tsv .jsonl .parquet, also with .gz or .zst"},
+		{"missing", filepath.Join(dir, "none.csv"), "", "none.csv: must be a readable file: no such file or directory"},
+		{"empty", in("empty.csv", ""), "", "empty.csv: the first line must hold the names of the columns"},
 		{"twice", in("twice.csv", "a,b,a\n"), "", `twice.csv: column "a" is named twice`},
 		{"not zstd", in("x.csv.zst", "time,user_id"), "", "x.csv.zst: reading the names of the columns: invalid input: magic number mismatch"},
-		{"not gzip", in("x.csv.gz", "time,user_id"), "", "x.csv.gz: gzip expected: gzip: invalid header"},
+		{"not gzip", in("x.csv.gz", "time,user_id"), "", "x.csv.gz: must be gzip: gzip: invalid header"},
 		{"not parquet", in("x.parquet", strings.Repeat("PAR1", 9)), "", ""},
 		{"column missing", in("c.csv", "time,who,type,item_id\n"), "", `retail.yaml:7:12: fields.user_id: column "user_id" is not in c.csv, which has time, who, type, item_id`},
 		{
 			"milliseconds", in("ms.csv", "time,user_id,type,item_id\n1430623510000,u,view,i\n"), "",
-			"retail.yaml:13:7: time: ms.csv row 1, column time: a time before the year 5138 expected: is the unit s right?",
+			"retail.yaml:13:7: time: ms.csv row 1, column time: must be a time before the year 5138: is the unit s right?",
 		},
-		{"address", good, "localhost:8080", "--to: a URL such as http://127.0.0.1:8080 expected"},
+		{"address", good, "localhost:8080", "--to: must be a URL such as http://127.0.0.1:8080"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFakeServer(t)

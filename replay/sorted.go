@@ -55,7 +55,7 @@ func newSortedReader(first *source, files []string, done *atomic.Int64) (*source
 func (r *sortedReader) open(name string) (*source, error) {
 	s, err := openFile(name, r.done)
 	if err == nil && s.table != r.table {
-		err = errors.Join(fileError(name, "rows of the warehouse's table "+r.table.name+" expected, as in the folder's first file"), s.Close())
+		err = errors.Join(fileError(name, "must hold rows of the warehouse's table "+r.table.name+", as the folder's first file does"), s.Close())
 	}
 	return s, err
 }

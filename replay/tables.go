@@ -104,10 +104,10 @@ func tableMap(name string, set []string) (*Map, error) {
 		for i, t := range tables {
 			names[i] = TablePrefix + t.name
 		}
-		return nil, &config.Error{File: "--map", Message: "one of " + strings.Join(names, ", ") + " expected, the tables whose rows are events"}
+		return nil, &config.Error{File: "--map", Message: "must be one of " + strings.Join(names, ", ") + ", the tables that hold events"}
 	}
 	if !slices.ContainsFunc(set, func(entry string) bool { return strings.HasPrefix(entry, "jurisdiction=") }) {
-		return nil, &config.Error{File: TablePrefix + name, Message: "--set jurisdiction=CN expected: the warehouse does not tell it, and it decides what a person's silence means"}
+		return nil, &config.Error{File: TablePrefix + name, Message: "needs --set jurisdiction=CN: the warehouse does not tell it, and it decides what a person's silence means"}
 	}
 	m := newMap(TablePrefix + name)
 	m.exact, m.table = true, name
@@ -279,7 +279,7 @@ func itemsOf(lists []string) string {
 	for i := range columns {
 		columns[i] = elements(lists[i])
 		if len(columns[i]) != len(columns[0]) {
-			return "lists of one length expected"
+			return "lists must be of one length"
 		}
 	}
 	items := []byte{'['}

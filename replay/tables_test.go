@@ -208,20 +208,20 @@ func TestTablesThroughARun(t *testing.T) {
 		{name: "map", table: "personal_events", events: []string{dir}, set: []string{"jurisdiction=CN"}},
 		{
 			name: "no jurisdiction", events: []string{dir},
-			want: "warehouse:personal_events: --set jurisdiction=CN expected: the warehouse does not tell it, and it decides what a person's silence means",
+			want: "warehouse:personal_events: needs --set jurisdiction=CN: the warehouse does not tell it, and it decides what a person's silence means",
 		},
-		{name: "two tables", events: []string{dir, other}, set: []string{"jurisdiction=CN"}, want: other + ": rows of the warehouse's table personal_events expected"},
+		{name: "two tables", events: []string{dir, other}, set: []string{"jurisdiction=CN"}, want: other + ": must hold rows of the warehouse's table personal_events"},
 		{
 			name: "other table", table: "risk_events", events: []string{dir}, set: []string{"jurisdiction=CN"},
-			want: "day=2026-10-01: rows of the warehouse's table risk_events expected",
+			want: "day=2026-10-01: must hold rows of the warehouse's table risk_events",
 		},
 		{
 			name: "mixed", events: []string{foreign, other}, set: []string{"jurisdiction=CN"},
-			want: other + ": --map expected: not all that is read are rows of the warehouse's table risk_events",
+			want: other + ": needs --map: not all that is read are rows of the warehouse's table risk_events",
 		},
-		{name: "empty folder", events: []string{t.TempDir()}, want: "a folder with .parquet files expected"},
-		{name: "no match", events: []string{filepath.Join(dir, "day=1999-*")}, want: "a pattern that something matches expected"},
-		{name: "broken pattern", events: []string{filepath.Join(dir, "day=[")}, want: "a pattern such as day=2026-10-* expected"},
+		{name: "empty folder", events: []string{t.TempDir()}, want: "must be a folder with .parquet files"},
+		{name: "no match", events: []string{filepath.Join(dir, "day=1999-*")}, want: "must be a pattern that something matches"},
+		{name: "broken pattern", events: []string{filepath.Join(dir, "day=[")}, want: "must be a pattern such as day=2026-10-*"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			m, err := Events(c.set)
@@ -253,7 +253,7 @@ func TestTablesThroughARun(t *testing.T) {
 
 func TestUnknownTable(t *testing.T) {
 	_, err := LoadMap("warehouse:consents", nil)
-	const want = "--map: one of warehouse:risk_events, warehouse:personal_events, warehouse:history_events expected, the tables whose rows are events"
+	const want = "--map: must be one of warehouse:risk_events, warehouse:personal_events, warehouse:history_events, the tables that hold events"
 	var fault *config.Error
 	if !errors.As(err, &fault) || err.Error() != want {
 		t.Error(err)
@@ -347,7 +347,7 @@ func TestFolderOfTwoTables(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = Run(t.Context(), Options{Events: []string{dir}, Map: m, To: "http://127.0.0.1:1", Key: "s"})
-	want := second + ": rows of the warehouse's table personal_events expected, as in the folder's first file"
+	want := second + ": must hold rows of the warehouse's table personal_events, as the folder's first file does"
 	var fault *config.Error
 	if !errors.As(err, &fault) || err.Error() != want {
 		t.Error(err)

@@ -13,7 +13,7 @@ type Fault struct {
 	Code    string // stable: invalid_time, invalid_number, unknown_value, …
 	Pointer string // RFC 6901, the place in the event
 	Column  string // of the file, empty where the fault is the whole row's
-	Detail  string // what was expected
+	Detail  string // what it must be
 }
 
 func (f *Fault) Error() string {
@@ -153,9 +153,9 @@ func (r *timeRule) parse(s string) (micros int64, code string) {
 // expected says in words what parse reads.
 func (r *timeRule) expected() string {
 	if r.layout != "" {
-		return "a time in the map's layout expected"
+		return "must be a time in the map's layout"
 	}
-	return "a number (unit " + r.unit + ") or a date such as 2018-04-01 00:00:31 expected"
+	return "must be a number (unit " + r.unit + ") or a date such as 2018-04-01 00:00:31"
 }
 
 // within keeps a time that RFC 3339 can write.

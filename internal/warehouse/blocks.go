@@ -185,7 +185,7 @@ func (p *part) close(next int64, now time.Time) {
 	p.open = nil
 }
 
-var errHalfRow = errors.New("a decoder that finishes its rows expected")
+var errHalfRow = errors.New("a decoder must finish its rows")
 
 // decode appends the rows of the record's entries to the block.
 func (p *part) decode(b *building, r *kgo.Record, short string, now time.Time) error {
@@ -361,7 +361,7 @@ func parsePromise(offset int64, metadata *string) ([]int64, error) {
 	for word := range strings.SplitSeq(list, ",") {
 		next, err := strconv.ParseInt(word, 10, 64)
 		if err != nil || next <= offset {
-			return nil, fmt.Errorf("the metadata of offset %d: rising offsets after %q expected", offset, promisePrefix)
+			return nil, fmt.Errorf("the metadata of offset %d must be rising offsets after %q", offset, promisePrefix)
 		}
 		bounds, offset = append(bounds, next), next
 	}

@@ -132,7 +132,7 @@ func (w *Writer) Run(ctx context.Context) error {
 	for _, s := range w.sources {
 		topic := w.cluster.Topic(s.Topic)
 		if bySource[topic] != nil {
-			return fmt.Errorf("the warehouse's sources: one for the topic %s expected", s.Topic)
+			return fmt.Errorf("the warehouse's sources: there must be one for the topic %s", s.Topic)
 		}
 		bySource[topic] = s
 	}

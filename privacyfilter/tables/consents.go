@@ -53,12 +53,12 @@ type consentRow struct {
 
 func (l *ledger) decode(rec *stream.Record, out *warehouse.Rows) error {
 	if len(rec.Key) != idSize+privacyfilter.RevisionBytes {
-		return errors.New("a key of a pseudonym and a revision expected")
+		return errors.New("the key must be a pseudonym and a revision")
 	}
 	subject := rec.Key[:idSize]
 	lr := new(eventpb.LogRecord)
 	if err := lr.UnmarshalVT(rec.Value); err != nil || lr.Kind != eventpb.LogRecord_CONTROL {
-		return errors.New("a LogRecord with a control expected")
+		return errors.New("must be a LogRecord with a control")
 	}
 	control, err := l.open(subject, lr)
 	if err != nil {
@@ -99,10 +99,10 @@ func (l *ledger) open(subject []byte, lr *eventpb.LogRecord) (*eventpb.Control, 
 	}
 	control := new(eventpb.Control)
 	if err := control.UnmarshalVT(body); err != nil {
-		return nil, fmt.Errorf("a Control expected in the body: %w", err)
+		return nil, fmt.Errorf("the body must be a Control: %w", err)
 	}
 	if key := l.ring.LogKey(control.Subject); !bytes.Equal(key[:], subject) {
-		return nil, errors.New("the subject of the record's key expected in the body")
+		return nil, errors.New("the body's subject must be that of the record's key")
 	}
 	return control, nil
 }

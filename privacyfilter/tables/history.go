@@ -42,7 +42,7 @@ func decodeHistory(rec *stream.Record, out *warehouse.Rows) error {
 	historyShape.lend(d.ids[:], unsafe.Pointer(e))
 	d.of.Event, d.record.Of = e, &d.of
 	if err := d.record.UnmarshalVT(rec.Value); err != nil {
-		return fmt.Errorf("a HistoryRecord expected: %w", err)
+		return fmt.Errorf("must be a HistoryRecord: %w", err)
 	}
 	if p := d.record.GetPurge(); p != nil {
 		return putPurge(out, p)

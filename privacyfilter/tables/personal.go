@@ -61,7 +61,7 @@ func decodePersonal(rec *stream.Record, out *warehouse.Rows) error {
 	personalShape.lend(d.ids[:], unsafe.Pointer(e))
 	d.of.Event, d.record.Of = e, &d.of
 	if err := d.record.UnmarshalVT(rec.Value); err != nil {
-		return fmt.Errorf("a PersonalRecord expected: %w", err)
+		return fmt.Errorf("must be a PersonalRecord: %w", err)
 	}
 	if p := d.record.GetPurge(); p != nil {
 		return putPurge(out, p)

@@ -175,7 +175,7 @@ func TestReplayOfParquet(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = replay.Run(t.Context(), replay.Options{Events: []string{filepath.Join(dir, "risk_events")}, Map: m, To: "http://127.0.0.1:1", Key: "key"})
-	if err == nil || err.Error() != manifest+": an undamaged manifest of a warehouse expected" {
+	if err == nil || err.Error() != manifest+": must be an undamaged manifest of a warehouse" {
 		t.Error(err)
 	}
 }

@@ -43,10 +43,10 @@ func decodeRisk(rec *stream.Record, out *warehouse.Rows) error {
 	riskShape.lend(d.ids[:], unsafe.Pointer(e))
 	d.record.Event = e
 	if err := d.record.UnmarshalVT(rec.Value); err != nil {
-		return fmt.Errorf("a RiskRecord expected: %w", err)
+		return fmt.Errorf("must be a RiskRecord: %w", err)
 	}
 	if len(e.Subject) == 0 {
-		return errors.New("an event expected")
+		return errors.New("must hold an event")
 	}
 	return riskShape.put(out.Batches[0], unsafe.Pointer(e))
 }

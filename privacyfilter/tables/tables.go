@@ -69,4 +69,4 @@ func putItems(b *warehouse.Batch, items []*vocab.Item) {
 }
 
 // errNeither is the error of a record that holds neither an event nor a purge.
-var errNeither = errors.New("an event or a purge expected")
+var errNeither = errors.New("must hold an event or a purge")

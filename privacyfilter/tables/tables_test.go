@@ -227,18 +227,18 @@ func TestBrokenRecords(t *testing.T) {
 		name, want string
 		rec        *stream.Record
 	}{
-		{"history", "a HistoryRecord expected", &stream.Record{Topic: topics.History, Value: []byte{0xff}}},
-		{"history tombstone", "an event or a purge expected", &stream.Record{Topic: topics.History}},
-		{"personal", "a PersonalRecord expected", &stream.Record{Topic: topics.Personalize, Value: []byte{0xff}}},
-		{"personal tombstone", "an event or a purge expected", &stream.Record{Topic: topics.Personalize}},
-		{"purge of nobody", "an event or a purge expected", record(t, topics.Personalize, &purposepb.PersonalRecord{Of: &purposepb.PersonalRecord_Purge{Purge: &purposepb.Purge{}}})},
-		{"trending", "a TrendingRecord expected", &stream.Record{Topic: topics.Trending, Value: []byte{0xff}}},
-		{"trending tombstone", "an event or a purge expected", &stream.Record{Topic: topics.Trending}},
-		{"trending purge of nobody", "an event or a purge expected", record(t, topics.Trending, &purposepb.TrendingRecord{Of: &purposepb.TrendingRecord_Purge{Purge: &purposepb.TrendingPurge{}}})},
-		{"risk", "a RiskRecord expected", &stream.Record{Topic: topics.Risk, Value: []byte{0xff}}},
-		{"risk tombstone", "an event expected", &stream.Record{Topic: topics.Risk}},
-		{"ledger key", "a key of a pseudonym and a revision expected", long},
-		{"ledger of an event", "a LogRecord with a control expected", event},
+		{"history", "must be a HistoryRecord", &stream.Record{Topic: topics.History, Value: []byte{0xff}}},
+		{"history tombstone", "must hold an event or a purge", &stream.Record{Topic: topics.History}},
+		{"personal", "must be a PersonalRecord", &stream.Record{Topic: topics.Personalize, Value: []byte{0xff}}},
+		{"personal tombstone", "must hold an event or a purge", &stream.Record{Topic: topics.Personalize}},
+		{"purge of nobody", "must hold an event or a purge", record(t, topics.Personalize, &purposepb.PersonalRecord{Of: &purposepb.PersonalRecord_Purge{Purge: &purposepb.Purge{}}})},
+		{"trending", "must be a TrendingRecord", &stream.Record{Topic: topics.Trending, Value: []byte{0xff}}},
+		{"trending tombstone", "must hold an event or a purge", &stream.Record{Topic: topics.Trending}},
+		{"trending purge of nobody", "must hold an event or a purge", record(t, topics.Trending, &purposepb.TrendingRecord{Of: &purposepb.TrendingRecord_Purge{Purge: &purposepb.TrendingPurge{}}})},
+		{"risk", "must be a RiskRecord", &stream.Record{Topic: topics.Risk, Value: []byte{0xff}}},
+		{"risk tombstone", "must hold an event", &stream.Record{Topic: topics.Risk}},
+		{"ledger key", "the key must be a pseudonym and a revision", long},
+		{"ledger of an event", "must be a LogRecord with a control", event},
 		{"ledger of somebody else", "not authentic", other},
 	} {
 		source := sourceOf(t, c.rec.Topic)

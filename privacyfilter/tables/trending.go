@@ -42,7 +42,7 @@ func decodeTrending(rec *stream.Record, out *warehouse.Rows) error {
 	trendingShape.lend(d.ids[:], unsafe.Pointer(e))
 	d.of.Event, d.record.Of = e, &d.of
 	if err := d.record.UnmarshalVT(rec.Value); err != nil {
-		return fmt.Errorf("a TrendingRecord expected: %w", err)
+		return fmt.Errorf("must be a TrendingRecord: %w", err)
 	}
 	if p := d.record.GetPurge(); p != nil {
 		return putTrendingPurges(out, p)

@@ -31,29 +31,29 @@ func (e *WrongError) Error() string { return e.Message }
 
 func wrong(message string) error { return &WrongError{message} }
 
-const form = "clickhouse://user@host:port/database/table?from=2026-01-01&to=2026-02-01 expected"
+const form = "clickhouse://user@host:port/database/table?from=2026-01-01&to=2026-02-01"
 
 // ParseAddress reads clickhouse://user@host:port/database/table, with the parameters from and to (a day or an RFC 3339 time), time (a column; "time" if
 // absent), protocol (native or http) and secure (true or false). The user is "default" if absent, the port the protocol's own. Errors are *WrongError.
 func ParseAddress(raw string) (*Address, error) {
 	u, err := url.Parse(raw)
 	if err != nil || u.Scheme+"://" != Scheme || u.Hostname() == "" {
-		return nil, wrong("an address such as " + form) // the error of url.Parse quotes the address
+		return nil, wrong("must be an address such as " + form) // the error of url.Parse quotes the address
 	}
 	a := &Address{User: "default", Time: "time"}
 	if u.User != nil {
 		if _, also := u.User.Password(); also {
-			return nil, wrong("an address without a password expected: SLUICE_CLICKHOUSE_PASSWORD holds it")
+			return nil, wrong("must be without a password: SLUICE_CLICKHOUSE_PASSWORD holds it")
 		}
 		a.User = u.User.Username()
 	}
 	var ok bool
 	if a.Database, a.Table, ok = strings.Cut(strings.Trim(u.Path, "/"), "/"); !ok || a.Database == "" || strings.Contains(a.Table, "/") {
-		return nil, wrong("a database and a table after the host expected: " + form)
+		return nil, wrong("must name a database and a table after the host: " + form)
 	}
 	parameters, err := url.ParseQuery(u.RawQuery)
 	if err != nil {
-		return nil, wrong("parameters such as ?from=2026-01-01&to=2026-02-01 expected")
+		return nil, wrong("must have parameters such as ?from=2026-01-01&to=2026-02-01")
 	}
 	for name, values := range parameters {
 		if err := a.set(name, values[len(values)-1]); err != nil {
@@ -61,7 +61,7 @@ func ParseAddress(raw string) (*Address, error) {
 		}
 	}
 	if a.fromSet && a.toSet && !a.From.Before(a.To) {
-		return nil, wrong("from: a time before to expected")
+		return nil, wrong("from: must be before to")
 	}
 	a.Host = net.JoinHostPort(u.Hostname(), a.port(u.Port()))
 	return a, nil
@@ -72,31 +72,31 @@ func (a *Address) set(name, value string) error {
 	switch name {
 	case "from":
 		if a.From, ok = parseTime(value); !ok {
-			return wrong("from: a day such as 2026-01-01 or an RFC 3339 time expected")
+			return wrong("from: must be a day such as 2026-01-01 or an RFC 3339 time")
 		}
 		a.fromSet = true
 	case "to":
 		if a.To, ok = parseTime(value); !ok {
-			return wrong("to: a day such as 2026-02-01 or an RFC 3339 time expected")
+			return wrong("to: must be a day such as 2026-02-01 or an RFC 3339 time")
 		}
 		a.toSet = true
 	case "time":
 		if value == "" {
-			return wrong("time: the name of a column expected")
+			return wrong("time: must be the name of a column")
 		}
 		a.Time = value
 	case "protocol":
 		if value != "native" && value != "http" {
-			return wrong("protocol: native or http expected")
+			return wrong("protocol: must be native or http")
 		}
 		a.HTTP = value == "http"
 	case "secure":
 		if value != "true" && value != "false" {
-			return wrong("secure: true or false expected")
+			return wrong("secure: must be true or false")
 		}
 		a.TLS = value == "true"
 	default:
-		return wrong("unknown parameter; expected from, to, time, protocol, secure")
+		return wrong("unknown parameter; must be one of from, to, time, protocol, secure")
 	}
 	return nil
 }

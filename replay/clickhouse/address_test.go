@@ -34,21 +34,21 @@ func TestParseAddress(t *testing.T) {
 
 func TestWrongAddresses(t *testing.T) {
 	for raw, want := range map[string]string{
-		"clickhouse://":                                    "an address such as clickhouse://user@host:port/database/table",
-		"clickhouse://h:x/d/t":                             "an address such as clickhouse://user@host:port/database/table",
-		"http://h/d/t":                                     "an address such as clickhouse://user@host:port/database/table",
-		"clickhouse://ann:secret@h/d/t":                    "an address without a password expected: SLUICE_CLICKHOUSE_PASSWORD holds it",
-		"clickhouse://h/d":                                 "a database and a table after the host expected",
-		"clickhouse://h/d/":                                "a database and a table after the host expected",
-		"clickhouse://h/d/t/u":                             "a database and a table after the host expected",
-		"clickhouse://h/d/t?from=yesterday":                "from: a day such as 2026-01-01 or an RFC 3339 time expected",
-		"clickhouse://h/d/t?to=x":                          "to: a day such as 2026-02-01 or an RFC 3339 time expected",
-		"clickhouse://h/d/t?time=":                         "time: the name of a column expected",
-		"clickhouse://h/d/t?protocol=tcp":                  "protocol: native or http expected",
-		"clickhouse://h/d/t?secure=1":                      "secure: true or false expected",
-		"clickhouse://h/d/t?limit=1":                       "unknown parameter; expected from, to, time, protocol, secure",
-		"clickhouse://h/d/t?%zz":                           "parameters such as ?from=2026-01-01&to=2026-02-01 expected",
-		"clickhouse://h/d/t?from=2026-02-01&to=2026-02-01": "from: a time before to expected",
+		"clickhouse://":                                    "must be an address such as clickhouse://user@host:port/database/table",
+		"clickhouse://h:x/d/t":                             "must be an address such as clickhouse://user@host:port/database/table",
+		"http://h/d/t":                                     "must be an address such as clickhouse://user@host:port/database/table",
+		"clickhouse://ann:secret@h/d/t":                    "must be without a password: SLUICE_CLICKHOUSE_PASSWORD holds it",
+		"clickhouse://h/d":                                 "must name a database and a table after the host",
+		"clickhouse://h/d/":                                "must name a database and a table after the host",
+		"clickhouse://h/d/t/u":                             "must name a database and a table after the host",
+		"clickhouse://h/d/t?from=yesterday":                "from: must be a day such as 2026-01-01 or an RFC 3339 time",
+		"clickhouse://h/d/t?to=x":                          "to: must be a day such as 2026-02-01 or an RFC 3339 time",
+		"clickhouse://h/d/t?time=":                         "time: must be the name of a column",
+		"clickhouse://h/d/t?protocol=tcp":                  "protocol: must be native or http",
+		"clickhouse://h/d/t?secure=1":                      "secure: must be true or false",
+		"clickhouse://h/d/t?limit=1":                       "unknown parameter; must be one of from, to, time, protocol, secure",
+		"clickhouse://h/d/t?%zz":                           "must have parameters such as ?from=2026-01-01&to=2026-02-01",
+		"clickhouse://h/d/t?from=2026-02-01&to=2026-02-01": "from: must be before to",
 	} {
 		_, err := ParseAddress(raw)
 		var fault *WrongError

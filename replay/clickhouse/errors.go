@@ -11,12 +11,12 @@ import (
 
 // Codes of the server's errors that are about the address or the user.
 var wrongCodes = map[int32]string{
-	60:  "a table that exists expected",
-	81:  "a database that exists expected",
-	192: "a user that exists expected",
-	194: "the user's password in SLUICE_CLICKHOUSE_PASSWORD expected",
-	497: "a user who may read the table expected",
-	516: "a user, and the user's password in SLUICE_CLICKHOUSE_PASSWORD, that the server knows expected",
+	60:  "must name a table that exists",
+	81:  "must name a database that exists",
+	192: "must name a user that exists",
+	194: "SLUICE_CLICKHOUSE_PASSWORD must hold the user's password",
+	497: "must name a user who may read the table",
+	516: "must name a user that the server knows, and SLUICE_CLICKHOUSE_PASSWORD hold the password",
 }
 
 // told keeps of an error what holds no values: the server's code, the end of the context, what the network says. The server's own text may quote rows.

@@ -131,10 +131,10 @@ func TestEngine(t *testing.T) {
 		})
 	}
 	for _, c := range []struct{ rest, password, want string }{
-		{"d/none?protocol=http", password, "a table that the user may read expected: the database d shows none called none"},
-		{"none/rows?protocol=http", password, "a table that the user may read expected: the database none shows none called rows"},
-		{"d/timeless?protocol=http", password, "time: a column of type DateTime, DateTime64 or Date that is never NULL expected; the table has time Nullable(DateTime), id UInt8"},
-		{"d/plain?protocol=http", password, "time: a column of type DateTime, DateTime64 or Date that is never NULL expected; the table has at DateTime('Asia/Shanghai'), id UInt8"},
+		{"d/none?protocol=http", password, "must be a table that the user may read: the database d shows none called none"},
+		{"none/rows?protocol=http", password, "must be a table that the user may read: the database none shows none called rows"},
+		{"d/timeless?protocol=http", password, "time: must be a column of type DateTime, DateTime64 or Date that is never NULL; the table has time Nullable(DateTime), id UInt8"},
+		{"d/plain?protocol=http", password, "time: must be a column of type DateTime, DateTime64 or Date that is never NULL; the table has at DateTime('Asia/Shanghai'), id UInt8"},
 		{"d/rows?protocol=http", "wrong", "the user's password"},
 	} {
 		_, err := Open(t.Context(), address(t, e, c.rest), c.password)

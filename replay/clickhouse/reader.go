@@ -86,7 +86,7 @@ func (r *Reader) describe() error {
 		return fmt.Errorf("reading the table's columns: %w", err)
 	}
 	if len(r.columns) == 0 {
-		return wrong("a table that the user may read expected: the database " + r.address.Database + " shows none called " + r.address.Table)
+		return wrong("must be a table that the user may read: the database " + r.address.Database + " shows none called " + r.address.Table)
 	}
 	r.cells, r.into = make([]string, len(r.columns)), make([]any, len(r.columns))
 	for i := range r.cells {
@@ -94,7 +94,7 @@ func (r *Reader) describe() error {
 	}
 	i := slices.Index(r.names, r.address.Time)
 	if i < 0 || !isTime(r.columns[i].typ) {
-		return wrong("time: a column of type DateTime, DateTime64 or Date that is never NULL expected; the table has " + listed(r.columns))
+		return wrong("time: must be a column of type DateTime, DateTime64 or Date that is never NULL; the table has " + listed(r.columns))
 	}
 	r.time = r.columns[i]
 	err = r.each("SELECT engine FROM system.tables WHERE database = "+quoteText(r.address.Database)+" AND name = "+quoteText(r.address.Table), func(rows driver.Rows) error {

@@ -45,7 +45,7 @@ func Open(file io.ReaderAt, size int64) (r *Reader, err error) {
 	defer recovered(&err)
 	f, err := parquet.OpenFile(file, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
-		return nil, fmt.Errorf("a Parquet file expected: %w", err)
+		return nil, fmt.Errorf("must be a Parquet file: %w", err)
 	}
 	schema := f.Schema()
 	r = &Reader{groups: f.RowGroups(), buffer: make([]parquet.Row, rowsAtOnce)}
@@ -91,7 +91,7 @@ func (r *Reader) Binary(columns ...string) {
 // recovered turns a panic into an error: the library panics on some damaged files.
 func recovered(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("a sound Parquet file expected: %v", p)
+		*err = fmt.Errorf("must be a sound Parquet file: %v", p)
 	}
 }
 

@@ -56,10 +56,10 @@ func Sources(reg *privacyfilter.Register) []*warehouse.Source {
 func decode(rec *stream.Record, out *warehouse.Rows) error {
 	d := new(riskpb.Decision)
 	if err := d.UnmarshalVT(rec.Value); err != nil {
-		return fmt.Errorf("a Decision expected: %w", err)
+		return fmt.Errorf("must be a Decision: %w", err)
 	}
 	if len(d.Event) == 0 || d.DecisionId == "" {
-		return errors.New("a decision with an id and an event expected")
+		return errors.New("must be a decision with an id and an event")
 	}
 	b := out.Batches[0]
 	b.String(d.DecisionId)

@@ -151,7 +151,7 @@ func TestBrokenDecision(t *testing.T) {
 		t.Error(b.Rows(), err)
 	}
 	source := tables.Sources(register(t))[0]
-	if err := source.Decode(&stream.Record{Value: []byte{0xff}}, warehouse.NewRows(source)); err == nil || !strings.Contains(err.Error(), "a Decision expected") {
+	if err := source.Decode(&stream.Record{Value: []byte{0xff}}, warehouse.NewRows(source)); err == nil || !strings.Contains(err.Error(), "must be a Decision") {
 		t.Error(err)
 	}
 }

@@ -64,7 +64,7 @@ func start(ctx context.Context, o *Command, say run.SayFunc) (*system, error) {
 	case "kafka":
 		return startKafka(ctx, o, say)
 	default:
-		return nil, fmt.Errorf("-broker %s: embedded or kafka expected", o.Broker)
+		return nil, fmt.Errorf("--broker %s: must be embedded or kafka", o.Broker)
 	}
 }
 

@@ -200,7 +200,7 @@ func (b *Balancer) attempt(req *http.Request, node int) (*http.Response, error) 
 	to.Header = req.Header.Clone()
 	if req.Body != nil && req.Body != http.NoBody {
 		if req.GetBody == nil {
-			return nil, errors.New("a request whose body can be read again expected")
+			return nil, errors.New("a request's body must be one that can be read again")
 		}
 		if to.Body, err = req.GetBody(); err != nil {
 			return nil, err

@@ -61,7 +61,7 @@ func NewSchedule(seed uint64, menu []Choice, minCalm, maxCalm time.Duration) *Sc
 	s := &Schedule{random: rand.New(rand.NewPCG(seed, 0xfa17)), menu: menu, calm: [2]time.Duration{minCalm, maxCalm}} //nolint:gosec // reproducible faults
 	for _, c := range menu {
 		if len(c.Targets) == 0 || c.Weight < 1 || c.Min > c.Max {
-			panic(fmt.Sprintf("fault: choice %s: targets, a weight from 1, and Min up to Max expected", c.Kind))
+			panic(fmt.Sprintf("fault: choice %s: targets, a weight from 1, and Min up to Max must be given", c.Kind))
 		}
 		s.weight += c.Weight
 	}

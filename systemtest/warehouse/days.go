@@ -139,7 +139,7 @@ func daysOfFile(name string) (days, error) {
 	}
 	at, amount := slices.Index(header, timeColumn), slices.Index(header, amountColumn)
 	if at < 0 || amount < 0 {
-		return nil, errors.New("columns " + timeColumn + " and " + amountColumn + " expected")
+		return nil, errors.New("there must be columns " + timeColumn + " and " + amountColumn)
 	}
 	found := make(days)
 	for {

@@ -160,7 +160,7 @@ func (s *system) deleteFootprint(ctx context.Context, who string) error {
 		return err
 	}
 	if len(page.Items) == 0 {
-		return errors.New("a footprint expected")
+		return errors.New("there must be a footprint")
 	}
 	return s.api.Call(ctx, http.MethodDelete, who+"/history/"+page.Items[len(page.Items)-1].ID, nil, nil)
 }

@@ -130,7 +130,7 @@ func (s *system) startBroker(ctx context.Context, kind string) error {
 		s.closers = append(s.closers, func() error { b.Close(); return nil })
 		s.broker, s.cluster = "embedded, in the benchmark's process", b.Cluster(prefix)
 	default:
-		return fmt.Errorf("-broker %s: kafka or embedded expected", kind)
+		return fmt.Errorf("--broker %s: must be kafka or embedded", kind)
 	}
 	return nil
 }

@@ -50,9 +50,9 @@ func typesOf(t *warehouse.Table, found map[string]string) ([]string, error) {
 		typ, ok := found[c.Name]
 		switch {
 		case !ok:
-			return nil, &SchemaError{Table: t.Name, Column: c.Name, Problem: "there is no such column, " + expected(c.Kind) + " expected"}
+			return nil, &SchemaError{Table: t.Name, Column: c.Name, Problem: "there is no such column, it must be " + expected(c.Kind)}
 		case !fits(c.Kind, typ):
-			return nil, &SchemaError{Table: t.Name, Column: c.Name, Problem: expected(c.Kind) + " expected, the database has " + typ}
+			return nil, &SchemaError{Table: t.Name, Column: c.Name, Problem: "must be " + expected(c.Kind) + ", the database has " + typ}
 		}
 		types[i] = typ
 	}

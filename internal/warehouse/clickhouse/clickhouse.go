@@ -80,7 +80,7 @@ func (o Options) withDefaults() Options {
 // connect opens a pool of connections; each is made when it is needed. The driver is given no logger: it would log statements.
 func connect(o Options, database string) (driver.Conn, error) {
 	if len(o.Addresses) != 1 {
-		return nil, errors.New("clickhouse: addresses: one host:port expected")
+		return nil, errors.New("clickhouse: addresses: must be one host:port")
 	}
 	options := &ch.Options{
 		Addr:         o.Addresses,
@@ -99,7 +99,7 @@ func connect(o Options, database string) (driver.Conn, error) {
 	case "http":
 		options.Protocol = ch.HTTP
 	default:
-		return nil, fmt.Errorf("clickhouse: protocol: native or http expected")
+		return nil, fmt.Errorf("clickhouse: protocol: must be native or http")
 	}
 	conn, err := ch.Open(options)
 	if err != nil {

@@ -209,7 +209,7 @@ func migrations(files fs.FS) ([]migration, error) {
 	for i, name := range names {
 		file := migration{version: uint32(i + 1), name: strings.TrimSuffix(path.Base(name), ".sql")}
 		if number, rest, _ := strings.Cut(file.name, "_"); number != fmt.Sprintf("%04d", i+1) || rest == "" {
-			return nil, fmt.Errorf("migration %s: a name like %04d_what.sql expected", file.name, i+1)
+			return nil, fmt.Errorf("migration %s: its name must be like %04d_what.sql", file.name, i+1)
 		}
 		content, err := fs.ReadFile(files, name)
 		if err != nil {

@@ -320,8 +320,8 @@ func TestOpenNamesWhatIsMissing(t *testing.T) {
 	w := newWorld(t, options(t))
 	w.exec("ALTER TABLE everything DROP COLUMN text", "ALTER TABLE everything MODIFY COLUMN hash String")
 	for _, want := range []string{
-		"clickhouse: table everything, column text: there is no such column, String or LowCardinality(String) expected; run `sluice migrate`",
-		"clickhouse: table everything, column hash: UInt64 expected, the database has String; run `sluice migrate`",
+		"clickhouse: table everything, column text: there is no such column, it must be String or LowCardinality(String); run `sluice migrate`",
+		"clickhouse: table everything, column hash: must be UInt64, the database has String; run `sluice migrate`",
 	} {
 		if _, err := Open(t.Context(), w.options, w.source.Tables); err == nil || err.Error() != want || !IsSchema(err) {
 			t.Errorf("got  %v\nwant %s", err, want)

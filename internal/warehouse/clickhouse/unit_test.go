@@ -78,9 +78,9 @@ func TestTypesOf(t *testing.T) {
 		t.Errorf("got %v (%v), want %v", got, err, want)
 	}
 	for _, c := range []struct{ column, typ, want string }{
-		{"c", "", "clickhouse: table t, column c: there is no such column, DateTime64(6, 'UTC') expected; run `sluice migrate`"},
-		{"c", "DateTime", "clickhouse: table t, column c: DateTime64(6, 'UTC') expected, the database has DateTime; run `sluice migrate`"},
-		{"b", "FixedString(16)", "clickhouse: table t, column b: String expected, the database has FixedString(16); run `sluice migrate`"},
+		{"c", "", "clickhouse: table t, column c: there is no such column, it must be DateTime64(6, 'UTC'); run `sluice migrate`"},
+		{"c", "DateTime", "clickhouse: table t, column c: must be DateTime64(6, 'UTC'), the database has DateTime; run `sluice migrate`"},
+		{"b", "FixedString(16)", "clickhouse: table t, column b: must be String, the database has FixedString(16); run `sluice migrate`"},
 	} {
 		found := map[string]string{}
 		for name, typ := range fine {

@@ -35,7 +35,7 @@ func open(path string) (f *opened, err error) {
 	}
 	file, err := parquet.OpenFile(o, info.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(32<<10))
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: a Parquet file expected: %w", path, err)
+		return nil, fmt.Errorf("reading %s: must be a Parquet file: %w", path, err)
 	}
 	return &opened{file, o}, nil
 }
@@ -45,7 +45,7 @@ func (f *opened) close() { _ = f.os.Close() } // was only read
 // recovered turns a panic into an error.
 func recovered(err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("a sound Parquet file expected: %v", p)
+		*err = fmt.Errorf("must be a sound Parquet file: %v", p)
 	}
 }
 

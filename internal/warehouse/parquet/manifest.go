@@ -78,7 +78,7 @@ func openManifest(dir, deployment string, sync bool) (*manifest, error) {
 	f, err := os.OpenFile(m.path, os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		if strays, err := filepath.Glob(filepath.Join(dir, "*", "day=*", "*"+extension)); err != nil || len(strays) > 0 {
-			return nil, fmt.Errorf("opening the warehouse: %s is missing, but there are Parquet files beside it: expected both or neither", m.path)
+			return nil, fmt.Errorf("opening the warehouse: %s is missing, but there are Parquet files beside it: there must be both or neither", m.path)
 		}
 		return m, m.rewrite()
 	}
@@ -114,7 +114,7 @@ func (m *manifest) read() (format int, err error) {
 		line, err := in.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
 			if n == 1 {
-				return 0, errors.New("damaged: a first line expected")
+				return 0, errors.New("damaged: must have a first line")
 			}
 			m.torn = len(line) > 0
 			return format, m.mend()
@@ -124,7 +124,7 @@ func (m *manifest) read() (format int, err error) {
 		}
 		c, err := parseLine(line)
 		if err == nil && n == 1 && (c.Format < 1 || c.Format > manifestFormat) {
-			err = fmt.Errorf("a format up to %d expected", manifestFormat)
+			err = fmt.Errorf("format must be at most %d", manifestFormat)
 		}
 		if err == nil {
 			err = m.check(c)
@@ -143,7 +143,7 @@ func parseLine(line []byte) (*change, error) {
 	sum, text, ok := bytes.Cut(bytes.TrimSuffix(line, []byte{'\n'}), []byte{' '})
 	want, err := strconv.ParseUint(string(sum), 16, 32)
 	if !ok || err != nil || uint32(want) != crc32.Checksum(text, castagnoli) {
-		return nil, errors.New("damaged: a line that fits its checksum expected")
+		return nil, errors.New("damaged: must fit its checksum")
 	}
 	c := new(change)
 	if err := json.Unmarshal(text, c); err != nil {

@@ -179,7 +179,7 @@ func keep(ctx context.Context, e *encoder, o *opened, g parquet.RowGroup, dead [
 func (p *purger) find(o *opened, g parquet.RowGroup) ([]int64, error) {
 	leaf, err := leafOf(o.Schema(), p.table.Columns[0])
 	if err != nil || leaf < 0 {
-		return nil, fmt.Errorf("%s: a column of subjects expected: %w", o.os.Name(), err)
+		return nil, fmt.Errorf("%s: must have a column of subjects: %w", o.os.Name(), err)
 	}
 	chunk := g.ColumnChunks()[leaf]
 	index, err := chunk.ColumnIndex()
@@ -244,7 +244,7 @@ func (p *purger) scan(o *opened, g parquet.RowGroup, from, to int64) ([]int64, e
 	}
 }
 
-var errStillThere = errors.New("a file without the purged rows expected")
+var errStillThere = errors.New("must be without the purged rows")
 
 // verify reads all subjects of a file that was written anew, without the help of an index, before the file takes the old one's place.
 func (p *purger) verify(path string) (err error) {

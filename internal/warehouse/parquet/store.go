@@ -84,7 +84,7 @@ func Open(dir string, tables []*warehouse.Table, o Options) (*Store, error) {
 			return nil, fmt.Errorf("opening the warehouse: %w", err)
 		}
 		if s.tables[t.Name] != nil {
-			return nil, fmt.Errorf("opening the warehouse: table %s: one of this name expected", t.Name)
+			return nil, fmt.Errorf("opening the warehouse: table %s: its name must be its own", t.Name)
 		}
 		s.tables[t.Name] = &table{Table: t, schema: schemaOf(t), days: make(map[string][]*file)}
 	}
@@ -107,14 +107,14 @@ func Open(dir string, tables []*warehouse.Table, o Options) (*Store, error) {
 // checkTable refuses what this store cannot keep.
 func checkTable(t *warehouse.Table) error {
 	if t.Name == "" || strings.ContainsAny(t.Name, `/\.`) {
-		return errors.New("a table's name without slashes and dots expected")
+		return errors.New("a table's name must be without slashes and dots")
 	}
 	if c := t.Column(t.Time); c < 0 || t.Columns[c].Kind != warehouse.Time {
-		return fmt.Errorf("table %s: a time column expected", t.Name)
+		return fmt.Errorf("table %s: must have a time column", t.Name)
 	}
 	for _, name := range []string{t.Subject, t.Event, t.Floor} {
 		if c := t.Column(name); name != "" && (c < 0 || t.Columns[c].Kind != warehouse.Bytes) {
-			return fmt.Errorf("table %s: a column %s of bytes expected", t.Name, name)
+			return fmt.Errorf("table %s: column %s must be there and of bytes", t.Name, name)
 		}
 	}
 	return nil
@@ -128,7 +128,7 @@ func (s *Store) load() error {
 			return fmt.Errorf("a file of the manifest: %w", err)
 		}
 		if info.Size() != f.Size {
-			return fmt.Errorf("%s is damaged: %d bytes expected, it has %d", filepath.Join(s.dir, path), f.Size, info.Size())
+			return fmt.Errorf("%s is damaged: it must have %d bytes, and has %d", filepath.Join(s.dir, path), f.Size, info.Size())
 		}
 		if t := s.tables[f.Table]; t != nil {
 			t.days[f.Day] = append(t.days[f.Day], f)
@@ -236,10 +236,10 @@ func (s *Store) fits(b *warehouse.Block) error {
 	for i, t := range b.Source.Tables {
 		known := s.tables[t.Name]
 		if known == nil || !slices.EqualFunc(known.Columns, t.Columns, func(x, y warehouse.Column) bool { return x.Name == y.Name && x.Kind == y.Kind }) {
-			return fmt.Errorf("storing rows: a table %s as the store knows it expected", t.Name)
+			return fmt.Errorf("storing rows: table %s must be as the store knows it", t.Name)
 		}
 		if b.Batches[i].Table != t {
-			return fmt.Errorf("storing rows: a batch of table %s expected", t.Name)
+			return fmt.Errorf("storing rows: a batch must be of table %s", t.Name)
 		}
 	}
 	return nil
@@ -260,7 +260,7 @@ func (s *Store) fresh(c *staged, blocks []*warehouse.Block) ([]*warehouse.Block,
 			s.o.Logger.Warn("a block that the warehouse has already was not stored again", "partition", at, "next", b.Next, "stored", next)
 			continue
 		case known && b.First < next:
-			return nil, fmt.Errorf("storing [%d, %d) of %s: a block that begins at or after %d expected", b.First, b.Next, at, next)
+			return nil, fmt.Errorf("storing [%d, %d) of %s: must begin at or after %d", b.First, b.Next, at, next)
 		}
 		c.Next[at] = b.Next
 		fresh = append(fresh, b)

@@ -299,7 +299,7 @@ func TestDamageIsNamed(t *testing.T) {
 		}, manifestName + ": line 4: damaged"},
 		{"an empty manifest", func(dir string) {
 			edit(filepath.Join(dir, manifestName), func([]byte) []byte { return nil })
-		}, manifestName + ": damaged: a first line expected"},
+		}, manifestName + ": damaged: must have a first line"},
 		{"no manifest", func(dir string) { must(t, os.Remove(filepath.Join(dir, manifestName))) }, manifestName + " is missing"},
 		{"a missing file", func(dir string) { must(t, os.Remove(files(t, dir)[1])) }, "0000000002.parquet"},
 		{"a short file", func(dir string) {
@@ -510,7 +510,7 @@ func TestManifestWithoutDeployments(t *testing.T) {
 	line, err = lineOf(&change{Format: manifestFormat + 1})
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, manifestName), line, 0o600))
-	if _, err := Open(dir, []*warehouse.Table{visits()}, Options{}); err == nil || !strings.Contains(err.Error(), "a format up to 2 expected") {
+	if _, err := Open(dir, []*warehouse.Table{visits()}, Options{}); err == nil || !strings.Contains(err.Error(), "format must be at most 2") {
 		t.Errorf("a manifest of a later version: %v", err)
 	}
 }

@@ -48,7 +48,7 @@ func Start(ctx context.Context, o Options) (*Engine, error) {
 		o.Lines = defaultLines
 	}
 	if o.Data == "" || o.Lines < 0 {
-		return nil, errors.New("engine: a data directory and a positive number of lines expected")
+		return nil, errors.New("engine: needs a data directory and a positive number of lines")
 	}
 	data, err := filepath.Abs(o.Data)
 	if err != nil {
@@ -87,7 +87,7 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 	}
 	if tcp, ok := listener.Addr().(*net.TCPAddr); !ok || !tcp.IP.IsLoopback() {
 		_ = listener.Close()
-		return nil, fmt.Errorf("listening on %s: a loopback address expected", address)
+		return nil, fmt.Errorf("listening on %s: must be a loopback address", address)
 	}
 	return listener, nil
 }

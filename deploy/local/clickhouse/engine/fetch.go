@@ -133,7 +133,7 @@ func verify(wheel string) error {
 		return err
 	}
 	if sum := hex.EncodeToString(hash.Sum(nil)); sum != wheelSHA256 {
-		return fmt.Errorf("%s has SHA-256 %s, and %s is expected", filepath.Base(wheel), sum, wheelSHA256)
+		return fmt.Errorf("%s has SHA-256 %s and must have %s", filepath.Base(wheel), sum, wheelSHA256)
 	}
 	return nil
 }

@@ -100,7 +100,7 @@ func decoded(body io.Reader, encoding string) (io.Reader, error) {
 	case "zstd":
 		return zstd.NewReader(body, zstd.WithDecoderConcurrency(1))
 	default:
-		return nil, fmt.Errorf("gzip, deflate or zstd expected")
+		return nil, fmt.Errorf("must be gzip, deflate or zstd")
 	}
 }
 
@@ -140,7 +140,7 @@ func (req *request) readOptions(r *http.Request, values url.Values) *exception {
 	if revision := values.Get("client_protocol_version"); revision != "" {
 		var err error
 		if req.Revision, err = strconv.Atoi(revision); err != nil || req.Revision < 0 {
-			return newException(badArguments, "client_protocol_version: a number expected")
+			return newException(badArguments, "client_protocol_version: must be a number")
 		}
 	}
 	req.Options.NativeCompressed = values.Get("compress") == "1"

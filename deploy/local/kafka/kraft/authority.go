@@ -71,7 +71,7 @@ func (a *authority) read(keyFile string) error {
 	}
 	var ok bool
 	if a.key, ok = key.(*ecdsa.PrivateKey); !ok {
-		return fmt.Errorf("%s: an ECDSA key expected", keyFile)
+		return fmt.Errorf("%s: must hold an ECDSA key", keyFile)
 	}
 	if data, err = os.ReadFile(a.file); err != nil {
 		return err
