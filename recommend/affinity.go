@@ -50,9 +50,8 @@ func (r *retrieval) affinity(ret *Retriever) {
 	sums, popular := r.sums.reset(), r.lists
 	for _, category := range r.shares.touched {
 		share := r.shares.of[category]
-		for _, at := range popular.of(category) {
-			item := popular.popular[at].Item
-			sums.add(item, share*(1+popular.popularityOf(item)), 0)
+		for _, x := range popular.of(category) {
+			sums.add(x.Item, share*(1+x.Score), 0)
 		}
 	}
 	favourites := r.favourites()

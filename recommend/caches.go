@@ -150,8 +150,8 @@ type published struct {
 	lists             *trending.Lists
 	snapshot          *catalog.Snapshot
 	popular, trending []items.Scored
-	popularity        []float32 // by item number, 0–1
-	byCategory        [][]int32 // by category number: places in popular
+	popularity        []float32        // by item number, 0–1
+	byCategory        [][]items.Scored // by category number: its items of popular, with their popularity
 }
 
 // publisher makes them, once a tick and catalogue.
@@ -215,10 +215,10 @@ func (p *published) rate() {
 
 // shelve sorts the popular ones by category.
 func (p *published) shelve() {
-	p.byCategory = make([][]int32, p.snapshot.CategoryNumbers())
+	p.byCategory = make([][]items.Scored, p.snapshot.CategoryNumbers())
 	for i := range p.popular {
 		for _, category := range p.snapshot.Shape(p.popular[i].Item).Flat {
-			p.byCategory[category] = append(p.byCategory[category], int32(i))
+			p.byCategory[category] = append(p.byCategory[category], items.Scored{Item: p.popular[i].Item, Score: p.popularityOf(p.popular[i].Item)})
 		}
 	}
 }
@@ -231,8 +231,8 @@ func (p *published) popularityOf(item uint32) float64 {
 	return float64(p.popularity[item])
 }
 
-// of are the places in popular of a category's items.
-func (p *published) of(category uint32) []int32 {
+// of are a category's items of the popular ones, with their popularity.
+func (p *published) of(category uint32) []items.Scored {
 	if int(category) >= len(p.byCategory) {
 		return nil
 	}
