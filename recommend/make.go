@@ -69,7 +69,7 @@ func (s *service) make(q *query, v *visitor) (*outcome, error) {
 
 // everybodys is the list that is not personal. It is made once for all who ask for it within a tick; a cursor is sealed for each of them.
 func (m *making) everybodys() (*outcome, error) {
-	key := sharedKey{m.inputsID(), m.because}
+	key := sharedKey{m.query.surface, m.inputsID(), m.because}
 	if list := m.shared.get(key, m.lists.lists.Tick); list != nil {
 		return list.again(m), nil
 	}

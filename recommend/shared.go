@@ -19,8 +19,11 @@ type shared struct {
 	bytes int
 }
 
-// sharedKey is all that an answer depends on.
-type sharedKey struct{ id, because string }
+// sharedKey is all that an answer depends on: its recommendation id is a digest of it, with the surface's name.
+type sharedKey struct {
+	surface     *Surface
+	id, because string
+}
 
 // made is a list with what its cursor holds. It is read-only.
 type made struct {
