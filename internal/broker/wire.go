@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -37,10 +39,51 @@ func (x *exchange) forward() {
 		if err != nil {
 			return
 		}
-		if x.offer(context.Background(), conn) != nil {
+		if x.offer(context.Background(), &framed{Conn: conn}) != nil {
 			_ = conn.Close() // nobody has heard of it
 		}
 	}
+}
+
+// requestBytes is what a request may take. The broker makes room for as many bytes as a request's first four say: those of an HTTP request ("GET ") are a gigabyte.
+const requestBytes = 128 << 20
+
+// framed is a connection from another process. It fails once a request says that it is too large.
+type framed struct {
+	net.Conn
+
+	head [4]byte // of a request: its size
+	had  int     // bytes of head that were read
+	left int     // bytes of the request that were not
+}
+
+func (f *framed) Read(p []byte) (int, error) {
+	n, err := f.Conn.Read(p)
+	if size, ok := f.follow(p[:n]); !ok {
+		return 0, fmt.Errorf("a request must have at most %d bytes: this one has %d", requestBytes, size)
+	}
+	return n, err
+}
+
+// follow keeps track of where requests begin. It returns the size of one that is too large.
+func (f *framed) follow(data []byte) (size uint32, ok bool) {
+	for len(data) > 0 {
+		skip := min(f.left, len(data))
+		f.left, data = f.left-skip, data[skip:]
+		if f.left > 0 {
+			break
+		}
+		got := copy(f.head[f.had:], data)
+		f.had, data = f.had+got, data[got:]
+		if f.had < len(f.head) {
+			break
+		}
+		if size = binary.BigEndian.Uint32(f.head[:]); size > requestBytes {
+			return size, false
+		}
+		f.left, f.had = int(size), 0
+	}
+	return 0, true
 }
 
 // Accept waits for a connection of either kind.

@@ -3,11 +3,13 @@ package broker
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -129,6 +131,63 @@ func BenchmarkPipe(b *testing.B) {
 	}
 }
 
+func TestFramedRefusesWhatIsNoRequest(t *testing.T) {
+	frame := func(size uint32, body int) []byte {
+		return append(binary.BigEndian.AppendUint32(nil, size), make([]byte, body)...)
+	}
+	requests := slices.Concat(frame(5, 5), frame(0, 0), frame(70_000, 70_000))
+	for _, tc := range []struct {
+		name string
+		sent []byte
+		fine int // bytes that must arrive; an error follows if there are more
+	}{
+		{"requests", requests, len(requests)},
+		{"the largest request", frame(requestBytes, 10), 14},
+		{"HTTP", []byte("GET / HTTP/1.1\r\n\r\n"), 0},
+		{"a request that is too large", slices.Concat(requests, frame(requestBytes+1, 0)), len(requests)},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for _, step := range []int{1, 3, 4} { // no step holds the end of one request and all of the next one's size
+				f := new(framed)
+				got := 0
+				for part := range slices.Chunk(tc.sent, step) {
+					if _, ok := f.follow(part); !ok {
+						break
+					}
+					got += len(part)
+				}
+				if got < tc.fine || (got < len(tc.sent)) != (tc.fine < len(tc.sent)) {
+					t.Errorf("in steps of %d: %d bytes of %d, want %d", step, got, len(tc.sent), tc.fine)
+				}
+			}
+		})
+	}
+}
+
+func TestExchangeRefusesHTTP(t *testing.T) {
+	x, err := listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	client, err := new(net.Dialer).DialContext(t.Context(), "tcp", x.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	server, err := x.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if _, err := client.Write([]byte("GET / HTTP/1.1\r\n\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.ReadFull(server, make([]byte, 4)); err == nil {
+		t.Errorf("%d bytes of it were read", n)
+	}
+}
+
 func TestExchangeAcceptsBothKinds(t *testing.T) {
 	x, err := listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -151,11 +210,12 @@ func TestExchangeAcceptsBothKinds(t *testing.T) {
 			t.Fatal(err)
 		}
 		client := <-dialled
-		if _, err := client.Write([]byte("ping")); err != nil {
+		const ping = "\x00\x00\x00\x04ping" // as requests are framed
+		if _, err := client.Write([]byte(ping)); err != nil {
 			t.Fatal(err)
 		}
-		got := make([]byte, 4)
-		if _, err := io.ReadFull(server, got); err != nil || string(got) != "ping" {
+		got := make([]byte, len(ping))
+		if _, err := io.ReadFull(server, got); err != nil || string(got) != ping {
 			t.Errorf("%q (%v)", got, err)
 		}
 		if err := errors.Join(client.Close(), server.Close()); err != nil {
