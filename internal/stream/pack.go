@@ -6,7 +6,6 @@ import (
 	"iter"
 	"math"
 	"slices"
-	"sync"
 )
 
 // A pack is one record that holds many: what a task puts on one partition in a transaction. Its entries keep their order. A pack mixes people, so each entry
@@ -127,10 +126,21 @@ type openPack struct {
 	*Packer
 }
 
-// packMemory is the memory of packs between transactions.
-var packMemory = sync.Pool{New: func() any { return new(Packer) }}
+const (
+	sparePacks = 8         // packers that a task keeps for its next transactions
+	spareBytes = 256 << 10 // one that has grown larger is let go
+)
 
-func newPacker() *Packer { return packMemory.Get().(*Packer) } //nolint:forcetypeassert // the pool's New makes nothing else
+// newPacker takes a packer of a former transaction, or makes one.
+func (t *Task) newPacker() *Packer {
+	n := len(t.spare) - 1
+	if n < 0 {
+		return new(Packer)
+	}
+	p := t.spare[n]
+	t.spare = t.spare[:n]
+	return p
+}
 
 // Pack adds an entry to what the transaction puts on a partition, and returns its value: size bytes that the caller fills at once. keyID is the key that the
 // value is sealed with, 0 if it is plain. Entries of a partition keep their order; what Emit sends there stands before them.
@@ -138,7 +148,7 @@ func (t *Task) Pack(topic string, partition int32, keyID uint32, key []byte, siz
 	p := t.openPack(topicPartition{topic, partition})
 	if !p.Fits(key, size) {
 		t.emitPack(p)
-		p.Packer = newPacker()
+		p.Packer = t.newPacker()
 	}
 	return p.Add(keyID, key, size)
 }
@@ -150,7 +160,7 @@ func (t *Task) openPack(at topicPartition) *openPack {
 			return &t.packs[i]
 		}
 	}
-	t.packs = append(t.packs, openPack{at, newPacker()})
+	t.packs = append(t.packs, openPack{at, t.newPacker()})
 	return &t.packs[len(t.packs)-1]
 }
 
@@ -172,8 +182,10 @@ func (t *Task) closePacks() {
 func (t *Task) dropPacks(committed bool) {
 	if committed {
 		for _, p := range t.packed {
-			p.Reset()
-			packMemory.Put(p)
+			if len(t.spare) < sparePacks && cap(p.value) <= spareBytes {
+				p.Reset()
+				t.spare = append(t.spare, p)
+			}
 		}
 	}
 	clear(t.packed)

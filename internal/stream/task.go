@@ -15,6 +15,7 @@ type Task struct {
 	emitted []Emitted
 	packs   []openPack
 	packed  []*Packer // emitted, or full
+	spare   []*Packer // of former transactions
 	ends    []func(committed bool)
 	store   *partitionStore // nil: in memory only
 	err     error           // first I/O error; nothing is committed after it
