@@ -51,8 +51,9 @@ type Shape struct {
 	Flat      []uint32 // every category of the paths once
 	Narrowest []uint32 // hashes of the narrowest category of each path
 
-	number, refs uint32
-	paths        []uint32 // one after the other, each its length and the numbers of its categories, from the broadest to the narrowest
+	place uint32 // in a snapshot's shapes
+	refs  uint32
+	paths []uint32 // one after the other, each its length and the numbers of its categories, from the broadest to the narrowest
 }
 
 // noShape is that of items that the catalogue does not know.
@@ -99,7 +100,7 @@ type Numbers struct {
 	items, categories *itemid.Table
 
 	shapes map[string]*Shape // by what they are made of
-	free   []uint32          // numbers of shapes that are gone
+	free   []uint32          // places of shapes that are gone
 	key    []byte
 }
 
@@ -111,7 +112,7 @@ func NewNumbers(items *itemid.Table) *Numbers {
 // Entry makes an item's entry. It refers to the numbers of the item and of its categories, and to its shape.
 func (n *Numbers) Entry(item *Item) *Entry {
 	e := &Entry{Item: item, Shape: n.shape(item), Number: n.items.Acquire(item.ItemId)}
-	e.facts = Facts{from: never, Hash: Hash(item.ItemId), shape: e.Shape.number}
+	e.facts = Facts{from: never, Hash: Hash(item.ItemId), shape: e.place}
 	if item.AvailableAt(item.AvailableFrom) {
 		e.facts.from = item.AvailableFrom
 	}
@@ -137,9 +138,9 @@ func (n *Numbers) shape(item *Item) *Shape {
 	key := n.keyOf(s)
 	known := n.shapes[string(key)]
 	if known == nil {
-		s.number = uint32(len(n.shapes) + 1)
+		s.place = uint32(len(n.shapes) + 1)
 		if last := len(n.free) - 1; last >= 0 {
-			s.number, n.free = n.free[last], n.free[:last]
+			s.place, n.free = n.free[last], n.free[:last]
 		}
 		known = s
 		n.shapes[string(key)] = s
@@ -167,7 +168,7 @@ func (n *Numbers) release(e *Entry) {
 	}
 	if e.refs--; e.refs == 0 {
 		delete(n.shapes, string(n.keyOf(e.Shape)))
-		n.free = append(n.free, e.Shape.number)
+		n.free = append(n.free, e.place)
 	}
 }
 

@@ -25,8 +25,8 @@ func TestShapesAreShared(t *testing.T) {
 		t.Error("a shape that nobody has is still there")
 	}
 	last := next.with(map[string]change{"d": {item: item("d", "Kitchen", "Mugs", "Kitchen")}})
-	if d := last.Find("d"); d.Shape.number != a.Shape.number || !slices.Equal(last.Shape(d.Number).Flat, d.Flat) || len(d.Flat) != 2 {
-		t.Error("a number that was free has another shape")
+	if d := last.Find("d"); d.place != a.place || !slices.Equal(last.Shape(d.Number).Flat, d.Flat) || len(d.Flat) != 2 {
+		t.Error("a place that was free has another shape")
 	}
 	if s.Shape(a.Number) != a.Shape || !slices.Equal(a.Narrowest, []uint32{Hash("Lamps")}) {
 		t.Error("an older snapshot has lost a shape")

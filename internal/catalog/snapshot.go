@@ -16,7 +16,7 @@ type Snapshot struct {
 	version  uint64
 	byNumber []*Entry      // nil: not in the catalogue
 	facts    []Facts       // by number, too
-	shapes   []*Shape      // by their number
+	shapes   []*Shape      // by their place
 	order    []*Entry      // catalogue order
 	index    func() *index // made at the first use
 }
@@ -93,8 +93,8 @@ func (s *Snapshot) with(changes map[string]change) *Snapshot {
 
 // put gives an entry its places.
 func (s *Snapshot) put(e *Entry) {
-	s.byNumber, s.facts, s.shapes = covering(s.byNumber, e.Number), covering(s.facts, e.Number), covering(s.shapes, e.Shape.number)
-	s.byNumber[e.Number], s.facts[e.Number], s.shapes[e.Shape.number] = e, e.facts, e.Shape
+	s.byNumber, s.facts, s.shapes = covering(s.byNumber, e.Number), covering(s.facts, e.Number), covering(s.shapes, e.place)
+	s.byNumber[e.Number], s.facts[e.Number], s.shapes[e.place] = e, e.facts, e.Shape
 }
 
 // covering is the list with a place for the number.
