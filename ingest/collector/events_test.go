@@ -429,7 +429,7 @@ func TestRecentIsBounded(t *testing.T) {
 			t.Fatalf("event %d is forgotten at once", i)
 		}
 	}
-	if n := len(r.young) + len(r.old); n > 10 {
+	if n := len(r.sets) * len(recentSet{}); n > 10 {
 		t.Errorf("%d are remembered", n)
 	}
 	if !r.knows(r.hash(&ingest.Event{AnonymousId: "v", Id: "995"})) {

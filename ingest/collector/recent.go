@@ -2,6 +2,8 @@ package collector
 
 import (
 	"hash/maphash"
+	"math/bits"
+	"slices"
 	"sync"
 
 	"sluice/ingest"
@@ -10,14 +12,15 @@ import (
 // recent knows the newest events that this collector has made durable, and those that it is making durable now, by a hash of (subject, id).
 // So a repetition is told at once, and never about an event that might yet be lost. It is bounded: what it has forgotten, the filter still knows.
 type recent struct {
-	seed  maphash.Seed
-	limit int // of each generation
+	seed maphash.Seed
 
 	mu     sync.Mutex // guards what follows
-	young  map[uint64]struct{}
-	old    map[uint64]struct{}
+	sets   []recentSet
 	flying map[uint64]*flight
 }
+
+// recentSet holds the newest hashes that fall into it, the newest first: a line of memory, so that a look costs one.
+type recentSet [8]uint64
 
 // flight is one append under way. Over is closed when it has been settled.
 type flight struct{ over chan struct{} }
@@ -29,7 +32,8 @@ type claim struct {
 }
 
 func newRecent(remembered int) *recent {
-	return &recent{seed: maphash.MakeSeed(), limit: (remembered + 1) / 2, young: make(map[uint64]struct{}), flying: make(map[uint64]*flight)}
+	sets := max(1, remembered/len(recentSet{}))
+	return &recent{seed: maphash.MakeSeed(), sets: make([]recentSet, sets), flying: make(map[uint64]*flight)}
 }
 
 // hash is of the event's subject and id, under a seed of this process.
@@ -44,7 +48,7 @@ func (r *recent) hash(ev *ingest.Event) uint64 {
 	_, _ = h.WriteString(who)
 	_ = h.WriteByte(0)
 	_, _ = h.WriteString(ev.Id)
-	return h.Sum64()
+	return h.Sum64() | 1
 }
 
 // claim asks for every hash, and makes those that nobody else has the flight's own. A hash that stands twice is the flight's once, then a duplicate:
@@ -66,14 +70,14 @@ func (r *recent) claim(f *flight, hashes []uint64) []claim {
 	return claims
 }
 
-// knows is called under the lock.
-func (r *recent) knows(h uint64) bool {
-	if _, ok := r.young[h]; ok {
-		return true
-	}
-	_, ok := r.old[h]
-	return ok
+// set is where the hash stands, if it is known. A hash is never 0, which is an empty place.
+func (r *recent) set(h uint64) *recentSet {
+	at, _ := bits.Mul64(h, uint64(len(r.sets)))
+	return &r.sets[at]
 }
+
+// knows is called under the lock.
+func (r *recent) knows(h uint64) bool { return slices.Contains(r.set(h)[:], h) }
 
 // settle ends a flight: the hashes are the ones it owned.
 func (r *recent) settle(f *flight, hashes []uint64, durable bool) {
@@ -88,12 +92,11 @@ func (r *recent) settle(f *flight, hashes []uint64, durable bool) {
 	close(f.over)
 }
 
-// add is called under the lock.
+// add is called under the lock. The oldest hash of the set gives way.
 func (r *recent) add(h uint64) {
-	if len(r.young) >= r.limit {
-		r.young, r.old = make(map[uint64]struct{}), r.young
-	}
-	r.young[h] = struct{}{}
+	set := r.set(h)
+	copy(set[1:], set[:])
+	set[0] = h
 }
 
 // remember notes an event that was made durable without a claim.
