@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -132,7 +133,7 @@ func (l *Log) Append(ctx context.Context, events []Accepted) error {
 		s.of.become(l.keys, e.Event)
 		s.rec = eventpb.LogRecord{
 			Version: recordVersion, Kind: eventpb.LogRecord_EVENT, ReceivedAt: e.ReceivedAt, TrustedClock: e.TrustedClock, Run: e.Run, Row: e.Row,
-			Dedupe: l.keys.DedupeHash(s.of.subject, e.Event.Id),
+			Dedupe: l.keys.DedupeHash(s.of.text(), e.Event.Id),
 		}
 		if err := l.seal(s, e.Event, e.Decision); err != nil {
 			return err
@@ -179,7 +180,7 @@ func (l *Log) AppendControl(ctx context.Context, controls []*eventpb.Control, re
 	s := l.begin(len(controls))
 	defer l.end(s)
 	for i, c := range controls {
-		s.of = identity{subject: c.Subject, key: l.keys.LogKey(c.Subject)}
+		s.of = identity{key: l.keys.LogKey(c.Subject)}
 		s.rec = eventpb.LogRecord{Version: recordVersion, Kind: eventpb.LogRecord_CONTROL, ReceivedAt: received, TrustedClock: true}
 		if err := l.seal(s, c, nil); err != nil {
 			return nil, err
@@ -209,7 +210,7 @@ func (l *Log) Close() {
 
 // identity is a subject with its log key; neighbours in a batch are mostly the same person's.
 type identity struct {
-	subject string
+	subject []byte
 	key     [16]byte
 }
 
@@ -218,11 +219,16 @@ func (of *identity) become(keys *seal.Keyring, ev *Event) {
 	if id == "" {
 		kind, id = "a:", ev.AnonymousId
 	}
-	if len(of.subject) > 2 && of.subject[:2] == kind && of.subject[2:] == id {
+	if n := len(kind); len(of.subject) > n && string(of.subject[:n]) == kind && string(of.subject[n:]) == id {
 		return
 	}
-	of.subject = kind + id
-	of.key = keys.LogKey(of.subject)
+	of.subject = append(append(of.subject[:0], kind...), id...)
+	of.key = keys.LogKey(kind, id)
+}
+
+// text is the subject in memory that the next one takes.
+func (of *identity) text() string {
+	return unsafe.String(unsafe.SliceData(of.subject), len(of.subject))
 }
 
 // scratch is the memory in which one call makes its records.
@@ -246,7 +252,8 @@ func (l *Log) begin(records int) *scratch {
 
 func (l *Log) end(s *scratch) {
 	clear(s.plain)
-	s.of, s.rec, s.room = identity{}, eventpb.LogRecord{}, nil
+	clear(s.of.subject)
+	s.of, s.rec, s.room = identity{subject: s.of.subject[:0]}, eventpb.LogRecord{}, nil
 	l.scratch.Put(s)
 }
 

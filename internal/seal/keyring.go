@@ -102,12 +102,14 @@ func (k *Keyring) Derive(label string) [32]byte {
 	return [32]byte(key)
 }
 
-// LogKey is the log pseudonym of a subject ("u:…", "a:…"): the Kafka key of its records on sluice.events. It never changes, also not after an erasure.
-func (k *Keyring) LogKey(subject string) [16]byte {
+// LogKey is the log pseudonym of a subject ("u:…", "a:…", also in parts): the Kafka key of its records on sluice.events. It never changes, also not after an erasure.
+func (k *Keyring) LogKey(subject ...string) [16]byte {
 	room := k.sums.Get().(*[MACSize]byte) //nolint:forcetypeassert // the pool's New makes nothing else
 	defer k.sums.Put(room)
 	sum := k.logs.Append(room[:0])
-	sum.Text(subject)
+	for _, part := range subject {
+		sum.Text(part)
+	}
 	return [16]byte(sum.End())
 }
 
