@@ -81,6 +81,19 @@ func (tb *Table[V]) Get(key []byte) *V {
 	return nil
 }
 
+// Look is the value at key for whoever reads bytes: the value if it is in use, else its bytes, which hold until the table changes. Both are nil if there is none.
+func (tb *Table[V]) Look(key []byte) (v *V, encoded []byte) {
+	n, ok := tb.find(key)
+	if !ok {
+		return nil, nil
+	}
+	if d := tb.decoded[n]; d != nil {
+		return d.value, nil
+	}
+	encoded, _ = tb.entries.value(n)
+	return nil, encoded
+}
+
 // Mutate is the value at key, to be changed in place; it is made if there is none. The changelog gets one record of it per transaction.
 func (tb *Table[V]) Mutate(key []byte) *V {
 	n, ok := tb.find(key)

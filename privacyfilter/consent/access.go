@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"sluice/internal/vocab"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/purposepb"
 )
@@ -31,18 +32,72 @@ type Access struct {
 	account, device side
 }
 
+// Kinds of subjects, as their names begin.
+const (
+	account = "u:"
+	device  = "a:"
+)
+
 // side is one of the two subjects of a request, as the view knew it.
 type side struct {
-	subject string // empty: not named
-	key     logKey
-	person  *person   // nil: nothing is known of it
-	row     *compiled // never nil in a side that is named
+	kind, id string // empty: not named
+	key      logKey
+	person   person
+	shape    *privacyfilter.Shape // of its row, or a stranger's; never nil in a side that is named
+	laid     *overlay             // nil: no restrictions beside the row
 }
 
-func (s *side) named() bool { return s.subject != "" }
+func (s *side) named() bool { return s.kind != "" }
+
+func (s *side) subject() string { return s.kind + s.id }
 
 // recorded tells whether the subject has records about consent: one without is neutral beside one that has them.
-func (s *side) recorded() bool { return s.row != nil && s.row.answered }
+func (s *side) recorded() bool {
+	return s.shape != nil && (s.shape.Answered || s.laid != nil && s.laid.answered)
+}
+
+// decision is what holds for a purpose by the subject's records.
+func (s *side) decision(p *privacyfilter.Purpose) privacyfilter.Decision {
+	if s.laid != nil {
+		return s.laid.decisions[p.Index]
+	}
+	return s.shape.Decision(p)
+}
+
+// allows tells whether a purpose may use an event of the type and jurisdiction, which only narrows.
+func (s *side) allows(p *privacyfilter.Purpose, t vocab.Type, jurisdiction string) bool {
+	if !s.shape.Allows(p, t, jurisdiction) {
+		return false
+	}
+	if s.laid == nil {
+		return true
+	}
+	if p.AfterAcceptance(t) {
+		return !s.laid.withdrawn
+	}
+	return s.laid.decisions[p.Index].Allow
+}
+
+// floor is where the purpose's present allow began.
+func (s *side) floor(p *privacyfilter.Purpose) privacyfilter.Revision {
+	if s.laid != nil && !s.laid.floors[p.Index].IsZero() {
+		return s.laid.floors[p.Index]
+	}
+	g, _ := s.person.grant(p)
+	return g.Floor
+}
+
+// blocks are the subject's, nil if there are none.
+func (s *side) blocks() *Blocks {
+	switch {
+	case s.laid != nil && s.laid.blocks != nil:
+		return s.laid.blocks
+	case s.person.more != nil:
+		return s.person.more.blocks
+	default:
+		return nil
+	}
+}
 
 // Known tells whether a subject was named.
 func (a *Access) Known() bool { return a.account.named() || a.device.named() }
@@ -77,17 +132,17 @@ func (a *Access) recorded(p *privacyfilter.Purpose) privacyfilter.Decision {
 	account, device := a.account.recorded(), a.device.recorded()
 	switch {
 	case account && device:
-		decision := a.account.row.decisions[p.Index]
-		if decision.Allow && !a.device.row.decisions[p.Index].Allow {
+		decision := a.account.decision(p)
+		if decision.Allow && !a.device.decision(p).Allow {
 			return privacyfilter.Decision{Because: privacyfilter.BecauseDevice}
 		}
 		return decision
 	case account:
-		return a.account.row.decisions[p.Index]
+		return a.account.decision(p)
 	case device:
-		return a.device.row.decisions[p.Index]
+		return a.device.decision(p)
 	default:
-		return a.view.stranger.decisions[p.Index]
+		return a.view.stranger.Decision(p)
 	}
 }
 
@@ -99,8 +154,8 @@ func (a *Access) Identities(purpose string) []Identity {
 	}
 	var out []Identity
 	for _, s := range []*side{&a.account, &a.device} {
-		if s.named() && s.row.decisions[p.Index].Allow {
-			out = append(out, a.view.compiler.identity(s.row, p, s.subject))
+		if s.named() && s.decision(p).Allow {
+			out = append(out, a.view.compiler.identity(s, p))
 		}
 	}
 	return out
@@ -109,11 +164,11 @@ func (a *Access) Identities(purpose string) []Identity {
 // HiddenEvents are the personalize hashes of events that were deleted so recently that features may still hold them. Nil: none. It must not be changed.
 func (a *Access) HiddenEvents() map[uint64]struct{} {
 	var account, device map[uint64]struct{}
-	if a.account.row != nil {
-		account = a.account.row.events
+	if a.account.laid != nil {
+		account = a.account.laid.events
 	}
-	if a.device.row != nil {
-		device = a.device.row.events
+	if a.device.laid != nil {
+		device = a.device.laid.events
 	}
 	return union(account, device)
 }
@@ -121,10 +176,10 @@ func (a *Access) HiddenEvents() map[uint64]struct{} {
 // HidesHistory tells whether the footprint with this history event id was deleted so recently that the history may still hold it.
 func (a *Access) HidesHistory(event []byte) bool {
 	for _, s := range []*side{&a.account, &a.device} {
-		if s.row == nil {
+		if s.laid == nil {
 			continue
 		}
-		if _, hidden := s.row.footprints[string(event)]; hidden || s.row.hideAll {
+		if _, hidden := s.laid.footprints[string(event)]; hidden || s.laid.hideAll {
 			return true
 		}
 	}
@@ -133,13 +188,7 @@ func (a *Access) HidesHistory(event []byte) bool {
 
 // Blocks are the items and categories that the account or the device does not want to see. Never nil; it must not be changed.
 func (a *Access) Blocks() *Blocks {
-	var account, device *Blocks
-	if a.account.row != nil {
-		account = a.account.row.blocks
-	}
-	if a.device.row != nil {
-		device = a.device.row.blocks
-	}
+	account, device := a.account.blocks(), a.device.blocks()
 	switch {
 	case account == nil && device == nil:
 		return noBlocks
@@ -148,7 +197,7 @@ func (a *Access) Blocks() *Blocks {
 	case device == nil:
 		return account
 	default:
-		return &Blocks{Items: union(account.Items, device.Items), Categories: union(account.Categories, device.Categories)}
+		return account.with(device)
 	}
 }
 
@@ -159,11 +208,8 @@ func (a *Access) Revision() privacyfilter.Revision { return a.acting().person.ne
 // such one which the filter has not confirmed yet, else that of the row. The filter's row holds everything up to its revision; of what is newer only what
 // comes by the fast path is known, in any order. Zero: the subject has no records.
 func (a *Access) KnownOf(of func(r *purposepb.Restriction) bool) privacyfilter.Revision {
-	p := a.acting().person
-	if p == nil {
-		return privacyfilter.Revision{}
-	}
-	for _, r := range slices.Backward(p.pending) {
+	p := &a.acting().person
+	for _, r := range slices.Backward(p.pending()) {
 		if of(r.Restriction) {
 			return r.revision
 		}
@@ -176,29 +222,26 @@ type Record struct {
 	PolicyVersion string // the accepted one, empty = none
 	Jurisdiction  string // empty = the deployment's
 	Pending       int    // restrictions that the filter has not confirmed yet
-	row           *compiled
+	of            *side
 }
 
 // Record of the acting subject. It is empty for a stranger.
 func (a *Access) Record() Record {
 	s := a.acting()
 	if !s.named() {
-		return Record{row: a.view.stranger}
+		return Record{of: &side{shape: a.view.stranger}}
 	}
-	r := Record{Jurisdiction: s.row.row.GetJurisdiction(), row: s.row}
-	if !s.row.withdrawn {
-		r.PolicyVersion = s.row.row.GetPolicyVersion()
-	}
-	if s.person != nil {
-		r.Pending = len(s.person.pending)
+	r := Record{Jurisdiction: s.shape.Row.Jurisdiction, Pending: len(s.person.pending()), of: s}
+	if s.laid == nil || !s.laid.withdrawn {
+		r.PolicyVersion = s.shape.Row.PolicyVersion
 	}
 	return r
 }
 
 // Choice is the person's own choice for the purpose, and whether it was imported.
 func (r Record) Choice(p *privacyfilter.Purpose) (choice purposepb.Choice, imported bool) {
-	state := r.row.states[p.Index]
-	if d := r.row.decisions[p.Index]; !d.Allow && d.Because == privacyfilter.BecauseChoice {
+	state := r.of.shape.State(p)
+	if d := r.of.decision(p); !d.Allow && d.Because == privacyfilter.BecauseChoice {
 		return purposepb.Choice_CHOICE_DENY, false // perhaps so new that the row does not say it yet
 	}
 	return state.GetChoice(), state.GetImported()
@@ -207,11 +250,11 @@ func (r Record) Choice(p *privacyfilter.Purpose) (choice purposepb.Choice, impor
 // Since is when the present uninterrupted allow began, in Unix microseconds: 0 (1970) where it was imported with no earlier acceptance to rest on.
 // It tells false where the purpose is denied or knows no beginning.
 func (r Record) Since(p *privacyfilter.Purpose) (int64, bool) {
-	state := r.row.states[p.Index]
-	if !r.row.decisions[p.Index].Allow || state.GetFloor() == nil {
+	g, ok := r.of.person.grant(p)
+	if !ok || !r.of.decision(p).Allow {
 		return 0, false
 	}
-	return state.GetFloorTime(), true
+	return g.Time, true
 }
 
 // Blocks are what someone does not want to see.
@@ -247,6 +290,11 @@ func (b *Blocks) Digest() string {
 		hash.Write([]byte{0xfe})
 	}
 	return hex.EncodeToString(hash.Sum(nil)[:16])
+}
+
+// with is a new set of both.
+func (b *Blocks) with(o *Blocks) *Blocks {
+	return &Blocks{Items: union(b.Items, o.Items), Categories: union(b.Categories, o.Categories)}
 }
 
 // union is a, b, or a new set of both.

@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 	"testing"
@@ -282,4 +283,47 @@ func set(ids ...string) map[string]struct{} {
 		out[id] = struct{}{}
 	}
 	return out
+}
+
+// TestEveryPurposeHasItsOwnGrant: more grants than a person has room for, and one of the log's generation before.
+func TestEveryPurposeHasItsOwnGrant(t *testing.T) {
+	older := privacyfilter.Revision{Generation: 1, Partition: 0, Offset: 99}
+	for name, change := range map[string]func(*purposepb.ConsentRow){
+		"one each": func(r *purposepb.ConsentRow) {
+			for i, s := range r.Purposes {
+				s.Floor, s.FloorTime = revision(int64(20+i)).PB(), int64(i)
+			}
+		},
+		"two": func(r *purposepb.ConsentRow) { r.Purposes[1].Floor, r.Purposes[1].FloorTime = revision(7).PB(), 7 },
+		"none of the first": func(r *purposepb.ConsentRow) {
+			r.Purposes[0].Floor, r.Purposes[0].FloorTime = nil, 0
+		},
+		"an older generation": func(r *purposepb.ConsentRow) {
+			r.Revision.Generation = 2
+			r.Purposes[2].Floor = older.PB()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := newStill(t)
+			of := row(v.compiler.register, 100, 3, change)
+			setRow(t, v, "u:1", of)
+			a := lookup(t, v, Person{UserID: "1"})
+			for _, p := range v.compiler.purposes {
+				state := privacyfilter.StateOf(of, p.Name)
+				since, ok := a.Record().Since(p)
+				if wantOK := a.Effective(p.Name).Allow && state.Floor != nil; ok != wantOK || ok && since != state.FloorTime {
+					t.Errorf("%s: since %d, %v, want %v", p.Name, since, ok, state)
+				}
+				var floor []byte
+				if state.Floor != nil {
+					floor = v.compiler.keys.Floor(p.Name, "u:1", privacyfilter.RevisionFromPB(state.Floor))
+				}
+				for _, is := range a.Identities(p.Name) {
+					if !bytes.Equal(is.Floor, floor) {
+						t.Errorf("%s: floor %x, want %x", p.Name, is.Floor, floor)
+					}
+				}
+			}
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package consent
 
 import (
+	"runtime"
 	"strconv"
 	"testing"
 
@@ -55,4 +56,27 @@ func crowd(b *testing.B) *View {
 		}
 	}
 	return v
+}
+
+// BenchmarkMemory tells what a person of the view takes: one who accepted and chose, and has blocked nothing.
+func BenchmarkMemory(b *testing.B) {
+	const people = 100_000
+	v := newStill(b)
+	live := func() int64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for b.Loop() {
+		before := live()
+		for i := range people {
+			setRow(b, v, "u:"+strconv.Itoa(i), row(v.compiler.register, int64(i), int64(i), nil))
+		}
+		b.ReportMetric(float64(live()-before)/people, "bytes/person")
+		runtime.KeepAlive(v)
+		b.StopTimer()
+		v = newStill(b)
+		b.StartTimer()
+	}
 }

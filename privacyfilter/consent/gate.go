@@ -47,22 +47,22 @@ func newGate(v *View) *gate {
 // clock, a system call, does for all events.
 func (g *gate) Admit(events []*ingest.Event, denied []bool) error {
 	lease := g.view.lease.state.Load()
-	var acting, device known
+	var acting, other known
 	for i, ev := range events {
 		if denied[i] = !g.takes(ev); denied[i] {
 			continue
 		}
-		var beside side
+		var beside *side // the device of an account
 		if ev.UserId == "" {
-			acting.look(g.view, "a:", ev.AnonymousId)
+			acting.look(g.view, device, ev.AnonymousId)
 		} else {
-			acting.look(g.view, "u:", ev.UserId)
+			acting.look(g.view, account, ev.UserId)
 			if ev.AnonymousId != "" {
-				device.look(g.view, "a:", ev.AnonymousId)
-				beside = device.side
+				other.look(g.view, device, ev.AnonymousId)
+				beside = &other.side
 			}
 		}
-		denied[i] = !g.narrow(ev, &acting.side, &beside)
+		denied[i] = !g.narrow(ev, &acting.side, beside)
 	}
 	if g.view.lease.held(lease, g.view.boot()) {
 		return nil
@@ -93,26 +93,22 @@ func (g *gate) unleased(events []*ingest.Event, denied []bool) error {
 }
 
 // known is the side that was looked up last: the events of a request are mostly one person's.
-type known struct {
-	side
-	id string
-}
+type known struct{ side }
 
 func (k *known) look(v *View, kind, id string) {
-	if k.id == id && k.named() && k.subject[:len(kind)] == kind {
-		return
+	if k.kind != kind || k.id != id {
+		k.side = v.side(kind, id)
 	}
-	k.side, k.id = v.side(kind+id), id
 }
 
 // narrow denies what the subject's own partition cannot know, and tells whether a purpose is left that may use the event.
-func (g *gate) narrow(ev *ingest.Event, acting, device *side) (usable bool) {
-	compiler, gpc := g.view.compiler, ev.Consent.GetGpc()
+func (g *gate) narrow(ev *ingest.Event, acting, beside *side) (usable bool) {
+	gpc := ev.Consent.GetGpc()
 	for _, purpose := range g.takers[ev.Type] {
-		allowed := compiler.decide(acting.row, purpose, ev.Type, ev.Jurisdiction)
-		if device.recorded() {
+		allowed := acting.allows(purpose, ev.Type, ev.Jurisdiction)
+		if beside != nil && beside.recorded() {
 			// An account without records is neutral for a response, but not here: the filter decides by the account's own partition.
-			if !compiler.decide(device.row, purpose, ev.Type, ev.Jurisdiction) {
+			if !beside.allows(purpose, ev.Type, ev.Jurisdiction) {
 				deny(ev, purpose.Name)
 				allowed = false
 			}

@@ -86,21 +86,17 @@ func choose(purpose string, choice purposepb.Choice) func(*purposepb.ConsentRow)
 
 func rowRecord(tb failer, v *View, subject string, r *purposepb.ConsentRow) *kgo.Record {
 	tb.Helper()
-	key := v.keys.get(subject)
+	key := v.ring.LogKey(subject)
 	rec := &kgo.Record{Topic: v.cluster.Topic(topics.Consent), Partition: v.cluster.PartitionOf(key[:]), Key: append([]byte{rowTag}, key[:]...)}
 	if r != nil {
-		value, err := r.MarshalVT()
-		if err != nil {
-			tb.Fatal(err)
-		}
-		rec.Value = value
+		rec.Value = privacyfilter.AppendRow(nil, r)
 	}
 	return rec
 }
 
 func restrictionRecord(tb failer, v *View, subject string, at privacyfilter.Revision, r *purposepb.Restriction) *kgo.Record {
 	tb.Helper()
-	key := v.keys.get(subject)
+	key := v.ring.LogKey(subject)
 	rec := &kgo.Record{Topic: v.cluster.Topic(topics.Consent), Partition: v.cluster.PartitionOf(key[:]), Key: keyOfRestriction(key, at)}
 	if r != nil {
 		r.Revision = at.PB()

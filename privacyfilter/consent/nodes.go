@@ -222,7 +222,7 @@ func (v *View) VisibleAll(ctx context.Context, subjects []string, revisions []pr
 	}
 	next := make([]int64, v.cluster.PartitionCount())
 	for i, subject := range subjects {
-		key := v.keys.get(subject)
+		key := v.ring.LogKey(subject)
 		offset, err := v.people.awaitRow(ctx, key, revisions[i])
 		if err != nil {
 			return err
@@ -307,7 +307,7 @@ func (v *View) Restrict(ctx context.Context, subject string, revision privacyfil
 	if err != nil {
 		return fmt.Errorf("encoding a restriction: %w", err)
 	}
-	key := v.keys.get(subject)
+	key := v.ring.LogKey(subject)
 	rec := &kgo.Record{Topic: v.cluster.Topic(topics.Consent), Partition: v.cluster.PartitionOf(key[:]), Key: keyOfRestriction(key, revision), Value: value}
 	if err := write(ctx, client, rec); err != nil {
 		return fmt.Errorf("writing a restriction: %w", err)

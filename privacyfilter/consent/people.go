@@ -1,7 +1,6 @@
 package consent
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"sync"
@@ -23,6 +22,7 @@ const shards = 16
 // when a row at or above its revision has come, on whichever side it comes second. Its tombstone, which the uncommitted reader may see before the row
 // is committed, removes nothing.
 type people struct {
+	shapes       *privacyfilter.Shapes
 	shards       [shards]shard
 	rows         atomic.Int64
 	restrictions atomic.Int64 // pending
@@ -35,8 +35,7 @@ type people struct {
 
 type shard struct {
 	mu       sync.RWMutex // guards the fields below
-	people   map[logKey]*person
-	ready    []*person          // those with a compiled row
+	people   map[logKey]person
 	changed  chan struct{}      // closed and replaced after rows were applied
 	unburied map[string]arrival // restrictions on the log without a tombstone after them, by Kafka key
 }
@@ -52,29 +51,27 @@ type hide struct {
 }
 
 const (
-	maxReady = 8192    // compiled rows per shard; all are made anew when there are more
 	maxHides = 100_000 // hidden events at once
 	// buryAfter is how long the filter has for its tombstone, which can stand before a restriction that was written late.
 	buryAfter = time.Minute
 )
 
-func newPeople() *people {
-	t := new(people)
+func newPeople(shapes *privacyfilter.Shapes) *people {
+	t := &people{shapes: shapes}
 	for i := range t.shards {
-		t.shards[i] = shard{people: make(map[logKey]*person), changed: make(chan struct{}), unburied: make(map[string]arrival)}
+		t.shards[i] = shard{people: make(map[logKey]person), changed: make(chan struct{}), unburied: make(map[string]arrival)}
 	}
 	return t
 }
 
 func (t *people) shardOf(key logKey) *shard { return &t.shards[key[0]%shards] }
 
-// find is the person with the key, nil if nothing is known of them.
-func (t *people) find(key logKey) *person {
+// find is the person with the key.
+func (t *people) find(key logKey) person {
 	s := t.shardOf(key)
 	s.mu.RLock()
-	p := s.people[key]
-	s.mu.RUnlock()
-	return p
+	defer s.mu.RUnlock()
+	return s.people[key]
 }
 
 // put replaces a person. The shard is locked.
@@ -83,35 +80,20 @@ func (s *shard) put(key logKey, p *person) {
 		delete(s.people, key)
 		return
 	}
-	s.people[key] = p
-}
-
-// keep remembers a compiled row with its person, within bounds.
-func (t *people) keep(key logKey, p *person, row *compiled) {
-	p.ready.Store(row)
-	s := t.shardOf(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.ready) >= maxReady {
-		for _, old := range s.ready {
-			old.ready.Store(nil)
-		}
-		clear(s.ready)
-		s.ready = s.ready[:0]
-	}
-	s.ready = append(s.ready, p)
+	s.people[key] = *p
 }
 
 // applyRows takes committed records.
 func (t *people) applyRows(recs []stream.Record, now time.Duration) {
 	var touched [shards]bool
+	var row privacyfilter.Row
 	for i := range recs {
 		rec := &recs[i]
 		if len(rec.Key) != rowKeySize || rec.Key[0] != rowTag {
 			continue
 		}
 		key := logKey(rec.Key[1:])
-		t.applyRow(key, rec, now)
+		t.applyRow(key, rec, &row, now)
 		touched[key[0]%shards] = true
 	}
 	for i, yes := range touched {
@@ -126,26 +108,23 @@ func (t *people) applyRows(recs []stream.Record, now time.Duration) {
 	}
 }
 
-func (t *people) applyRow(key logKey, rec *stream.Record, now time.Duration) {
-	var revision privacyfilter.Revision
+// applyRow takes a row, or that it was deleted. The memory of the row is used again.
+func (t *people) applyRow(key logKey, rec *stream.Record, row *privacyfilter.Row, now time.Duration) {
+	came := person{offset: rec.Offset}
 	if rec.Value != nil {
-		row := new(purposepb.ConsentRow)
-		if row.UnmarshalVT(rec.Value) != nil {
+		if len(rec.Value) == 0 || t.shapes.Read(row, rec.Value) != nil {
 			t.broken.Add(1)
 			return
 		}
-		revision = privacyfilter.RevisionFromPB(row.Revision)
+		came = newPerson(row, rec.Offset)
 	}
 	s := t.shardOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.people[key]
-	if old == nil {
-		old = new(person)
-	}
-	next, overtaken := old.withRow(bytes.Clone(rec.Value), revision, rec.Offset)
-	s.put(key, next)
-	t.count(old, next)
+	next, overtaken := old.withRow(came)
+	s.put(key, &next)
+	t.count(&old, &next)
 	for _, r := range overtaken {
 		if len(r.HideEvent) > 0 {
 			t.hideUntil(hide{now + hideFor, key, r.revision})
@@ -155,10 +134,10 @@ func (t *people) applyRow(key logKey, rec *stream.Record, now time.Duration) {
 
 // count keeps the numbers of rows and pending restrictions.
 func (t *people) count(old, next *person) {
-	if had, has := old.row != nil, next.row != nil; had != has {
+	if had, has := old.shape != nil, next.shape != nil; had != has {
 		t.rows.Add(map[bool]int64{true: 1, false: -1}[has])
 	}
-	t.restrictions.Add(int64(len(next.pending) - len(old.pending)))
+	t.restrictions.Add(int64(len(next.pending()) - len(old.pending())))
 }
 
 // applyRestrictions takes records of the fast path, committed or not. wall is the present time, which tells how old they are.
@@ -189,15 +168,12 @@ func (t *people) applyRestriction(key logKey, kafkaKey string, r *restriction, n
 	defer s.mu.Unlock()
 	s.unburied[kafkaKey] = arrival(now)
 	old := s.people[key]
-	if old == nil {
-		old = new(person)
-	}
 	next, overtaken := old.withRestriction(r)
-	if next == old || overtaken && (left <= 0 || len(r.HideEvent) == 0) {
+	if next == old || overtaken && left <= 0 {
 		return
 	}
-	s.put(key, next)
-	t.count(old, next)
+	s.put(key, &next)
+	t.count(&old, &next)
 	if overtaken {
 		t.hideUntil(hide{now + left, key, r.revision})
 	}
@@ -221,8 +197,9 @@ func (t *people) sweep(now time.Duration) {
 	for _, h := range t.ended(now) {
 		s := t.shardOf(h.key)
 		s.mu.Lock()
-		if p := s.people[h.key]; p != nil {
-			s.put(h.key, p.without(h.revision))
+		if p, ok := s.people[h.key]; ok {
+			next := p.without(h.revision)
+			s.put(h.key, &next)
 		}
 		s.mu.Unlock()
 	}
@@ -252,7 +229,7 @@ func (t *people) unburied(now time.Duration) (keys []string) {
 				continue
 			}
 			key, revision, _ := parseRestrictionKey([]byte(kafkaKey))
-			if p := s.people[key]; p != nil && p.row != nil && p.revision.Compare(revision) >= 0 {
+			if p := s.people[key]; p.shape != nil && p.revision.Compare(revision) >= 0 {
 				keys = append(keys, kafkaKey)
 			}
 		}
@@ -268,7 +245,7 @@ func (t *people) awaitRow(ctx context.Context, key logKey, revision privacyfilte
 		s.mu.RLock()
 		p, changed := s.people[key], s.changed
 		s.mu.RUnlock()
-		if p != nil && p.row != nil && p.revision.Compare(revision) >= 0 {
+		if p.shape != nil && p.revision.Compare(revision) >= 0 {
 			return p.offset, nil
 		}
 		select {

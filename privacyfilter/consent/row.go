@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"sluice/internal/vocab"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/pseudonym"
 	"sluice/privacyfilter/purposepb"
@@ -15,15 +14,26 @@ import (
 // logKey is a subject's log pseudonym.
 type logKey = [16]byte
 
-// person is what the view knows of one subject, immutable: a change puts a new one in its place, so that equal pointers mean that nothing changed.
-// The row stays encoded, since most people are not here at the moment.
+// person is what the view knows of one subject: a value that is equal as long as nothing changes. Of the zero person nothing is known.
+// Most people are no more than a shape that many share, the row's place, and when they accepted and chose.
 type person struct {
-	row      []byte // a purposepb.ConsentRow, nil if there is none
+	shape    *privacyfilter.Shape // nil: there is no row
+	more     *more                // nil: there is none
 	revision privacyfilter.Revision
-	offset   int64          // of the row on sluice.consent
-	pending  []*restriction // not yet overtaken by the row, oldest first
-	hidden   []*restriction // overtaken, and still hiding an event that the features may not have purged yet
-	ready    atomic.Pointer[compiled]
+	offset   int64      // of the row on sluice.consent
+	grants   [2]allowed // of the row, unless more has them
+}
+
+// allowed is a grant of the row's own generation and partition.
+type allowed struct{ offset, time int64 }
+
+// more is what few people have. It is immutable but for what is laid over the row, which is made when it is asked for.
+type more struct {
+	grants  []privacyfilter.Grant // that a person has no room for
+	blocks  *Blocks               // of the row; nil: none
+	pending []*restriction        // not yet overtaken by the row, oldest first
+	hidden  []*restriction        // overtaken, and still hiding an event that the features may not have purged yet
+	laid    atomic.Pointer[overlay]
 }
 
 // restriction is a record of the fast path.
@@ -32,81 +42,139 @@ type restriction struct {
 	*purposepb.Restriction
 }
 
+// newPerson is a person with a row and nothing else. The row's memory is not kept.
+func newPerson(row *privacyfilter.Row, offset int64) person {
+	p := person{shape: row.Shape, revision: row.Revision, offset: offset}
+	m := new(more)
+	for i, g := range row.Grants {
+		if i == len(p.grants) || g.Floor.Generation != row.Revision.Generation || g.Floor.Partition != row.Revision.Partition {
+			m.grants = slices.Clone(row.Grants)
+			p.grants = [2]allowed{}
+			break
+		}
+		p.grants[i] = allowed{g.Floor.Offset, g.Time}
+	}
+	if items, categories := row.Blocks(); len(items)+len(categories) > 0 {
+		m.blocks = newBlocks(items, categories)
+	}
+	if m.grants != nil || m.blocks != nil {
+		p.more = m
+	}
+	return p
+}
+
+// grant is what the row says of when the purpose's present allow began; false if nothing.
+func (p *person) grant(of *privacyfilter.Purpose) (g privacyfilter.Grant, ok bool) {
+	if p.shape == nil {
+		return g, false
+	}
+	i := p.shape.Grant(of)
+	switch {
+	case i < 0:
+		return g, false
+	case p.more != nil && p.more.grants != nil:
+		g = p.more.grants[i]
+	default:
+		g = privacyfilter.Grant{Floor: p.revision, Time: p.grants[i].time}
+		g.Floor.Offset = p.grants[i].offset
+	}
+	return g, !g.Floor.IsZero()
+}
+
+func (p *person) pending() []*restriction {
+	if p.more == nil {
+		return nil
+	}
+	return p.more.pending
+}
+
+func (p *person) hidden() []*restriction {
+	if p.more == nil {
+		return nil
+	}
+	return p.more.hidden
+}
+
+// with is the person with other restrictions.
+func (p person) with(pending, hidden []*restriction) person {
+	next := &more{pending: pending, hidden: hidden}
+	if p.more != nil {
+		next.grants, next.blocks = p.more.grants, p.more.blocks
+	}
+	p.more = next
+	if next.grants == nil && next.blocks == nil && len(pending)+len(hidden) == 0 {
+		p.more = nil
+	}
+	return p
+}
+
 // empty is whether nothing at all is known of the person.
-func (p *person) empty() bool { return p.row == nil && len(p.pending) == 0 && len(p.hidden) == 0 }
+func (p *person) empty() bool { return p.shape == nil && p.more == nil }
 
 // newest is the revision of the newest record that the person made.
 func (p *person) newest() privacyfilter.Revision {
-	if p == nil {
-		return privacyfilter.Revision{}
-	}
-	if n := len(p.pending); n > 0 {
-		return p.pending[n-1].revision
+	if pending := p.pending(); len(pending) > 0 {
+		return pending[len(pending)-1].revision
 	}
 	return p.revision
 }
 
-// withRow is the person with another row, and the restrictions that it overtook. A nil row means that the row was deleted: it overtakes nothing.
-func (p *person) withRow(row []byte, revision privacyfilter.Revision, offset int64) (next *person, overtaken []*restriction) {
-	next = &person{row: row, revision: revision, offset: offset, hidden: p.hidden}
-	for _, r := range p.pending {
-		if row == nil || r.revision.Compare(revision) > 0 {
-			next.pending = append(next.pending, r)
+// withRow is a person who has come with a row, or without one since it was deleted, with what is left of the restrictions of the one before, and those that the
+// row overtook. A deleted row overtakes nothing.
+func (p *person) withRow(row person) (next person, overtaken []*restriction) {
+	var pending []*restriction
+	hidden := p.hidden()
+	for _, r := range p.pending() {
+		if row.shape == nil || r.revision.Compare(row.revision) > 0 {
+			pending = append(pending, r)
 			continue
 		}
 		overtaken = append(overtaken, r)
 		if len(r.HideEvent) > 0 {
-			next.hidden = append(slices.Clip(next.hidden), r)
+			hidden = append(slices.Clip(hidden), r)
 		}
 	}
-	return next, overtaken
+	if len(pending)+len(hidden) == 0 {
+		return row, overtaken
+	}
+	return row.with(pending, hidden), overtaken
 }
 
 // withRestriction is the person with one more restriction, which is pending or overtaken already. A repeated one changes nothing.
-func (p *person) withRestriction(r *restriction) (next *person, overtaken bool) {
+func (p *person) withRestriction(r *restriction) (next person, overtaken bool) {
 	same := func(o *restriction) bool { return o.revision == r.revision }
-	if slices.ContainsFunc(p.pending, same) || slices.ContainsFunc(p.hidden, same) {
-		return p, false
+	pending, hidden := p.pending(), p.hidden()
+	if slices.ContainsFunc(pending, same) || slices.ContainsFunc(hidden, same) {
+		return *p, false
 	}
-	next = &person{row: p.row, revision: p.revision, offset: p.offset, pending: p.pending, hidden: p.hidden}
-	if p.row != nil && p.revision.Compare(r.revision) >= 0 {
-		if len(r.HideEvent) > 0 {
-			next.hidden = append(slices.Clip(p.hidden), r)
+	if p.shape != nil && p.revision.Compare(r.revision) >= 0 {
+		if len(r.HideEvent) == 0 {
+			return *p, true
 		}
-		return next, true
+		return p.with(pending, append(slices.Clip(hidden), r)), true
 	}
-	at, _ := slices.BinarySearchFunc(p.pending, r, func(a, b *restriction) int { return a.revision.Compare(b.revision) })
-	next.pending = slices.Insert(slices.Clone(p.pending), at, r)
-	return next, false
+	at, _ := slices.BinarySearchFunc(pending, r, func(a, b *restriction) int { return a.revision.Compare(b.revision) })
+	return p.with(slices.Insert(slices.Clone(pending), at, r), hidden), false
 }
 
 // without is the person with one hidden event less.
-func (p *person) without(revision privacyfilter.Revision) *person {
-	next := &person{row: p.row, revision: p.revision, offset: p.offset, pending: p.pending}
-	for _, r := range p.hidden {
-		if r.revision != revision {
-			next.hidden = append(next.hidden, r)
-		}
-	}
-	return next
+func (p *person) without(revision privacyfilter.Revision) person {
+	return p.with(p.pending(), slices.DeleteFunc(slices.Clone(p.hidden()), func(r *restriction) bool { return r.revision == revision }))
 }
 
-// compiled is a person's row with the pending restrictions laid over it, ready to be asked. It is immutable but for the identities, which are made once, when asked for.
-type compiled struct {
-	row        *purposepb.ConsentRow // nil: none
-	answered   bool                  // the person has said something about consent; a block, say, is no such record
-	decisions  []privacyfilter.Decision
-	states     []*purposepb.PurposeState // nil: none
-	floors     []privacyfilter.Revision
-	identities []atomic.Pointer[Identity]
-	blocks     *Blocks
-	events     map[uint64]struct{} // personalize events deleted just now
-	footprints map[string]struct{} // history events deleted just now
-	hideAll    bool                // the whole history was deleted, and the row with the new floors is not here yet
-	withdrawn  bool                // the policy's acceptance was taken back, and the row is not here yet
+// overlay is what a person's restrictions make of the row, immutable.
+type overlay struct {
+	answered   bool                     // a restriction says something about consent
+	withdrawn  bool                     // the policy's acceptance was taken back, and the row is not here yet
+	hideAll    bool                     // the whole history was deleted, and the row with the new floors is not here yet
+	decisions  []privacyfilter.Decision // of each purpose
+	floors     []privacyfilter.Revision // of each purpose; zero: the row's
+	blocks     *Blocks                  // with the row's; nil: the row's
+	events     map[uint64]struct{}      // personalize events deleted just now
+	footprints map[string]struct{}      // history events deleted just now
 }
 
-// compiler makes compiled rows.
+// compiler lays restrictions over rows.
 type compiler struct {
 	register *privacyfilter.Register
 	purposes []*privacyfilter.Purpose
@@ -121,45 +189,28 @@ func newCompiler(register *privacyfilter.Register, keys *pseudonym.Keys) *compil
 	}
 }
 
-// compile makes the compiled form of a person, nil for someone of whom nothing is known. The subject opens the sealed ids of deleted events.
-func (c *compiler) compile(subject string, p *person) *compiled {
-	n := len(c.purposes)
-	out := &compiled{
-		decisions: make([]privacyfilter.Decision, n), states: make([]*purposepb.PurposeState, n),
-		floors: make([]privacyfilter.Revision, n), identities: make([]atomic.Pointer[Identity], n),
-	}
-	if p != nil && p.row != nil {
-		row := new(purposepb.ConsentRow)
-		if row.UnmarshalVT(p.row) == nil { // it was decoded once when it came
-			out.row = row
-		}
-	}
-	out.answered = out.row.GetPolicyVersion() != "" || out.row.GetJurisdiction() != "" // which every answer to the policy leaves behind
-	for _, s := range out.row.GetPurposes() {
-		out.answered = out.answered || s.Choice != purposepb.Choice_CHOICE_NONE
-		if purpose, ok := c.register.Purpose(s.Purpose); ok {
-			out.states[purpose.Index] = s
-			out.floors[purpose.Index] = privacyfilter.RevisionFromPB(s.Floor)
-		}
-	}
+// overlay is what a person's restrictions make of the row with the shape. The subject opens the sealed ids of deleted events.
+func (c *compiler) overlay(subject string, shape *privacyfilter.Shape, m *more) *overlay {
+	out := &overlay{decisions: make([]privacyfilter.Decision, len(c.purposes)), floors: make([]privacyfilter.Revision, len(c.purposes))}
 	for _, purpose := range c.purposes {
-		out.decisions[purpose.Index] = c.register.Effective(out.row, purpose, "")
+		out.decisions[purpose.Index] = shape.Decision(purpose)
 	}
-	blocks := newBlocks(out.row.GetBlockedItems(), out.row.GetBlockedCategories())
-	if p != nil {
-		for _, r := range p.pending {
-			c.restrict(out, blocks, r)
-		}
-		c.hide(out, subject, p)
+	blocks := newBlocks(nil, nil)
+	for _, r := range m.pending {
+		c.restrict(out, blocks, r)
 	}
 	if len(blocks.Items)+len(blocks.Categories) > 0 {
 		out.blocks = blocks
+		if m.blocks != nil {
+			out.blocks = m.blocks.with(blocks)
+		}
 	}
+	c.hide(out, subject, m)
 	return out
 }
 
 // restrict lays one pending restriction over the row.
-func (c *compiler) restrict(out *compiled, blocks *Blocks, r *restriction) {
+func (c *compiler) restrict(out *overlay, blocks *Blocks, r *restriction) {
 	out.withdrawn = out.withdrawn || r.DenyAll
 	out.answered = out.answered || r.DenyAll || len(r.Deny) > 0
 	for _, purpose := range c.purposes {
@@ -190,8 +241,8 @@ func (c *compiler) restrict(out *compiled, blocks *Blocks, r *restriction) {
 }
 
 // hide collects the events that were deleted one by one, as history and personalize know them.
-func (c *compiler) hide(out *compiled, subject string, p *person) {
-	for _, list := range [][]*restriction{p.pending, p.hidden} {
+func (c *compiler) hide(out *overlay, subject string, m *more) {
+	for _, list := range [][]*restriction{m.pending, m.hidden} {
 		for _, r := range list {
 			if len(r.HideEvent) == 0 {
 				continue
@@ -210,31 +261,14 @@ func (c *compiler) hide(out *compiled, subject string, p *person) {
 	}
 }
 
-// decide tells whether a purpose that takes the type may use an event of the type and jurisdiction, which only narrows.
-func (c *compiler) decide(row *compiled, purpose *privacyfilter.Purpose, t vocab.Type, jurisdiction string) bool {
-	if purpose.AfterAcceptance(t) {
-		return !row.withdrawn && c.register.Accepted(row.row, purpose).Allow
+// identity is who the subject is for a purpose.
+func (c *compiler) identity(s *side, purpose *privacyfilter.Purpose) Identity {
+	subject := s.subject()
+	is := Identity{Subject: c.keys.Subject(purpose.Name, subject, s.shape.Row.Incarnation)}
+	if floor := s.floor(purpose); !floor.IsZero() {
+		is.Floor = c.keys.Floor(purpose.Name, subject, floor)
 	}
-	if !row.decisions[purpose.Index].Allow {
-		return false
-	}
-	if jurisdiction == "" || row.row != nil && jurisdiction == row.row.Jurisdiction {
-		return true
-	}
-	return c.register.Effective(row.row, purpose, jurisdiction).Allow
-}
-
-// identity is who the subject is for a purpose, made once.
-func (c *compiler) identity(row *compiled, purpose *privacyfilter.Purpose, subject string) Identity {
-	if made := row.identities[purpose.Index].Load(); made != nil {
-		return *made
-	}
-	made := Identity{Subject: c.keys.Subject(purpose.Name, subject, row.row.GetIncarnation())}
-	if floor := row.floors[purpose.Index]; !floor.IsZero() {
-		made.Floor = c.keys.Floor(purpose.Name, subject, floor)
-	}
-	row.identities[purpose.Index].Store(&made)
-	return made
+	return is
 }
 
 // Keys on sluice.consent. A row: 'r' ‖ log pseudonym. A restriction: 'x' ‖ log pseudonym ‖ revision as 4+4+8 bytes, big endian.

@@ -47,9 +47,9 @@ type View struct {
 	cluster      stream.Cluster
 	node         string // unique to this start
 	logger       *slog.Logger
-	keys         *keyCache
+	ring         *seal.Keyring
 	compiler     *compiler
-	stranger     *compiled // of someone without records
+	stranger     *privacyfilter.Shape // of someone without records
 	people       *people
 	rows         *stream.Follower
 	restrictions *stream.Follower
@@ -69,10 +69,10 @@ func NewView(cluster stream.Cluster, register *privacyfilter.Register, ring *sea
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	v := &View{
-		cluster: cluster, node: o.Node + "-" + rand.Text(), logger: o.Logger, keys: newKeyCache(ring), compiler: newCompiler(register, keys), people: newPeople(), boot: bootClock,
+		cluster: cluster, node: o.Node + "-" + rand.Text(), logger: o.Logger, ring: ring, compiler: newCompiler(register, keys), people: newPeople(privacyfilter.NewShapes(register)), boot: bootClock,
 		nudge: make(chan struct{}, 1), caughtUp: make(chan struct{}),
 	}
-	v.stranger = v.compiler.compile("", nil)
+	v.stranger = v.people.shapes.None()
 	v.rows = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Unfed: true, Apply: func(recs []stream.Record) {
 		v.people.applyRows(recs, v.boot())
 		v.applied()
@@ -187,10 +187,10 @@ func (v *View) Lookup(p Person) (*Access, error) {
 func (v *View) Applied(p Person) *Access {
 	a := &Access{view: v, gpc: p.GPC}
 	if p.UserID != "" {
-		a.account = v.side("u:" + p.UserID)
+		a.account = v.side(account, p.UserID)
 	}
 	if p.AnonymousID != "" {
-		a.device = v.side("a:" + p.AnonymousID)
+		a.device = v.side(device, p.AnonymousID)
 	}
 	return a
 }
@@ -206,24 +206,28 @@ func (v *View) Holds(a *Access) bool {
 func (v *View) unchanged(s *side) bool { return !s.named() || v.people.find(s.key) == s.person }
 
 // side looks a subject up.
-func (v *View) side(subject string) side {
-	s := side{subject: subject, key: v.keys.get(subject)}
+func (v *View) side(kind, id string) side {
+	s := side{kind: kind, id: id, key: v.ring.LogKey(kind, id)}
 	s.person = v.people.find(s.key)
-	s.row = v.compiled(&s)
+	if s.shape = s.person.shape; s.shape == nil {
+		s.shape = v.stranger
+	}
+	s.laid = v.overlay(&s)
 	return s
 }
 
-// compiled is the subject's compiled row, from the cache if it is there.
-func (v *View) compiled(s *side) *compiled {
-	if s.person == nil {
-		return v.stranger
+// overlay is what the subject's restrictions make of the row, nil if there are none.
+func (v *View) overlay(s *side) *overlay {
+	m := s.person.more
+	if m == nil || len(m.pending)+len(m.hidden) == 0 {
+		return nil
 	}
-	if row := s.person.ready.Load(); row != nil {
-		return row
+	if made := m.laid.Load(); made != nil {
+		return made
 	}
-	row := v.compiler.compile(s.subject, s.person)
-	v.people.keep(s.key, s.person, row)
-	return row
+	made := v.compiler.overlay(s.subject(), s.shape, m)
+	m.laid.Store(made)
+	return made
 }
 
 // Gate is the gate of the collector.

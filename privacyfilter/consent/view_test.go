@@ -283,7 +283,7 @@ func TestLateRestrictionIsBuried(t *testing.T) {
 }
 
 func TestViewThatDoesNotRun(t *testing.T) {
-	ring := newStill(t).keys.ring
+	ring := newStill(t).ring
 	v := NewView(stream.Cluster{}, loadRegister(t), ring, pseudonym.New(ring), Options{})
 	if err := v.Restrict(t.Context(), "u:1", revision(1), &purposepb.Restriction{}); !errors.Is(err, errNotRunning) {
 		t.Error(err)
@@ -295,7 +295,7 @@ func TestViewThatDoesNotRun(t *testing.T) {
 
 func TestMetrics(t *testing.T) {
 	registry := prometheus.NewRegistry()
-	ring := newStill(t).keys.ring
+	ring := newStill(t).ring
 	v := NewView(stream.Cluster{}, loadRegister(t), ring, pseudonym.New(ring), Options{Registerer: registry})
 	setRow(t, v, "u:1", row(v.compiler.register, 1, 1, nil))
 	restrict(t, v, "u:1", 2, &purposepb.Restriction{DenyAll: true})

@@ -7,53 +7,53 @@ import (
 	"sluice/ingest/eventpb"
 	"sluice/internal/stream"
 	"sluice/privacyfilter"
-	"sluice/privacyfilter/purposepb"
 )
 
 // clockMargin is what two collectors' clocks may differ by: an event within this time of a grant is lost rather than admitted too early.
 const clockMargin = int64(time.Second / time.Microsecond)
 
-// admits tells whether the purpose may use the event, and under which state of the subject's row (nil for what a legal duty covers).
+// admits tells whether the purpose may use the event, and above which floor (none for what a legal duty covers).
 //
 // The decision must be allow at the event's place in the log, and the event must have been captured under this very grant. What the event itself says
 // (GPC, denied, jurisdiction) only narrows.
-func (f *filter) admits(p *privacyfilter.Purpose, in *input) (*purposepb.PurposeState, bool) {
-	if p == nil || !f.Register.EffectiveFor(in.row, p, in.ev.Type, in.ev.Jurisdiction).Allow {
-		return nil, false
+func (f *filter) admits(p *privacyfilter.Purpose, in *input) (floor privacyfilter.Revision, ok bool) {
+	if p == nil || !in.row.Allows(p, in.ev.Type, in.ev.Jurisdiction) {
+		return floor, false
 	}
 	if in.deleted && p.Tier != privacyfilter.Legal {
-		return nil, false // deleting a footprint deletes it for every purpose but a legal duty's
+		return floor, false // deleting a footprint deletes it for every purpose but a legal duty's
 	}
 	if p.Tier == privacyfilter.Legal && !p.AfterAcceptance(in.ev.Type) {
-		return nil, true
+		return floor, true
 	}
 	if p.Narrows(in.ev.Consent.GetGpc()) || slices.Contains(in.ev.Consent.GetDenied(), p.Name) {
-		return nil, false
+		return floor, false
 	}
-	state := privacyfilter.StateOf(in.row, p.Name)
-	if state == nil || !state.Allow || state.Floor == nil {
-		return nil, false // the register has become wider since the subject's last record: no grant covers this
+	grant, granted := in.row.Grant(p)
+	if !granted || !in.row.State(p).Allow {
+		return floor, false // the register has become wider since the subject's last record: no grant covers this
 	}
-	return state, in.capturedUnder(state) || p.Tier == privacyfilter.Basic && in.capturedAboutAcceptance(state)
+	return grant.Floor, in.capturedUnder(grant) || p.Tier == privacyfilter.Basic && f.capturedAboutAcceptance(in, grant)
 }
 
 // capturedAboutAcceptance tells whether an event for a basic purpose was captured after the policy was accepted, or less than the margin before.
 // A basic purpose hangs on nothing but the acceptance: a page that sends its first event at once, and stamps whole seconds, must not lose it. A floor that
-// a deletion has raised has no such margin; the legal purposes' state tells the two apart, as it keeps the acceptance.
-func (in *input) capturedAboutAcceptance(state *purposepb.PurposeState) bool {
-	accepted := privacyfilter.StateOf(in.row, privacyfilter.Risk)
-	if accepted == nil || accepted.Floor == nil || privacyfilter.RevisionFromPB(accepted.Floor) != privacyfilter.RevisionFromPB(state.Floor) {
+// a deletion has raised has no such margin; the legal purposes' grant tells the two apart, as it keeps the acceptance.
+func (f *filter) capturedAboutAcceptance(in *input, grant privacyfilter.Grant) bool {
+	duty := f.purposes[risk]
+	if duty == nil {
 		return false
 	}
-	return in.dated && in.captured+2*clockMargin >= state.FloorTime
+	accepted, ok := in.row.Grant(duty)
+	return ok && accepted.Floor == grant.Floor && in.dated && in.captured+2*clockMargin >= grant.Time
 }
 
 // capturedUnder tells whether the event was captured after the present uninterrupted allow began.
-func (in *input) capturedUnder(state *purposepb.PurposeState) bool {
-	if !in.revision.IsZero() && in.revision.Compare(privacyfilter.RevisionFromPB(state.Floor)) >= 0 {
+func (in *input) capturedUnder(grant privacyfilter.Grant) bool {
+	if !in.revision.IsZero() && in.revision.Compare(grant.Floor) >= 0 {
 		return true
 	}
-	return in.dated && in.captured >= state.FloorTime
+	return in.dated && in.captured >= grant.Time
 }
 
 // namedRevision is the revision that the event says its client knew. It counts only if it is a place of this partition and generation below the event's

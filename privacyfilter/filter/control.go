@@ -52,7 +52,8 @@ func (f *filter) control(rec *stream.Record, lr *eventpb.LogRecord) error {
 	}
 	a.row.Revision = a.revision.PB()
 	f.controls.WithLabelValues(name, string(did)).Inc()
-	return a.publish()
+	a.publish()
+	return nil
 }
 
 func (f *filter) openControl(rec *stream.Record, lr *eventpb.LogRecord) (*eventpb.Control, *fault) {
@@ -305,4 +306,15 @@ func (a *act) settle() error {
 		}
 	}
 	return nil
+}
+
+// rowCodec writes a row of the ledger as sluice.consent has it.
+type rowCodec struct{}
+
+func (rowCodec) Encode(buf []byte, row *purposepb.ConsentRow) ([]byte, error) {
+	return privacyfilter.AppendRow(buf, row), nil
+}
+
+func (rowCodec) Decode(data []byte) (*purposepb.ConsentRow, error) {
+	return privacyfilter.ParseRow(data)
 }

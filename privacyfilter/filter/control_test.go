@@ -34,7 +34,10 @@ func TestEveryControlIsPublished(t *testing.T) {
 			if len(consent) != 2 || w.only(topics.Ledger).Partition != 5 {
 				t.Fatalf("%d records on consent", len(consent))
 			}
-			row := decode(t, new(purposepb.ConsentRow), consent[0])
+			row, err := privacyfilter.ParseRow(consent[0].Value)
+			if err != nil {
+				t.Fatal(err)
+			}
 			at := privacyfilter.RevisionFromPB(row.Revision)
 			expect(t, "revision", at, rev)
 			expect(t, "row's key", consent[0].Key, append([]byte{'r'}, key[:]...))

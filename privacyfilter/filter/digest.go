@@ -4,8 +4,8 @@ import (
 	"encoding/binary"
 
 	"sluice/internal/stream"
+	"sluice/privacyfilter"
 	"sluice/privacyfilter/pseudonym"
-	"sluice/privacyfilter/purposepb"
 )
 
 // Projection is what a state digest compares of the filter: "ledger" holds each subject's choices, effective decisions, floor times, blocks and policy, without
@@ -36,8 +36,8 @@ func Projection() stream.Projection {
 
 // ledgerContent is the row without its places in the log, nil if it cannot be read.
 func ledgerContent(value []byte) []byte {
-	var row purposepb.ConsentRow
-	if err := row.UnmarshalVT(value); err != nil {
+	row, err := privacyfilter.ParseRow(value)
+	if err != nil {
 		return nil
 	}
 	row.Revision, row.PolicyAt, row.ItemsBlockedAt, row.CategoriesBlockedAt = nil, nil, nil, nil

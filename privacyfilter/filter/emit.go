@@ -32,8 +32,8 @@ func (s *scratch) init() {
 }
 
 // emit projects the event to the purpose at place i of streamed and sends it.
-func (f *filter) emit(i int, in *input, state *purposepb.PurposeState) error {
-	s, floor := &f.scratch, privacyfilter.RevisionFromPB(state.GetFloor())
+func (f *filter) emit(i int, in *input, floor privacyfilter.Revision) error {
+	s := &f.scratch
 	s.arena.reset()
 	switch i {
 	case history:

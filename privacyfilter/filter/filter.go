@@ -4,6 +4,7 @@ package filter
 
 import (
 	"errors"
+	"fmt"
 	"time"
 	"unsafe"
 
@@ -78,10 +79,11 @@ func (o *Options) check() error {
 func open(o Options, m *metrics, t *stream.Task) *filter {
 	f := &filter{
 		Options: o, metrics: m, task: t,
-		ledger:    stream.OpenTable(t, tableLedger, "ledger", stream.ProtoCodec[purposepb.ConsentRow]()),
+		ledger:    stream.OpenTable(t, tableLedger, "ledger", rowCodec{}),
 		marks:     stream.OpenTable[int64](t, tableMarks, "marks", numberCodec{}),
 		clock:     stream.OpenClock(t, tableClock, hour),
 		projector: NewProjector(o.Register, o.Keys),
+		shapes:    privacyfilter.NewShapes(o.Register),
 		held:      make([]bool, len(o.Register.Purposes())),
 	}
 	f.dedupe = openDedupe(t)
@@ -108,6 +110,7 @@ type filter struct {
 	marks     *stream.Table[int64]
 	clock     *stream.Clock
 	projector *Projector
+	shapes    *privacyfilter.Shapes
 	purposes  [len(streamed)]*privacyfilter.Purpose // nil: not in the register, so denied
 
 	deletions    *stream.Table[deletions]
@@ -117,7 +120,9 @@ type filter struct {
 	ev      eventpb.Event     // of the record; its strings lie in body or in the record, so that nobody keeps them beyond this event
 	body    []byte            // the next event takes its memory
 	subject []byte
-	held    []bool // by purpose: what held before a control record
+	row     privacyfilter.Row // of the event's subject
+	encoded []byte            // of a row that the open transaction has changed
+	held    []bool            // by purpose: what held before a control record
 	scratch scratch
 }
 
@@ -160,6 +165,9 @@ func (f *filter) event(rec *stream.Record, lr *eventpb.LogRecord) error {
 		f.counts.count(duplicate)
 		return nil
 	}
+	if err := f.readRow(rec.Key); err != nil {
+		return err
+	}
 	in, flaw := f.openEvent(rec, lr)
 	if flaw != nil {
 		return f.reject(rec, lr, *flaw)
@@ -186,7 +194,7 @@ type input struct {
 	rec      *stream.Record
 	lr       *eventpb.LogRecord
 	ev       *eventpb.Event
-	row      *purposepb.ConsentRow // of the subject, nil if it has no records
+	row      *privacyfilter.Row // of the subject
 	who      who
 	decision []byte
 
@@ -213,8 +221,8 @@ func (f *filter) openEvent(rec *stream.Record, lr *eventpb.LogRecord) (in input,
 	if subject == "" || ev.Id == "" {
 		return in, &fault{"missing_field", "an event with an id and a subject expected"}
 	}
-	in = input{rec: rec, lr: lr, ev: ev, row: f.ledger.Get(rec.Key)}
-	in.who = who{subject: subject, incarnation: in.row.GetIncarnation(), event: pseudonym.EventHashOf(rec.Key, lr.Dedupe)}
+	in = input{rec: rec, lr: lr, ev: ev, row: &f.row}
+	in.who = who{subject: subject, incarnation: f.row.Row.Incarnation, event: pseudonym.EventHashOf(rec.Key, lr.Dedupe)}
 	if len(lr.Decision) > 0 {
 		if in.decision, err = f.Ring.Unseal(lr.KeyId, lr.Decision, rec.Key); err != nil {
 			return in, sealedFault(err)
@@ -223,6 +231,19 @@ func (f *filter) openEvent(rec *stream.Record, lr *eventpb.LogRecord) (in input,
 	in.revision = f.namedRevision(rec, ev)
 	in.captured, in.dated = capturedAt(lr, ev)
 	return in, nil
+}
+
+// readRow reads the row of an event's subject from the bytes that the ledger holds.
+func (f *filter) readRow(key []byte) error {
+	changed, data := f.ledger.Look(key)
+	if changed != nil {
+		f.encoded = privacyfilter.AppendRow(f.encoded[:0], changed)
+		data = f.encoded
+	}
+	if err := f.shapes.Read(&f.row, data); err != nil {
+		return fmt.Errorf("reading the ledger: %w", err)
+	}
+	return nil
 }
 
 // subjectOf is the event's subject, in memory that the next event takes. Nobody keeps it: pseudonyms are known by fingerprints.
@@ -234,12 +255,12 @@ func (f *filter) subjectOf(ev *eventpb.Event) string {
 // admitAndEmit gives the event to every purpose that may have it, and tells whether one did.
 func (f *filter) admitAndEmit(in *input) (admitted bool, err error) {
 	for i, p := range f.purposes {
-		state, ok := f.admits(p, in)
+		floor, ok := f.admits(p, in)
 		if !ok {
 			f.counts.byPurpose[i][denied]++
 			continue
 		}
-		if err := f.emit(i, in, state); err != nil {
+		if err := f.emit(i, in, floor); err != nil {
 			return false, err
 		}
 		f.counts.byPurpose[i][allowed]++

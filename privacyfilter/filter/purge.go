@@ -2,7 +2,6 @@ package filter
 
 import (
 	"bytes"
-	"fmt"
 
 	"sluice/internal/topics"
 	"sluice/privacyfilter"
@@ -91,16 +90,11 @@ func (a *act) deleteAll() (result, error) {
 
 // publish sends the row, with the end of the restriction that this record had on the fast path, and the record itself to the ledger. A record that changed
 // nothing is published, too: whoever wrote it waits for the row to reach its revision.
-func (a *act) publish() error {
+func (a *act) publish() {
 	f, partition := a.f, a.rec.Partition
-	row, err := a.row.MarshalVT()
-	if err != nil {
-		return fmt.Errorf("encoding a row of consent: %w", err)
-	}
-	f.task.Emit(topics.Consent, partition, append([]byte{'r'}, a.rec.Key...), row)
+	f.task.Emit(topics.Consent, partition, append([]byte{'r'}, a.rec.Key...), privacyfilter.AppendRow(nil, a.row))
 	end := a.revision.Append(append([]byte{'x'}, a.rec.Key...))
 	f.task.Emit(topics.Consent, partition, end, nil)
 	entry := a.revision.Append(bytes.Clone(a.rec.Key))
 	f.task.Emit(topics.Ledger, partition, entry, bytes.Clone(a.rec.Value))
-	return nil
 }
