@@ -28,6 +28,14 @@ func (c *Clock) Advance(micros int64) bool {
 	return true
 }
 
+// Now is the number of the newest step since 1970, 0 before there is one.
+func (c *Clock) Now() int64 {
+	if now := c.table.Get(clockKey); now != nil {
+		return *now
+	}
+	return 0
+}
+
 var clockKey = []byte{'c'}
 
 type int64Codec struct{}

@@ -63,16 +63,19 @@ func openDedupe(t *stream.Task) dedupe {
 	}
 }
 
-// has tells whether the hash is known.
-func (d *dedupe) has(subject []byte, hash uint64) bool {
+// has tells whether the hash is known of an hour that is not before cutoff.
+func (d *dedupe) has(subject []byte, hash uint64, cutoff uint32) bool {
 	h := d.heads.Get(subject)
-	if h == nil {
+	if h == nil || h.hour < cutoff {
 		return false
 	}
 	if h.hashes.has(hash) {
 		return true
 	}
 	for _, o := range slices.Backward(h.older) {
+		if o.hour < cutoff {
+			break
+		}
 		key := chunkKey(subject, o.hour, o.bucket(hash))
 		if c := d.chunks.Get(key[:]); c != nil && c.has(hash) {
 			return true
@@ -81,16 +84,17 @@ func (d *dedupe) has(subject []byte, hash uint64) bool {
 	return false
 }
 
-// add remembers a hash that is not known yet. An hour before the newest counts as the newest: what is kept longer than it must be does no harm.
-func (d *dedupe) add(subject []byte, hash uint64, received uint32) {
+// add remembers a hash that is not known yet, and tells whether the subject is new. An hour before the newest counts as the newest: what is kept longer than it
+// must be does no harm.
+func (d *dedupe) add(subject []byte, hash uint64, received uint32) (isNew bool) {
 	h := d.heads.Get(subject)
 	if h == nil {
 		d.heads.Put(subject, &head{hour: received, hashes: chunk{hash}})
-		return
+		return true
 	}
 	if last := len(h.older) - 1; last >= 0 && h.older[last].hour == h.hour && received <= h.hour {
 		d.addToChunk(subject, last, hash)
-		return
+		return false
 	}
 	h = d.heads.Mutate(subject)
 	if received > h.hour {
@@ -100,6 +104,7 @@ func (d *dedupe) add(subject []byte, hash uint64, received uint32) {
 	if h.hashes = h.hashes.with(hash); len(h.hashes) > inlineHashes {
 		d.retire(subject, h)
 	}
+	return false
 }
 
 // retire moves the newest hour's hashes from the head to a chunk.
@@ -159,29 +164,15 @@ func (d *dedupe) putChunk(key [chunkKeySize]byte, c chunk) {
 	}
 }
 
-// expire forgets every hour before cutoff and returns the oldest that is left, nothingLeft if none is.
-func (d *dedupe) expire(cutoff uint32) (oldest uint32) {
-	oldest = nothingLeft
-	var expired [][]byte
-	d.heads.Range(func(subject []byte, h *head) bool {
-		first := h.hour
-		if len(h.older) > 0 {
-			first = min(first, h.older[0].hour)
-		}
-		if first < cutoff {
-			expired = append(expired, subject)
-		} else {
-			oldest = min(oldest, first)
-		}
-		return true
-	})
-	for _, subject := range expired {
-		oldest = min(oldest, d.expireSubject(subject, cutoff))
+// expire forgets every hour of the subject before cutoff and returns the oldest that is left, nothingLeft if none is.
+func (d *dedupe) expire(subject []byte, cutoff uint32) (oldest uint32) {
+	had := d.heads.Get(subject)
+	if had == nil {
+		return nothingLeft
 	}
-	return oldest
-}
-
-func (d *dedupe) expireSubject(subject []byte, cutoff uint32) (oldest uint32) {
+	if oldest = had.oldest(); oldest >= cutoff {
+		return oldest
+	}
 	h := d.heads.Mutate(subject)
 	kept := h.older[:0]
 	for _, o := range h.older {
@@ -199,8 +190,13 @@ func (d *dedupe) expireSubject(subject []byte, cutoff uint32) (oldest uint32) {
 		d.heads.Delete(subject) // its newest hour has expired, so all have
 		return nothingLeft
 	}
-	if len(kept) > 0 {
-		return kept[0].hour
+	return h.oldest()
+}
+
+// oldest is the oldest hour.
+func (h *head) oldest() uint32 {
+	if len(h.older) > 0 {
+		return h.older[0].hour
 	}
 	return h.hour
 }

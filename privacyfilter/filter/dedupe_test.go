@@ -3,7 +3,6 @@ package filter
 import (
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -84,16 +83,19 @@ func TestDedupeAgainstModel(t *testing.T) {
 		model := make(map[known]uint32) // the hour that it is kept under
 		newest := []uint32{0, 0}
 		var seed uint64
-		now := uint32(1000)
+		now, cutoff := uint32(1000), uint32(0)
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				s := rapid.IntRange(0, 1).Draw(t, "subject")
-				received := now - uint32(rapid.IntRange(0, 2).Draw(t, "skew"))
+				received := max(cutoff, now-uint32(rapid.IntRange(0, 2).Draw(t, "skew")))
+				if newest[s] < cutoff && rapid.Bool().Draw(t, "forgotten first") {
+					d.expire(subjects[s], cutoff)
+				}
 				newest[s] = max(newest[s], received)
 				for range rapid.SampledFrom([]int{1, 1, 10, 70, 400}).Draw(t, "n") {
 					seed++
 					hash := seed * 0x9e3779b97f4a7c15
-					if d.has(subjects[s], hash) {
+					if d.has(subjects[s], hash, cutoff) {
 						t.Fatalf("%x is known before it was added", hash)
 					}
 					d.add(subjects[s], hash, received)
@@ -102,25 +104,32 @@ func TestDedupeAgainstModel(t *testing.T) {
 			},
 			"later": func(t *rapid.T) { now += uint32(rapid.IntRange(1, 3).Draw(t, "hours")) },
 			"expire": func(t *rapid.T) {
-				cutoff := now - uint32(rapid.IntRange(0, 4).Draw(t, "age"))
-				oldest := uint32(nothingLeft)
-				for s, h := range newest {
-					if h < cutoff {
-						newest[s] = 0 // forgotten altogether
+				cutoff = max(cutoff, now-uint32(rapid.IntRange(0, 4).Draw(t, "age")))
+				for k, h := range model {
+					if h >= cutoff {
+						continue
+					}
+					delete(model, k)
+					if d.has(subjects[k.subject], k.hash, cutoff) {
+						t.Fatalf("%x is known for too long", k.hash)
 					}
 				}
-				maps.DeleteFunc(model, func(_ known, h uint32) bool { return h < cutoff })
-				for _, h := range model {
-					oldest = min(oldest, h)
-				}
-				if got := d.expire(cutoff); got != oldest {
-					t.Fatalf("oldest %d, expected %d", got, oldest)
+				for s, subject := range subjects {
+					oldest := uint32(nothingLeft)
+					for k, h := range model {
+						if k.subject == s {
+							oldest = min(oldest, h)
+						}
+					}
+					if got := d.expire(subject, cutoff); got != oldest {
+						t.Fatalf("oldest %d, expected %d", got, oldest)
+					}
 				}
 			},
 			"commit": func(*rapid.T) { task.Take() },
 			"": func(t *rapid.T) {
 				for k := range model {
-					if !d.has(subjects[k.subject], k.hash) {
+					if !d.has(subjects[k.subject], k.hash, cutoff) {
 						t.Fatalf("%x is forgotten", k.hash)
 					}
 				}
@@ -175,7 +184,7 @@ func TestCodecs(t *testing.T) {
 	})
 }
 
-func garbageTable(t *rapid.T) byte { return byte(rapid.IntRange(0, 8).Draw(t, "table")) }
+func garbageTable(t *rapid.T) byte { return byte(rapid.IntRange(0, 9).Draw(t, "table")) }
 
 // TestExpiredStateIsGone: nothing of dedupe and runs is left of a subject who has not come for a week.
 func TestExpiredStateIsGone(t *testing.T) {
@@ -188,13 +197,42 @@ func TestExpiredStateIsGone(t *testing.T) {
 		t.Fatal("no chunks")
 	}
 	far := start + 8*24*testHour
-	tick := view("tick", far)
-	tick.UserId = "u2"
-	w.event(tick, far, nil)
+	w.forget(far)
 	expect(t, "heads, chunks, runs, marks", fmt.Sprint(w.filter.dedupe.heads.Len(), w.filter.dedupe.chunks.Len(), w.filter.runs.Len()), "0 0 0")
-	if w.filter.marks.Get(markOldest) != nil {
-		t.Error("the mark stays")
+	if w.filter.expiring {
+		t.Error("something is due")
 	}
+}
+
+// TestMillionsExpireAFewAtATime: a week after a crowd came, each event forgets a few of it; what is still there is unknown all the same.
+func TestMillionsExpireAFewAtATime(t *testing.T) {
+	w := newWorld(t, testRegister(t))
+	const people = 300
+	visit := func(person int, at int64) {
+		ev := view("e", at)
+		ev.UserId = fmt.Sprint("p", person)
+		w.event(ev, at, nil)
+	}
+	for i := range people {
+		c := accept("CN")
+		c.Subject = fmt.Sprint("u:p", i)
+		w.control(c, start)
+		visit(i, start+minute)
+	}
+	expect(t, "heads", w.filter.dedupe.heads.Len(), people)
+	far := start + 8*24*testHour
+	w.stranger(far)
+	if left := w.filter.dedupe.heads.Len(); left != people-dueAtOnce {
+		t.Fatalf("one event leaves %d of %d", left, people)
+	}
+	visit(people-1, far)
+	expect(t, "of one who may still be there", w.reached(), everything)
+	visit(people-1, far)
+	expect(t, "again", w.reached(), "[]")
+	w.forget(far)
+	expect(t, "heads", w.filter.dedupe.heads.Len(), 1)
+	visit(people-1, far)
+	expect(t, "the new one", w.reached(), "[]")
 }
 
 // TestRowsOfARunAreSettledOnce: a row that comes again is known by its own bits, whatever became of it; an id that came before is a duplicate.

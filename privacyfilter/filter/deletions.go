@@ -23,6 +23,7 @@ type deletion struct {
 const (
 	maxDeletions     = 4096 // of one subject; the oldest give way
 	day              = 24 * time.Hour
+	hoursADay        = 24
 	defaultRetention = 400 * day // where the register tells none
 )
 
@@ -30,9 +31,10 @@ func (d deletions) find(hash uint64) (i int, found bool) {
 	return slices.BinarySearchFunc(d, hash, func(e deletion, hash uint64) int { return cmp.Compare(e.hash, hash) })
 }
 
-func (d deletions) has(hash uint64) bool {
-	_, found := d.find(hash)
-	return found
+// has tells whether the hash was deleted on the day or later.
+func (d deletions) has(hash uint64, since int64) bool {
+	i, found := d.find(hash)
+	return found && int64(d[i].day) >= since
 }
 
 // with adds a deletion, in place. If there are too many, the oldest other one gives way.
@@ -75,46 +77,42 @@ func (d deletions) hashes() chunk {
 // isDeleted tells whether the subject deleted the event. Most have deleted nothing, so it costs one look into a small map.
 func (f *filter) isDeleted(subject []byte, hash uint64) bool {
 	d := f.deletions.Get(subject)
-	return d != nil && d.has(hash)
+	return d != nil && d.has(hash, f.firstDay())
 }
 
 // rememberDeletion keeps the hash of an event that its subject deleted.
 func (f *filter) rememberDeletion(subject []byte, hash uint64, received int64) {
+	isNew := f.deletions.Get(subject) == nil
 	d := f.deletions.Mutate(subject)
 	*d = d.with(hash, dayOf(received))
-	f.lowerMark(markDeletion, int64(dayOf(received)))
+	if isNew {
+		f.expires(dueDeletions, subject, f.lastHour(dayOf(received)))
+	}
 }
 
-// expireDeletions forgets the deletions of whose events no purpose could have anything left.
-func (f *filter) expireDeletions(now int64) {
-	cutoff := int64(dayOf(now)) - f.deletionDays
-	if mark := f.marks.Get(markDeletion); mark == nil || *mark >= cutoff {
+// firstDay is the first day of which deletions are remembered, by the partition's stream time.
+func (f *filter) firstDay() int64 { return int64(f.hour/hoursADay) - f.deletionDays }
+
+// lastHour is the last in which a deletion of the day is remembered.
+func (f *filter) lastHour(on uint32) uint32 {
+	return uint32(min((int64(on)+f.deletionDays+1)*hoursADay-1, nothingLeft-1))
+}
+
+// expireDeletions forgets the subject's deletions of whose events no purpose could have anything left.
+func (f *filter) expireDeletions(subject []byte) {
+	d := f.deletions.Get(subject)
+	if d == nil {
 		return
 	}
-	left := uint32(nothingLeft)
-	var expired [][]byte
-	f.deletions.Range(func(subject []byte, d *deletions) bool {
-		if first := d.oldest(); int64(first) < cutoff {
-			expired = append(expired, subject)
-		} else {
-			left = min(left, first)
-		}
-		return true
-	})
-	for _, subject := range expired {
-		d := f.deletions.Mutate(subject)
-		*d = slices.DeleteFunc(*d, func(e deletion) bool { return int64(e.day) < cutoff })
-		if len(*d) == 0 {
-			f.deletions.Delete(subject)
-			continue
-		}
-		left = min(left, d.oldest())
+	if int64(d.oldest()) < f.firstDay() {
+		d = f.deletions.Mutate(subject)
+		*d = slices.DeleteFunc(*d, func(e deletion) bool { return int64(e.day) < f.firstDay() })
 	}
-	if left == nothingLeft {
-		f.marks.Delete(markDeletion)
+	if len(*d) == 0 {
+		f.deletions.Delete(subject)
 		return
 	}
-	*f.marks.Mutate(markDeletion) = int64(left)
+	f.expires(dueDeletions, subject, f.lastHour(d.oldest()))
 }
 
 // deletionDays is how many days a deletion is remembered: as long as any purpose that can lose an event by it keeps its data.
@@ -133,7 +131,7 @@ func deletionDays(reg *privacyfilter.Register) int64 {
 
 // dayOf is the day since 1970 of a time in Unix microseconds, 0 for any before.
 func dayOf(micros int64) uint32 {
-	return hourOf(micros) / uint32(day/hour)
+	return hourOf(micros) / hoursADay
 }
 
 // deletionsCodec writes hash and day of each, big endian.

@@ -18,17 +18,21 @@ func Projection() stream.Projection {
 			if content := ledgerContent(value); content != nil {
 				yield(stream.Pair{Store: "ledger", Key: key, Value: content})
 			}
+		case tableClock:
+			if hour, err := (numberCodec{}).Decode(value); err == nil {
+				yield(stream.Pair{Store: stream.Horizon, At: *hour})
+			}
 		case tableDedupe:
 			if h, err := (headCodec{}).Decode(value); err == nil {
-				yieldHashes("dedupe", key, h.hashes, yield)
+				yieldHashes("dedupe", key, h.hashes, h.hour+dedupeHours, yield)
 			}
 		case tableChunks:
 			if c, err := (chunkCodec{}).Decode(value); err == nil && len(key) == chunkKeySize {
-				yieldHashes("dedupe", key[:pseudonym.Size], *c, yield)
+				yieldHashes("dedupe", key[:pseudonym.Size], *c, binary.BigEndian.Uint32(key[pseudonym.Size:])+dedupeHours, yield)
 			}
 		case tableDeletions:
 			if d, err := (deletionsCodec{}).Decode(value); err == nil {
-				yieldHashes("deletions", key, d.hashes(), yield)
+				yieldHashes("deletions", key, d.hashes(), 0, yield)
 			}
 		}
 	}
@@ -51,9 +55,10 @@ func ledgerContent(value []byte) []byte {
 	return content
 }
 
-func yieldHashes(store string, subject []byte, hashes chunk, yield func(stream.Pair)) {
+// yieldHashes hands over what is known until the end of an hour, 0 = until it is removed.
+func yieldHashes(store string, subject []byte, hashes chunk, last uint32, yield func(stream.Pair)) {
 	for _, hash := range hashes {
 		key := binary.BigEndian.AppendUint64(append([]byte(nil), subject...), hash)
-		yield(stream.Pair{Store: store, Key: key})
+		yield(stream.Pair{Store: store, Key: key, At: int64(last)})
 	}
 }

@@ -44,6 +44,7 @@ const (
 	tableMarks     = 5 // mark → number
 	tableClock     = 6
 	tableDeletions = 7 // log pseudonym → deletions
+	tableDue       = 8 // what expires when
 )
 
 // Sizes and periods.
@@ -90,11 +91,18 @@ func open(o Options, m *metrics, t *stream.Task) *filter {
 	f.runs = stream.OpenTable[block](t, tableRuns, "runs", blockCodec{})
 	f.deletions = stream.OpenTable[deletions](t, tableDeletions, "deletions", deletionsCodec{})
 	f.deletionDays = deletionDays(o.Register)
+	f.due = stream.OpenDue(t, tableDue, dueBytes)
+	f.readHour()
 	for i, name := range streamed {
 		f.purposes[i], _ = o.Register.Purpose(name)
 	}
 	f.scratch.init()
-	t.AtEnd(func(committed bool) { m.add(&f.counts, committed) })
+	t.AtEnd(func(committed bool) {
+		m.add(&f.counts, committed)
+		if !committed {
+			f.readHour()
+		}
+	})
 	return f
 }
 
@@ -115,6 +123,9 @@ type filter struct {
 
 	deletions    *stream.Table[deletions]
 	deletionDays int64 // that a deletion is remembered
+	due          *stream.Due
+	hour         uint32 // of stream time
+	expiring     bool   // something may be due
 
 	record  eventpb.LogRecord // its bytes lie in the stream's record
 	ev      eventpb.Event     // of the record; its strings lie in body or in the record, so that nobody keeps them beyond this event
@@ -160,7 +171,7 @@ func (f *filter) event(rec *stream.Record, lr *eventpb.LogRecord) error {
 		f.counts.count(duplicate)
 		return nil
 	}
-	if f.dedupe.has(rec.Key, lr.Dedupe) {
+	if f.dedupe.has(rec.Key, lr.Dedupe, f.cutoff()) {
 		f.settleRow(lr, rowDuplicate)
 		f.counts.count(duplicate)
 		return nil
@@ -271,45 +282,14 @@ func (f *filter) admitAndEmit(in *input) (admitted bool, err error) {
 
 // remember keeps the event's hash, so that it is known when it comes again.
 func (f *filter) remember(subject []byte, hash uint64, received uint32) {
-	f.dedupe.add(subject, hash, received)
-	f.lowerMark(markOldest, int64(received))
-}
-
-// advance moves the partition's stream time, and forgets at every full hour what has expired.
-func (f *filter) advance(micros int64) {
-	if !f.clock.Advance(micros) {
-		return
+	received = max(received, f.cutoff()) // or it would be forgotten at once
+	if f.dedupe.add(subject, hash, received) {
+		f.expires(dueAccepted, subject, received+dedupeHours)
 	}
-	f.expireDeletions(micros)
-	f.expireAccepted(micros)
-}
-
-// expireAccepted forgets accepted events and settled rows after a week.
-func (f *filter) expireAccepted(micros int64) {
-	cutoff := int64(hourOf(micros)) - dedupeHours
-	if oldest := f.marks.Get(markOldest); oldest == nil || *oldest >= cutoff || cutoff <= 0 {
-		return
-	}
-	left := min(f.dedupe.expire(uint32(cutoff)), f.expireRuns(uint32(cutoff)))
-	if left == nothingLeft {
-		f.marks.Delete(markOldest)
-		return
-	}
-	*f.marks.Mutate(markOldest) = int64(left)
 }
 
 // Marks are single numbers of a partition.
-var (
-	markOldest   = []byte{'o'} // oldest hour of an accepted event or a settled row: nothing is swept before its time
-	markDeletion = []byte{'d'} // oldest day of a deletion
-	markWindow   = []byte{'w'} // start of the newest trending window that an event went to, Unix microseconds
-)
-
-func (f *filter) lowerMark(key []byte, n int64) {
-	if mark := f.marks.Get(key); mark == nil || n < *mark {
-		*f.marks.Mutate(key) = n
-	}
-}
+var markWindow = []byte{'w'} // start of the newest trending window that an event went to, Unix microseconds
 
 func (f *filter) raiseMark(key []byte, n int64) {
 	if mark := f.marks.Get(key); mark == nil || n > *mark {

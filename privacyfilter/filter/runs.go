@@ -45,14 +45,14 @@ func blockKey(run, row uint64) (key [16]byte) {
 	return key
 }
 
-// rowSettled tells whether the record is a row of a replay that was settled before.
+// rowSettled tells whether the record is a row of a replay that was settled before, and is still known.
 func (f *filter) rowSettled(lr *eventpb.LogRecord) bool {
 	if lr.Run == 0 {
 		return false
 	}
 	key := blockKey(lr.Run, lr.Row)
 	b := f.runs.Get(key[:])
-	return b != nil && b.get(lr.Row) != rowUnknown
+	return b != nil && b.hour >= f.cutoff() && b.get(lr.Row) != rowUnknown
 }
 
 // settleRow notes what became of a replay's row; the first outcome stays.
@@ -61,25 +61,27 @@ func (f *filter) settleRow(lr *eventpb.LogRecord, bits byte) {
 		return
 	}
 	key := blockKey(lr.Run, lr.Row)
+	had := f.runs.Get(key[:])
 	b := f.runs.Mutate(key[:])
+	if b.hour < f.cutoff() {
+		*b = block{} // it is to be forgotten
+	}
 	b.set(lr.Row, bits)
-	received := hourOf(lr.ReceivedAt)
-	b.hour = max(b.hour, received)
-	f.lowerMark(markOldest, int64(received))
+	b.hour = max(b.hour, hourOf(lr.ReceivedAt), f.cutoff())
+	if had == nil {
+		f.expires(dueRun, key[:], b.hour+dedupeHours)
+	}
 }
 
-// expireRuns forgets the blocks before cutoff and returns the oldest hour that is left, nothingLeft if none is.
-func (f *filter) expireRuns(cutoff uint32) (oldest uint32) {
-	oldest = nothingLeft
-	f.runs.Range(func(key []byte, b *block) bool {
-		if b.hour < cutoff {
-			f.runs.Delete(key)
-		} else {
-			oldest = min(oldest, b.hour)
-		}
-		return true
-	})
-	return oldest
+// expireRun forgets a block if its newest row has expired, else it is looked at again.
+func (f *filter) expireRun(key []byte) {
+	switch b := f.runs.Get(key); {
+	case b == nil:
+	case b.hour < f.cutoff():
+		f.runs.Delete(key)
+	default:
+		f.expires(dueRun, key, b.hour+dedupeHours)
+	}
 }
 
 // blockCodec writes the hour, four bytes big endian, and the rows up to the last that is not zero.
