@@ -60,6 +60,6 @@ func BenchmarkPersonalApply(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := 0; b.Loop(); i++ {
-		view.batch(recs[i%len(recs):][:1])
+		view.apply(recs[i%len(recs):][:1])
 	}
 }

@@ -3,7 +3,6 @@ package profile
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -84,13 +83,6 @@ func (e *engine) touches(ev *purposepb.PersonalEvent) {
 
 const touchHead = 8 + 1 // session ‖ type; the item follows
 
-// Search is one search of a person.
-type Search struct {
-	Event uint64 // first 8 bytes of the event's pseudonym
-	Time  int64  // Unix microseconds
-	Term  string
-}
-
 // readTouch reads an entry of touchList; false if it cannot be read. The item is a piece of the entry.
 func readTouch(e *record.Entry) (t record.Touch, item []byte, ok bool) {
 	if len(e.ID) != record.EntryID || len(e.Body) < touchHead {
@@ -100,14 +92,6 @@ func readTouch(e *record.Entry) (t record.Touch, item []byte, ok bool) {
 		Event: record.Hash64(e.ID), Time: e.Time, Session: record.Hash64(e.Body), Type: vocab.Type(e.Body[touchHead-1]),
 	}
 	return t, e.Body[touchHead:], true
-}
-
-func searchesOf(entries []record.Entry) []Search {
-	var out []Search
-	for i := range entries {
-		out = append(out, Search{Event: record.Hash64(entries[i].ID), Time: entries[i].Time, Term: string(entries[i].Body)})
-	}
-	return slices.Clip(out)
 }
 
 // Projection compares touches and searches without their floors.

@@ -2,7 +2,6 @@
 package profile
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -22,8 +21,7 @@ import (
 
 // Profile is one person's kept history for personalization. It must not be changed.
 type Profile struct {
-	Touches  []record.Touch // oldest first
-	Searches []Search       // oldest first
+	Touches []record.Touch // oldest first
 }
 
 // View follows the personal engine's changelog: each person's profile, and the model of items that is folded from all of them.
@@ -37,10 +35,10 @@ type View struct {
 	follower *stream.Follower
 	metrics  *record.ViewMetrics
 
-	people *record.Copy
-	shards [record.Shards]personShard
-	newest atomic.Int64 // event time
-	fold   folder
+	horizons record.Horizons
+	shards   [record.Shards]personShard
+	newest   atomic.Int64 // event time
+	fold     folder
 }
 
 type personShard struct {
@@ -48,42 +46,34 @@ type personShard struct {
 	people map[items.Subject]*version
 }
 
-// version is one version of a person's record, without its touches, which the model has. It is immutable.
+// version is one person's record under one floor, without its touches, which the model has.
 type version struct {
-	floor     []byte
+	floor     string
 	partition int32
-	searches  []Search
+	places    places // the applying goroutine's
 }
 
-// folder is the applying goroutine's scratch: the records that are folded together.
+// folder is the applying goroutine's scratch.
 type folder struct {
-	person   record.Person
-	acquired []uint32
-	touches  []items.Touch
-	changes  []items.Change
-	versions []*version // of the changes, nil = deleted
-	heads    []changed
-	known    map[items.Subject]struct{} // subjects of heads
-}
+	heading, chunking record.Reader
+	pending           map[string][]byte // chunks whose head comes next, by key
+	waiting           int               // most of them so far
+	places            placesOf
 
-// changed is a person whose record has changed.
-type changed struct {
-	subject   items.Subject
-	partition int32
+	known, touches []items.Touch // of the person at hand: before and after
+	counts         []uint32
+	acquired       []uint32
+	change         [1]items.Change
 }
-
-// folded is how many records are folded together.
-const folded = 256
 
 // NewView makes the view; Run starts it. Items have their numbers from ids.
 func NewView(cluster stream.Cluster, c *spec.Config, ids *itemid.Table, o record.ViewOptions) *View {
 	o.Fill()
 	v := &View{
 		c: c, ids: ids, model: items.New(ids, items.Options{Gap: c.Sessions.Gap}), now: o.Now, metrics: record.NewViewMetrics(o.Registerer, "personal"),
-		people: record.NewCopy(lists),
-		pairs:  items.Pairs{Weights: c.CoVisits.Weights, Positions: c.CoVisits.Positions, People: c.CoVisits.People, Sample: c.CoVisits.Sample},
+		pairs: items.Pairs{Weights: c.CoVisits.Weights, Positions: c.CoVisits.Positions, People: c.CoVisits.People, Sample: c.CoVisits.Sample},
 	}
-	v.fold.known = make(map[items.Subject]struct{})
+	v.fold.pending = make(map[string][]byte)
 	for i := range v.shards {
 		v.shards[i].people = make(map[items.Subject]*version)
 	}
@@ -110,12 +100,12 @@ func (v *View) Touches(out []items.Touch, id consent.Identity) []items.Touch {
 	before := len(out)
 	for {
 		current := v.version(id.Subject)
-		if current == nil || !bytes.Equal(current.floor, id.Floor) {
+		if current == nil || current.floor != string(id.Floor) {
 			return out[:before]
 		}
 		out = v.model.Touches(out[:before], id.Subject)
 		if v.version(id.Subject) == current {
-			horizon := v.people.Horizon(current.partition)
+			horizon := v.horizons.Of(current.partition)
 			expired, _ := slices.BinarySearchFunc(out[before:], horizon, func(t items.Touch, horizon int64) int { return cmp.Compare(t.Time, horizon) })
 			return slices.Delete(out, before, before+expired)
 		}
@@ -128,12 +118,7 @@ func (v *View) Profile(id consent.Identity) *Profile {
 	for _, t := range v.Touches(nil, id) {
 		out.Touches = append(out.Touches, record.Touch{Event: t.Event, Type: vocab.Type(t.Type), Time: t.Time, ItemID: v.ids.ID(t.Item), Session: t.Session})
 	}
-	if current := v.version(id.Subject); current != nil && bytes.Equal(current.floor, id.Floor) {
-		horizon := v.people.Horizon(current.partition)
-		expired, _ := slices.BinarySearchFunc(current.searches, horizon, func(s Search, horizon int64) int { return cmp.Compare(s.Time, horizon) })
-		out.Searches = current.searches[expired:]
-	}
-	if len(out.Touches)+len(out.Searches) == 0 {
+	if len(out.Touches) == 0 {
 		return nil
 	}
 	return out
@@ -180,80 +165,120 @@ func (v *View) show(subject items.Subject, next *version) {
 
 func (v *View) apply(recs []stream.Record) {
 	began := time.Now()
-	for batch := range slices.Chunk(recs, folded) {
-		v.batch(batch)
+	for i := range recs {
+		if len(recs[i].Key) > 0 {
+			v.record(&recs[i])
+		}
 	}
 	sizes := v.model.Sizes()
 	v.metrics.Applied(began, map[string]int{"people": sizes.People, "items": sizes.Items, "touches": sizes.Touches, "sessions": sizes.Sessions, "bytes": sizes.Bytes})
 }
 
-// batch folds a few records: people are read when all of them are in the copy. Touches of a record under another floor are not seen before the floor is:
-// between, the person has nothing.
-func (v *View) batch(recs []stream.Record) {
-	f := &v.fold
-	f.acquired, f.touches, f.changes, f.versions = f.acquired[:0], f.touches[:0], f.changes[:0], f.versions[:0]
-	f.heads = f.heads[:0]
-	clear(f.known)
-	for i := range recs {
-		subject, isHead := v.people.Apply(&recs[i])
-		if _, again := f.known[subject]; isHead && !again {
-			f.known[subject] = struct{}{}
-			f.heads = append(f.heads, changed{subject, recs[i].Partition})
+// record folds one record of the changelog. A chunk waits for its head, which comes after it.
+func (v *View) record(rec *stream.Record) {
+	switch key := rec.Key[1:]; {
+	case rec.Key[0] == record.ClockTable && rec.Value != nil:
+		v.horizons.Apply(rec)
+	case rec.Key[0] == record.ChunkTable && len(key) == subjectBytes+record.ChunkPlace:
+		if list, _ := record.ChunkOf(key); list == touchList {
+			v.fold.wait(key, rec.Value)
+		}
+	case rec.Key[0] == record.Table && len(key) == subjectBytes:
+		if err := v.head(items.Subject(key), rec); err != nil {
+			v.metrics.Broken.Inc()
 		}
 	}
-	for i := range f.heads {
-		v.read(&f.heads[i])
+}
+
+// head folds a person's new head, and the chunks that have waited for it. Touches of a record under another floor are not seen before the floor is: between, the
+// person has nothing.
+func (v *View) head(subject items.Subject, rec *stream.Record) error {
+	f, old := &v.fold, v.version(subject)
+	f.touches, f.counts, f.acquired = f.touches[:0], f.counts[:0], f.acquired[:0]
+	defer func() { v.ids.Release(f.acquired...) }()
+	if rec.Value == nil {
+		v.replace(subject, old, nil, 0)
+		return nil
 	}
-	for i, next := range f.versions {
-		subject := f.changes[i].Subject
-		if old := v.version(subject); old != nil && (next == nil || !bytes.Equal(old.floor, next.floor)) {
-			v.show(subject, nil)
+	if err := f.heading.ReadHead(rec.Value, lists); err != nil {
+		return err
+	}
+	list := f.heading.Head.Lists[touchList]
+	next := old
+	if floor := f.heading.Head.Floor; old == nil || old.floor != string(floor) || old.partition != rec.Partition {
+		next = &version{floor: string(floor), partition: rec.Partition}
+		if old != nil {
+			next.places = old.places
 		}
 	}
-	v.model.Apply(f.changes)
-	for i, next := range f.versions {
-		v.show(f.changes[i].Subject, next)
+	if err := v.chunks(subject, old, list.First, list.Chunks); err != nil {
+		return err
 	}
-	v.ids.Release(f.acquired...)
+	if err := v.decode(list.Tail); err != nil {
+		return err
+	}
+	v.replace(subject, old, next, list.First)
+	return nil
 }
 
-// read notes a person's new record, or that it is gone.
-func (v *View) read(p *changed) {
+// chunks appends the touches of a person's chunks: of those that have come since the last head, and else what the model has of them.
+func (v *View) chunks(subject items.Subject, old *version, first, n uint32) error {
 	f := &v.fold
-	var next *version
-	from := len(f.touches)
-	known, err := v.people.ReadKept(&f.person, p.subject)
-	if err == nil && known {
-		next, err = v.decode(p.partition)
+	f.known = f.known[:0]
+	if n > 0 && old != nil {
+		f.known = v.model.Touches(f.known, subject)
 	}
-	if err != nil {
-		f.touches = f.touches[:from]
-		v.metrics.Broken.Inc()
-		return
+	for number := first; number < first+n; number++ {
+		from := len(f.touches)
+		if value, ok := f.take(subject, number); ok {
+			if err := f.chunking.ReadChunk(value); err != nil {
+				return err
+			}
+			if err := v.decode(f.chunking.Entries); err != nil {
+				return err
+			}
+		} else if old != nil {
+			begin, end := f.places.stretch(old.places, number)
+			f.touches = append(f.touches, f.known[min(begin, len(f.known)):min(end, len(f.known))]...)
+		}
+		f.counts = append(f.counts, uint32(len(f.touches)-from))
 	}
-	f.changes = append(f.changes, items.Change{Subject: p.subject, Touches: f.touches[from:len(f.touches):len(f.touches)]})
-	f.versions = append(f.versions, next)
+	return nil
 }
 
-// decode makes the present version of the person that was read, and appends its touches.
-func (v *View) decode(partition int32) (*version, error) {
+// replace makes the touches at hand the person's, and next what readers see; nil: nothing. Its chunks begin with the number first.
+func (v *View) replace(subject items.Subject, old, next *version, first uint32) {
 	f := &v.fold
-	next := &version{floor: bytes.Clone(f.person.Floor), partition: partition, searches: searchesOf(f.person.Lists[searchList])}
-	if n := len(next.searches); n > 0 {
-		v.seen(next.searches[n-1].Time)
+	if old != nil && old != next {
+		v.show(subject, nil)
 	}
-	entries := f.person.Lists[touchList]
+	f.change[0] = items.Change{Subject: subject, Touches: f.touches}
+	v.model.Apply(f.change[:])
+	switch {
+	case next != nil:
+		next.places = f.places.set(next.places, first, f.counts)
+	case old != nil:
+		f.places.drop(old.places)
+	}
+	if next != nil && old != next {
+		v.show(subject, next)
+	}
+}
+
+// decode appends touches.
+func (v *View) decode(entries []record.Entry) error {
+	f := &v.fold
 	for i := range entries {
 		t, item, ok := readTouch(&entries[i])
 		if !ok {
-			return nil, errTouch
+			return errTouch
 		}
 		number := v.ids.AcquireBytes(item)
 		f.acquired = append(f.acquired, number)
 		f.touches = append(f.touches, items.Touch{Event: t.Event, Session: t.Session, Time: t.Time, Item: number, Type: uint8(t.Type)})
 		v.seen(t.Time)
 	}
-	return next, nil
+	return nil
 }
 
 var errTouch = errors.New("a touch that cannot be read")

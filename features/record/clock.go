@@ -3,6 +3,7 @@ package record
 import (
 	"encoding/binary"
 	"math"
+	"sync"
 	"time"
 
 	"sluice/internal/stream"
@@ -54,6 +55,32 @@ func HorizonOf(value []byte) int64 {
 		return math.MinInt64
 	}
 	return horizon
+}
+
+// Horizons are the horizons of all partitions, as a view knows them. They are safe for concurrent use.
+type Horizons struct {
+	mu sync.RWMutex // guards at
+	at map[int32]int64
+}
+
+// Apply takes a record of the clock.
+func (h *Horizons) Apply(rec *stream.Record) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.at == nil {
+		h.at = make(map[int32]int64)
+	}
+	h.at[rec.Partition] = HorizonOf(rec.Value)
+}
+
+// Of is the time before which everything of a partition has expired.
+func (h *Horizons) Of(partition int32) int64 {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if horizon, ok := h.at[partition]; ok {
+		return horizon
+	}
+	return math.MinInt64
 }
 
 // FloorDiv is the quotient rounded down, for a positive divisor.

@@ -2,7 +2,6 @@ package record
 
 import (
 	"encoding/binary"
-	"math"
 	"sync"
 
 	"sluice/internal/stream"
@@ -11,19 +10,19 @@ import (
 // Copy is what a view keeps of an engine's people: their records as they stand in the changelog, without pointers, decoded when somebody asks.
 // It is safe for concurrent use; one goroutine applies.
 type Copy struct {
-	lists int
+	lists    int
+	horizons Horizons
 
-	mu       sync.RWMutex               // guards what follows
-	heads    values[[subjectBytes]byte] // each behind its partition, 4 bytes
-	chunks   values[[chunkKeyBytes]byte]
-	horizons map[int32]int64 // by partition
-	writing  []byte
+	mu      sync.RWMutex               // guards what follows
+	heads   values[[subjectBytes]byte] // each behind its partition, 4 bytes
+	chunks  values[[chunkKeyBytes]byte]
+	writing []byte
 }
 
 // NewCopy makes an empty copy of people who have so many lists.
 func NewCopy(lists int) *Copy {
 	return &Copy{
-		lists: lists, heads: newValues[[subjectBytes]byte](), chunks: newValues[[chunkKeyBytes]byte](), horizons: make(map[int32]int64),
+		lists: lists, heads: newValues[[subjectBytes]byte](), chunks: newValues[[chunkKeyBytes]byte](),
 	}
 }
 
@@ -34,27 +33,19 @@ func (c *Copy) Len() int {
 	return c.heads.len()
 }
 
-// Horizon is the time before which everything of a partition has expired.
-func (c *Copy) Horizon(partition int32) int64 {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	if horizon, ok := c.horizons[partition]; ok {
-		return horizon
-	}
-	return math.MinInt64
-}
-
 // Apply takes a record of the changelog, and tells whose head it is, if it is one. A head comes after its chunks.
 func (c *Copy) Apply(rec *stream.Record) (subject [subjectBytes]byte, isHead bool) {
 	if len(rec.Key) == 0 {
+		return subject, false
+	}
+	if rec.Key[0] == ClockTable && rec.Value != nil {
+		c.horizons.Apply(rec)
 		return subject, false
 	}
 	key := rec.Key[1:]
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case rec.Key[0] == ClockTable && rec.Value != nil:
-		c.horizons[rec.Partition] = HorizonOf(rec.Value)
 	case rec.Key[0] == ChunkTable && len(key) == chunkKeyBytes:
 		if rec.Value == nil {
 			c.chunks.drop([chunkKeyBytes]byte(key))
@@ -84,25 +75,13 @@ type Person struct {
 
 // Read reads a person, without what has expired; false if there is none.
 func (c *Copy) Read(p *Person, subject [subjectBytes]byte) (bool, error) {
-	return c.read(p, subject, false)
-}
-
-// ReadKept reads a person with what has expired and is not removed yet: what depends on the person's records alone.
-func (c *Copy) ReadKept(p *Person, subject [subjectBytes]byte) (bool, error) {
-	return c.read(p, subject, true)
-}
-
-func (c *Copy) read(p *Person, subject [subjectBytes]byte, expired bool) (bool, error) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	record, ok := c.heads.append(p.bytes[:0], subject)
 	if p.bytes = record; !ok {
 		return false, nil
 	}
-	horizon, ok := c.horizons[int32(binary.BigEndian.Uint32(record))]
-	if !ok || expired {
-		horizon = math.MinInt64
-	}
+	horizon := c.horizons.Of(int32(binary.BigEndian.Uint32(record)))
 	r := reader{data: record[4:], bodies: p.bodies[:0]}
 	if err := p.head.decode(&r, c.lists); err != nil {
 		return false, err
