@@ -31,10 +31,10 @@ type engine struct {
 	body    []byte
 }
 
-// Process folds one record of the purpose's stream.
+// Process folds one record of the purpose's stream. What is decoded are pieces of the record; whatever is kept is copied into tables.
 func (e *engine) Process(rec *stream.Record) error {
 	var r purposepb.HistoryRecord
-	if err := r.UnmarshalVT(rec.Value); err != nil {
+	if err := r.UnmarshalVTUnsafe(rec.Value); err != nil {
 		return fmt.Errorf("decoding a record of %s: %w", rec.Topic, err)
 	}
 	if purge := r.GetPurge(); purge != nil {

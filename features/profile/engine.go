@@ -38,10 +38,10 @@ type engine struct {
 	made    record.Builder
 }
 
-// Process folds one record of the purpose's stream.
+// Process folds one record of the purpose's stream. What is decoded are pieces of the record; whatever is kept is copied into tables.
 func (e *engine) Process(rec *stream.Record) error {
 	var r purposepb.PersonalRecord
-	if err := r.UnmarshalVT(rec.Value); err != nil {
+	if err := r.UnmarshalVTUnsafe(rec.Value); err != nil {
 		return fmt.Errorf("decoding a record of %s: %w", rec.Topic, err)
 	}
 	if purge := r.GetPurge(); purge != nil {
