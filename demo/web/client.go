@@ -135,6 +135,9 @@ func (c *Client) do(ctx context.Context, who person, method, path string, body, 
 		req.Header.Set("Sec-GPC", "1")
 	}
 	answer, err := c.http.Do(req)
+	if address := (*url.Error)(nil); errors.As(err, &address) { // its text is the whole address, with a person's id in it; errors are logged
+		return fmt.Errorf("%s: %w", method, address.Err)
+	}
 	if err != nil {
 		return err
 	}

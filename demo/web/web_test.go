@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"log/slog"
@@ -92,8 +93,13 @@ func openShop(t *testing.T, a api) *shop {
 	t.Helper()
 	behind := httptest.NewServer(a)
 	t.Cleanup(behind.Close)
+	return openShopAt(t, behind.URL, io.Discard)
+}
+
+func openShopAt(t *testing.T, url string, log io.Writer) *shop {
+	t.Helper()
 	front := httpx.NewAPI("test", httpx.NewKeys(nil))
-	err := Register(front, Options{API: NewClient(behind.URL, "k"), Catalogue: shelf{}, Logger: slog.New(slog.DiscardHandler)})
+	err := Register(front, Options{API: NewClient(url, "k"), Catalogue: shelf{}, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,4 +292,20 @@ func TestOddNames(t *testing.T) {
 	}
 	_, page = s.send(http.MethodGet, "/shop/search?q="+strings.Repeat("中", 70), nil)
 	s.expect(page, "The first 60 results for", "!\ufffd")
+}
+
+// TestLogsNameNobody: what fails is logged without the address of the API, which names the visitor.
+func TestLogsNameNobody(t *testing.T) {
+	gone := httptest.NewServer(nil)
+	gone.Close()
+	var log bytes.Buffer
+	s := openShopAt(t, gone.URL, &log)
+	if status, _ := s.send(http.MethodGet, "/shop/items/lamp", nil); status != http.StatusInternalServerError {
+		t.Errorf("answered %d", status)
+	}
+	s.send(http.MethodGet, "/settings/privacy", nil)
+	visitor := s.cookies[cookieVisitor].Value
+	if visitor == "" || !strings.Contains(log.String(), "page failed") || strings.Contains(log.String(), visitor) {
+		t.Errorf("the log of the visitor %s:\n%s", visitor, log.String())
+	}
 }
