@@ -369,7 +369,10 @@ func (s *Store) commit(c *staged) error {
 	s.mu.Lock()
 	if err := s.manifest.commit(&c.change); err != nil {
 		s.mu.Unlock()
-		return err // its files stay: the line may have been written
+		if s.manifest.mend() == nil { // else its files stay: the line may have been written
+			c.abandon()
+		}
+		return err
 	}
 	s.version++
 	version := s.version

@@ -572,3 +572,24 @@ func TestPurgeAfterNewColumn(t *testing.T) {
 		t.Errorf("%d rows, expected %d", n, rows-1)
 	}
 }
+
+// TestFailedCommitLeavesNoFiles: a change that is certainly not in the manifest leaves nothing on the disk, and the next one is stored.
+func TestFailedCommitLeavesNoFiles(t *testing.T) {
+	dir, table := t.TempDir(), visits()
+	s := openStore(t, dir, table)
+	src := source(table)
+	c := s.begin()
+	must(t, s.stage(t.Context(), c, []*warehouse.Block{block(t, src, 3, 10, 20, []visit{visitAt(1, 1, day0, "f")})}))
+	c.Drop = append(c.Drop, "unknown.parquet")
+	if err := s.commit(c); err == nil {
+		t.Fatal("a file that is not there was dropped")
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*", "*"+extension))
+	if must(t, err); len(files) > 0 {
+		t.Errorf("%v is left", files)
+	}
+	must(t, s.Append(t.Context(), []*warehouse.Block{block(t, src, 3, 10, 20, []visit{visitAt(1, 1, day0, "f")})}))
+	if rows := all(t, s, table); len(rows) != 1 {
+		t.Errorf("%d rows, expected 1", len(rows))
+	}
+}
