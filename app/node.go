@@ -13,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -115,6 +116,9 @@ func (n *Node) open(ctx context.Context, opened *closer) (err error) {
 		}
 	}
 	if n.listener, err = listen(ctx, n.deployment.Server.Listen); err != nil {
+		if n.demo != nil && errors.Is(err, syscall.EADDRINUSE) {
+			err = fmt.Errorf("%w; --listen 127.0.0.1:0 takes a free port", err)
+		}
 		return err
 	}
 	opened.add(func() error { _ = n.listener.Close(); return nil }) // the HTTP server closes it, where there is one
