@@ -1,11 +1,38 @@
 package httpx
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
+
+	"github.com/danielgtaylor/huma/v2"
 )
+
+// TestRetryAfter: whoever is told to come back is told when, however the problem is written.
+func TestRetryAfter(t *testing.T) {
+	a := NewAPI("test", NewKeys(nil))
+	for status, want := range map[int]string{http.StatusTooManyRequests: "1", http.StatusServiceUnavailable: "1", http.StatusNotFound: ""} {
+		name := strconv.Itoa(status)
+		problem := NewProblem(status, "code", "Detail.")
+		a.Mux.HandleFunc("GET /written/"+name, func(w http.ResponseWriter, _ *http.Request) { WriteProblem(w, problem) })
+		a.Mux.HandleFunc("GET /later/"+name, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "7")
+			WriteProblem(w, problem)
+		})
+		huma.Register(a.Huma, huma.Operation{OperationID: "get-" + name, Method: http.MethodGet, Path: "/v1/" + name},
+			func(context.Context, *struct{}) (*struct{}, error) { return nil, problem })
+		for path, want := range map[string]string{"/written/": want, "/v1/": want, "/later/": "7"} {
+			w := httptest.NewRecorder()
+			a.Mux.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, path+name, nil))
+			if got := w.Header().Values("Retry-After"); w.Code != status || len(got) > 1 || w.Header().Get("Retry-After") != want {
+				t.Errorf("%s%s: %d, Retry-After %q, want %q", path, name, w.Code, got, want)
+			}
+		}
+	}
+}
 
 // TestUnrouted: what no route takes is answered with a problem, a browser outside /v1/ gets a page, and paths are still put right.
 func TestUnrouted(t *testing.T) {

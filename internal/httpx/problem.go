@@ -39,13 +39,26 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType is what huma asks of an error's body.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
+// GetHeaders is what huma asks of an error: when to come back, where that helps.
+func (p *Problem) GetHeaders() http.Header {
+	if p.Status != http.StatusTooManyRequests && p.Status != http.StatusServiceUnavailable {
+		return nil
+	}
+	return http.Header{"Retry-After": {"1"}}
+}
+
 // Overloaded is the answer to a request that was not let in.
 func Overloaded() *Problem {
 	return NewProblem(http.StatusTooManyRequests, "overloaded", "Too many requests are being worked on. Nothing was done; send the same again in a moment.")
 }
 
-// WriteProblem answers with p.
+// WriteProblem answers with p, and with its headers unless others are set.
 func WriteProblem(w http.ResponseWriter, p *Problem) {
+	for name, values := range p.GetHeaders() {
+		if w.Header().Get(name) == "" {
+			w.Header()[name] = values
+		}
+	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
