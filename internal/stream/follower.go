@@ -146,7 +146,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		kgo.FetchIsolationLevel(isolation),
 		kgo.KeepControlRecords(), // their offsets count as applied
 		kgo.FetchMaxWait(f.o.FetchWait),
-		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(fetchBytes),
 		kgo.WithHooks(&f.fetched),
 	)
 	if err != nil {

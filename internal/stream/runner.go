@@ -28,8 +28,10 @@ type RunnerOptions struct {
 }
 
 const (
-	pollRecords        = 5000                   // at most, in one transaction; a pack counts as one
-	fetchBytes         = 4 << 20                // at most, in one fetch: what packs hold is bounded by it
+	pollRecords = 5000 // at most, in one transaction; a pack counts as one
+	// fetchBytes are taken of a partition at most, in one fetch: what packs hold is bounded by it. There is no bound on the fetch as a whole below the client's
+	// own: the embedded broker cuts such an answer off before it says which transactions are aborted, and their records are taken for committed.
+	fetchBytes         = 1 << 20
 	commitGap          = 5 * time.Millisecond   // at least, between the ends of two transactions
 	longestRest        = 250 * time.Millisecond // after a transaction
 	longTransaction    = 50 * time.Millisecond  // makes what was fetched before it stale
@@ -230,7 +232,7 @@ func (s *session) join() (*kgo.GroupTransactSession, error) {
 		kgo.MetadataMinAge(10 * time.Millisecond), // a produce that comes while the last transaction is being completed is tried again after a metadata update, not after 5 s
 		kgo.ProducerBatchCompression(kgo.NoCompression()),
 		kgo.FetchMaxWait(fetchWait),
-		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(fetchBytes),
 		kgo.SessionTimeout(sessionTimeout),
 		kgo.RebalanceTimeout(sessionTimeout), // nobody waits longer for a dead member, nor does a client that closes meanwhile
 		kgo.HeartbeatInterval(time.Second),

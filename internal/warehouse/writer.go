@@ -72,7 +72,7 @@ type Writer struct {
 const (
 	pollRecords = 5000
 	pollBytes   = 2 << 20                // of records, or one if it is larger
-	fetchBytes  = 4 << 20                // what a broker sends at once
+	fetchBytes  = 1 << 20                // what a broker sends of a partition at once; of all, the embedded one may not be asked for a bound (internal/stream)
 	idlePoll    = 100 * time.Millisecond // so that flushes begin in time without input
 	purgeDelay  = 250 * time.Millisecond // how long a purge waits for others
 	expireEvery = time.Hour
@@ -202,7 +202,7 @@ func (w *Writer) client(s *session) (*kgo.Client, error) {
 		kgo.DisableAutoCommit(),
 		kgo.BlockRebalanceOnPoll(), // records that were polled belong to the assignment at hand; flushes never block a rebalance
 		kgo.FetchMaxWait(250*time.Millisecond),
-		kgo.FetchMaxBytes(fetchBytes),
+		kgo.FetchMaxPartitionBytes(fetchBytes),
 		kgo.SessionTimeout(w.sessionTimeout),
 		kgo.RebalanceTimeout(w.sessionTimeout), // nothing here holds a rebalance up for longer than a poll's records take
 		kgo.HeartbeatInterval(w.sessionTimeout/10),
