@@ -13,7 +13,7 @@ import (
 // events leave the same state in whatever order they come. Expired is what lies before the horizon, from the moment that the clock says so; that it is also removed
 // is a matter of the steps after. (stream.Clock ticks alike, but cannot be asked where it stands.)
 type Clock struct {
-	table   *stream.Table[Encoded]
+	table   *stream.Bytes
 	step    int64 // microseconds
 	horizon func(now int64) int64
 }
@@ -22,24 +22,24 @@ var clockKey = []byte{'c'}
 
 // OpenClock declares the clock's table, and opens it. The horizon at the beginning of a step is in the engine's own unit.
 func OpenClock(t *stream.Task, step time.Duration, horizon func(now int64) int64) Clock {
-	return Clock{table: stream.OpenTable(t, ClockTable, "clock", EncodedCodec{}), step: step.Microseconds(), horizon: horizon}
+	return Clock{table: stream.OpenBytes(t, ClockTable, "clock"), step: step.Microseconds(), horizon: horizon}
 }
 
 // Advance moves stream time to at least micros.
 func (c Clock) Advance(micros int64) {
 	step := FloorDiv(micros, c.step)
 	if now := c.table.Get(clockKey); now != nil {
-		if at, _ := binary.Varint(now.Bytes); step <= at {
+		if at, _ := binary.Varint(now); step <= at {
 			return
 		}
 	}
-	c.table.Put(clockKey, &Encoded{Bytes: binary.AppendVarint(binary.AppendVarint(nil, step), c.horizon(step*c.step))})
+	c.table.Put(clockKey, binary.AppendVarint(binary.AppendVarint(nil, step), c.horizon(step*c.step)))
 }
 
 // Horizon is what everything that lies before it has expired by; the smallest int64 before there is any time.
 func (c Clock) Horizon() int64 {
 	if now := c.table.Get(clockKey); now != nil {
-		return HorizonOf(now.Bytes)
+		return HorizonOf(now)
 	}
 	return math.MinInt64
 }

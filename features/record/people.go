@@ -30,7 +30,7 @@ type Options struct {
 type People struct {
 	o             Options
 	step          int64 // microseconds
-	heads, chunks *stream.Table[Encoded]
+	heads, chunks *stream.Bytes
 	clock         Clock
 	due           *Due
 
@@ -60,8 +60,8 @@ func OpenPeople(t *stream.Task, o Options) *People {
 	o.Key, o.Step = cmp.Or(o.Key, subjectBytes), cmp.Or(o.Step, 24*time.Hour)
 	p := &People{o: o, step: o.Step.Microseconds()}
 	// Chunks come before heads in a transaction: a reader that sees a head has its chunks already.
-	p.chunks = stream.OpenTable(t, ChunkTable, o.Name+"_chunks", EncodedCodec{})
-	p.heads = stream.OpenTable(t, Table, o.Name, EncodedCodec{})
+	p.chunks = stream.OpenBytes(t, ChunkTable, o.Name+"_chunks")
+	p.heads = stream.OpenBytes(t, Table, o.Name)
 	p.clock = OpenClock(t, o.Step, func(now int64) int64 { return now - o.Retention })
 	p.due = OpenDue(t, o.Key)
 	return p
@@ -223,7 +223,7 @@ func (p *People) load(subject []byte) (bool, error) {
 		p.head.due = math.MaxInt64
 		return false, nil
 	}
-	p.heading = reader{data: v.Bytes, bodies: p.heading.bodies[:0]}
+	p.heading = reader{data: v, bodies: p.heading.bodies[:0]}
 	return true, p.head.decode(&p.heading, len(p.o.Keep))
 }
 
@@ -249,7 +249,7 @@ func (p *People) delete(subject []byte) {
 
 func (p *People) save(subject []byte) {
 	p.writing = p.head.append(p.writing[:0])
-	p.heads.Put(subject, &Encoded{Bytes: bytes.Clone(p.writing)})
+	p.heads.Put(subject, p.writing)
 }
 
 func (p *People) chunkKey(subject []byte, at int, number uint32) []byte {
@@ -264,14 +264,14 @@ func (p *People) chunk(subject []byte, at int, number uint32) error {
 	if v == nil {
 		return nil
 	}
-	p.chunking = reader{data: v.Bytes, bodies: p.chunking.bodies[:0]}
+	p.chunking = reader{data: v, bodies: p.chunking.bodies[:0]}
 	p.entries = p.chunking.entries(p.entries)
 	return p.chunking.err()
 }
 
 func (p *People) putChunk(subject []byte, at int, number uint32, entries []Entry) {
 	p.writing = appendEntries(p.writing[:0], entries)
-	p.chunks.Put(p.chunkKey(subject, at, number), &Encoded{Bytes: bytes.Clone(p.writing)})
+	p.chunks.Put(p.chunkKey(subject, at, number), p.writing)
 }
 
 // insert puts an entry in its place and keeps the newest so many; false if nothing changes.
@@ -340,7 +340,7 @@ func (p *People) rewrite(subject []byte, at int, added *Entry) error {
 		if v == nil {
 			continue
 		}
-		r := reader{data: v.Bytes}
+		r := reader{data: v}
 		all = r.entries(all)
 		if err := r.err(); err != nil {
 			return err
@@ -448,7 +448,7 @@ func (p *People) tidy(subject []byte, at int) error {
 	for l.Chunks > 0 && len(l.Tail) == 0 {
 		v := p.chunks.Get(p.chunkKey(subject, at, l.last()))
 		if v != nil {
-			r := reader{data: v.Bytes} // with memory of its own: the tail goes on living
+			r := reader{data: v} // with memory of its own: the tail goes on living
 			l.Tail = r.entries(l.Tail)
 			if err := r.err(); err != nil {
 				return err

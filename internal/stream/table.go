@@ -7,22 +7,12 @@ import (
 
 // Table is a task's typed state by key. Committed values are kept as bytes, in memory as far as the process's Memory goes and in the checkpoint; a value is
 // decoded when it is asked for, and a few stay so.
-//
-// An entry is touched while a transaction changes it, and dirty from the commit until a checkpoint holds it:
-//
-//	clean ──Mutate/Put/Delete──▶ touched ──commit──▶ dirty ──checkpoint──▶ clean ──evict──▶ in the checkpoint alone
-//	                                └──abort──▶ as it was: its bytes have not changed
 type Table[V any] struct {
-	task    *Task
-	id      byte
-	name    string
+	keyed
 	codec   Codec[V]
-	entries entries
 	decoded map[uint32]*decoded[V] // by number of the entry
 	size    int                    // bytes that were decoded into these
 	touched []uint32
-	arena   []byte // bytes of the open transaction
-	cold    bool   // the checkpoint holds entries that memory does not
 }
 
 // decoded is an entry's value in use.
@@ -35,37 +25,12 @@ type decoded[V any] struct {
 const (
 	decodedKept = 128       // decoded values of a table and partition that outlive a transaction
 	decodedSize = 128 << 10 // bytes that they were decoded from, at most
-	arenaKept   = 256 << 10 // a table's buffer that is larger is let go after its transaction
 )
 
 // OpenTable declares a table of the task and loads it from the checkpoint. An id is used once in an engine, and never for anything else.
 func OpenTable[V any](t *Task, id byte, name string, codec Codec[V]) *Table[V] {
-	memory := NewMemory(0)
-	if t.store != nil {
-		memory = t.store.memory
-	}
-	tb := &Table[V]{task: t, id: id, name: name, codec: codec, decoded: make(map[uint32]*decoded[V]), entries: newEntries(memory)}
-	for _, other := range t.tables {
-		if other.tableID() == id {
-			t.fail(fmt.Errorf("table %s: id %d is the id of table %s", name, id, other.tableName()))
-		}
-	}
-	t.tables = append(t.tables, tb)
-	if t.store == nil {
-		return tb
-	}
-	err := t.store.scan(id, func(key, value []byte) (bool, error) {
-		if memory.isFull() {
-			tb.cold = true
-			return false, nil
-		}
-		tb.entries.load(key, value)
-		tb.entries.bill()
-		return true, nil
-	})
-	if err != nil {
-		t.fail(err)
-	}
+	tb := &Table[V]{codec: codec, decoded: make(map[uint32]*decoded[V])}
+	tb.open(t, id, name, tb)
 	return tb
 }
 
@@ -96,10 +61,7 @@ func (tb *Table[V]) Look(key []byte) (v *V, encoded []byte) {
 
 // Mutate is the value at key, to be changed in place; it is made if there is none. The changelog gets one record of it per transaction.
 func (tb *Table[V]) Mutate(key []byte) *V {
-	n, ok := tb.find(key)
-	if !ok {
-		n = tb.entries.add(key)
-	}
+	n := tb.findOrAdd(key)
 	d := tb.decode(n)
 	if d == nil {
 		d = &decoded[V]{}
@@ -114,10 +76,7 @@ func (tb *Table[V]) Mutate(key []byte) *V {
 
 // Put sets the value at key. The table owns v from here on.
 func (tb *Table[V]) Put(key []byte, v *V) {
-	n, ok := tb.find(key)
-	if !ok {
-		n = tb.entries.add(key)
-	}
+	n := tb.findOrAdd(key)
 	d := tb.decoded[n]
 	if d == nil {
 		d = &decoded[V]{}
@@ -159,40 +118,16 @@ func (tb *Table[V]) Range(yield func(key []byte, v *V) bool) {
 			return
 		}
 	}
-	if !tb.cold {
-		return
-	}
-	err := tb.task.store.scan(tb.id, func(key, value []byte) (bool, error) {
-		if _, ok := tb.entries.find(key); ok {
-			return true, nil
-		}
+	err := tb.scanCold(func(key, value []byte) (bool, error) {
 		v, err := tb.codec.Decode(value)
 		if err != nil {
 			return false, tb.decodingError(err)
 		}
-		return yield(slices.Clone(key), v), nil
+		return yield(key, v), nil
 	})
 	if err != nil {
 		tb.task.fail(err)
 	}
-}
-
-// Len is the number of entries in memory.
-func (tb *Table[V]) Len() int { return tb.entries.len() }
-
-// find is the number of the key's entry, which comes from the checkpoint if memory lacks it.
-func (tb *Table[V]) find(key []byte) (n uint32, ok bool) {
-	if n, ok = tb.entries.find(key); ok || !tb.cold {
-		return n, ok
-	}
-	ok, err := tb.task.store.get(tb.id, key, func(value []byte) error {
-		n = tb.entries.load(key, value)
-		return nil
-	})
-	if err != nil {
-		tb.task.fail(fmt.Errorf("reading table %s: %w", tb.name, err))
-	}
-	return n, ok
 }
 
 // decode is the entry's value in use, nil if it has none.
@@ -242,10 +177,6 @@ func (tb *Table[V]) touch(n uint32, d *decoded[V]) {
 	}
 }
 
-func (tb *Table[V]) tableID() byte     { return tb.id }
-func (tb *Table[V]) tableName() string { return tb.name }
-func (tb *Table[V]) state() *entries   { return &tb.entries }
-
 func (tb *Table[V]) flush(yield func(id byte, key, value []byte)) error {
 	for _, n := range tb.touched {
 		d := tb.decoded[n]
@@ -260,17 +191,15 @@ func (tb *Table[V]) flush(yield func(id byte, key, value []byte)) error {
 	return nil
 }
 
-// encode writes a value into the arena, which all of a transaction share.
+// encode writes a value into the transaction's arena.
 func (tb *Table[V]) encode(d *decoded[V]) error {
-	start := len(tb.arena)
-	grown, err := tb.codec.Encode(tb.arena, d.value)
+	a := tb.values()
+	start := len(a.bytes)
+	grown, err := tb.codec.Encode(a.bytes, d.value)
 	if err != nil {
 		return err
 	}
-	if grown == nil {
-		grown = []byte{} // nil would be a deletion
-	}
-	tb.arena = grown
+	a.bytes = grown
 	d.encoded = grown[start:len(grown):len(grown)]
 	return nil
 }
@@ -278,53 +207,34 @@ func (tb *Table[V]) encode(d *decoded[V]) error {
 func (tb *Table[V]) commit() {
 	for _, n := range tb.touched {
 		d := tb.decoded[n]
+		tb.commitEntry(n, d.encoded)
 		if d.value == nil {
-			tb.entries.unset(n)
 			delete(tb.decoded, n)
-		} else {
-			tb.entries.set(n, d.encoded)
-			tb.size += len(d.encoded)
 		}
+		tb.size += len(d.encoded)
 		d.isTouched, d.encoded = false, nil
-		switch {
-		case tb.task.store != nil:
-			tb.entries.change(n)
-		case d.value == nil:
-			tb.entries.remove(n)
-		}
 	}
-	tb.settle()
+	tb.end(true)
 }
 
 func (tb *Table[V]) abort() {
 	for _, n := range tb.touched {
 		delete(tb.decoded, n)
-		if tb.entries.all[n].flags&(isPresent|isDirty) == 0 {
-			tb.entries.remove(n) // it was new
-		}
+		tb.abortEntry(n)
 	}
-	tb.settle()
+	tb.end(false)
 }
 
-// settle ends a transaction: few decoded values outlive it.
-func (tb *Table[V]) settle() {
+// end ends a transaction: few decoded values outlive it.
+func (tb *Table[V]) end(committed bool) {
 	tb.touched = tb.touched[:0]
-	tb.arena = tb.arena[:0]
-	if cap(tb.arena) > arenaKept {
-		tb.arena = nil
-	}
 	if len(tb.decoded) > decodedKept || tb.size > decodedSize {
 		clear(tb.decoded)
 		tb.size = 0
 	}
-	tb.entries.compact()
-	tb.entries.bill()
+	tb.settle(committed)
 }
 
-// evict makes room: a few entries that the checkpoint holds are forgotten.
 func (tb *Table[V]) evict() (evicted int) {
-	evicted = tb.entries.evict(func(n uint32) { delete(tb.decoded, n) })
-	tb.cold = tb.cold || evicted > 0
-	tb.entries.bill()
-	return evicted
+	return tb.forget(func(n uint32) { delete(tb.decoded, n) })
 }

@@ -13,7 +13,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestTableAgainstModel runs random operations on a table with a checkpoint and on a plain map; both must agree after every commit, abort, checkpoint and reopening.
+// TestTableAgainstModel runs random operations on tables of both kinds with a checkpoint, and on plain maps; they must agree after every commit, abort, checkpoint and reopening.
 func TestTableAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		store, err := OpenStore(tempDir(t), StoreOptions{Memory: NewMemory(rapid.Int64Range(1, 900).Draw(t, "limit"))})
@@ -21,7 +21,7 @@ func TestTableAgainstModel(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		m := &tableModel{store: store, committed: map[string]int64{}}
+		m := &tableModel{store: store, committed: map[string]int64{}, committedBytes: map[string]string{}}
 		m.open(t)
 		t.Repeat(map[string]func(*rapid.T){
 			"mutate": func(t *rapid.T) {
@@ -33,6 +33,16 @@ func TestTableAgainstModel(t *testing.T) {
 				k := m.key(t)
 				m.table.Delete([]byte(k))
 				delete(m.pending, k)
+			},
+			"put": func(t *rapid.T) {
+				k, v := m.key(t), rapid.StringN(0, 20, 400).Draw(t, "value")
+				m.bytes.Put([]byte(k), []byte(v))
+				m.pendingBytes[k] = v
+			},
+			"drop": func(t *rapid.T) {
+				k := m.key(t)
+				m.bytes.Delete([]byte(k))
+				delete(m.pendingBytes, k)
 			},
 			"commit": func(t *rapid.T) { m.end(t, true) },
 			"abort":  func(t *rapid.T) { m.end(t, false) },
@@ -67,13 +77,17 @@ type tableModel struct {
 	task               *liveTask
 	table              *Table[int64]
 	committed, pending map[string]int64
+
+	bytes                        *Bytes
+	committedBytes, pendingBytes map[string]string
 }
 
 func (m *tableModel) open(t *rapid.T) {
 	part := m.store.forPartition(3)
 	m.task = &liveTask{Task: &Task{Partition: 3, store: part}, store: part}
 	m.table = OpenTable[int64](m.task.Task, 1, "numbers", int64Codec{})
-	m.pending = maps.Clone(m.committed)
+	m.bytes = OpenBytes(m.task.Task, 2, "bytes")
+	m.pending, m.pendingBytes = maps.Clone(m.committed), maps.Clone(m.committedBytes)
 	if err := m.task.Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -89,11 +103,11 @@ func (m *tableModel) end(t *rapid.T, commit bool) {
 	}
 	m.task.finish(commit)
 	if commit {
-		m.committed = maps.Clone(m.pending)
+		m.committed, m.committedBytes = maps.Clone(m.pending), maps.Clone(m.pendingBytes)
 		m.task.next++
 		m.task.unsaved = true
 	} else {
-		m.pending = maps.Clone(m.committed)
+		m.pending, m.pendingBytes = maps.Clone(m.committed), maps.Clone(m.committedBytes)
 	}
 }
 
@@ -111,6 +125,10 @@ func (m *tableModel) compare(t *rapid.T) {
 		v := m.table.Get([]byte(key))
 		if want, ok := m.pending[key]; ok != (v != nil) || ok && *v != want {
 			t.Fatalf("%s: got %v, want %d (%v)", key, v, want, ok)
+		}
+		text := m.bytes.Get([]byte(key))
+		if want, ok := m.pendingBytes[key]; ok != (text != nil) || string(text) != want {
+			t.Fatalf("%s: got %q, want %q (%v)", key, text, want, ok)
 		}
 	}
 }
@@ -136,6 +154,25 @@ func BenchmarkTableMutateAndCommit(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		*table.Mutate(keys[i%len(keys)])++
+		if i%1000 == 0 {
+			task.Take()
+		}
+	}
+}
+
+// BenchmarkBytesPutAndCommit is what an event does to a person's list: it is read and written anew.
+func BenchmarkBytesPutAndCommit(b *testing.B) {
+	task := NewTask(0)
+	table := OpenBytes(task, 1, "lists")
+	keys, value := make([][]byte, 50_000), make([]byte, 300)
+	for i := range keys {
+		keys[i] = fmt.Appendf(nil, "subject-%08d", i)
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		key := keys[i%len(keys)]
+		copy(value, table.Get(key))
+		table.Put(key, value)
 		if i%1000 == 0 {
 			task.Take()
 		}
