@@ -13,6 +13,7 @@ const (
 	checkpointBusy  = 5 * time.Millisecond   // of writing checkpoints after a transaction: the next one waits for it
 	checkpointIdle  = 100 * time.Millisecond // of writing them while nothing comes
 	checkpointPiece = 64 << 10               // bytes that are written at once
+	checkpointFull  = time.Second            // at least, between a task's checkpoints while memory is full: what changes often is written once
 )
 
 // saving is a checkpoint that is being written, piece by piece between transactions. What the pieces hold may be newer than the position that is written
@@ -27,8 +28,9 @@ type saving struct {
 func (s *session) checkpoint(d time.Duration) error {
 	var group errgroup.Group
 	for _, t := range s.due(runtime.GOMAXPROCS(0)) {
+		begin := t.isDue(s.o.CheckpointEvery)
 		group.Go(func() error {
-			if err := t.save(d); err != nil {
+			if err := t.save(d, begin); err != nil {
 				return &processError{fmt.Errorf("writing the checkpoint of partition %d of %s: %w", t.Partition, s.role.Engines[t.engine].Name, err)}
 			}
 			return nil
@@ -41,17 +43,25 @@ func (s *session) checkpoint(d time.Duration) error {
 	return nil
 }
 
-// due are at most n tasks whose checkpoints are the oldest: those that are being written, and those that lack something and are old enough, or of any age
-// while memory is full, since only what a checkpoint holds can be forgotten.
+// due are at most n tasks that have waited longest, of those whose checkpoints are being written or are due, and of all while memory is full: they can forget
+// what their checkpoints hold.
 func (s *session) due(n int) []*liveTask {
 	var due []*liveTask
 	for _, t := range s.tasks {
-		if t.saving.active || t.unsaved && time.Since(t.checkpointed) >= s.o.CheckpointEvery || t.store.memory.isFull() {
+		if t.saving.active || t.isDue(s.o.CheckpointEvery) || t.store.memory.isFull() {
 			due = append(due, t)
 		}
 	}
-	slices.SortFunc(due, func(a, b *liveTask) int { return a.checkpointed.Compare(b.checkpointed) })
+	slices.SortFunc(due, func(a, b *liveTask) int { return a.served.Compare(b.served) })
 	return due[:min(n, len(due))]
+}
+
+// isDue tells whether a checkpoint should begin.
+func (t *liveTask) isDue(every time.Duration) bool {
+	if t.store.memory.isFull() {
+		every = min(every, checkpointFull)
+	}
+	return t.unsaved && !t.saving.active && time.Since(t.checkpointed) >= every
 }
 
 // watchCheckpoints tells what became of checkpoints.
@@ -97,18 +107,20 @@ func (s *session) saveTasks() error {
 // saveAll writes the task's checkpoint to its end.
 func (t *liveTask) saveAll() error {
 	for t.saving.active || t.unsaved {
-		if err := t.save(time.Hour); err != nil {
+		if err := t.save(time.Hour, true); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// save writes pieces of the task's checkpoint for about d, and then makes room if memory is full. It must run between transactions.
-func (t *liveTask) save(d time.Duration) error {
+// save writes pieces of the task's checkpoint for about d, of a new one if it shall begin, and then makes room if memory is full. It must run between
+// transactions.
+func (t *liveTask) save(d time.Duration, begin bool) error {
 	began := time.Now()
-	t.checkpointed = began // the others' turn is next
-	if t.unsaved && !t.saving.active {
+	t.served = began // the others' turn is next
+	if begin && t.unsaved && !t.saving.active {
+		t.checkpointed = began
 		t.saving = saving{active: true, to: position{Next: t.next, Time: began}}
 		t.unsaved = false
 		for _, tb := range t.tables {
@@ -121,10 +133,10 @@ func (t *liveTask) save(d time.Duration) error {
 		}
 	}
 	t.saving.took += time.Since(began)
-	for t.store.memory.isFull() && time.Since(began) < d {
-		if t.evict() == 0 {
-			break
-		}
+	if !t.store.memory.isFull() {
+		return nil
+	}
+	for t.store.memory.isTight() && time.Since(began) < d && t.evict() > 0 {
 	}
 	return nil
 }

@@ -28,3 +28,6 @@ func (m *Memory) Limit() int64 { return m.limit }
 
 func (m *Memory) add(n int64)  { m.used.Add(n) }
 func (m *Memory) isFull() bool { return m.used.Load() > m.limit }
+
+// isTight tells whether so little is left that who makes room should go on: the next transactions need some.
+func (m *Memory) isTight() bool { return m.used.Load() > m.limit-m.limit/16 }

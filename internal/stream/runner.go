@@ -20,7 +20,7 @@ import (
 type RunnerOptions struct {
 	Node            string        // stable name of this process; part of the transactional id, so that a restart fences its predecessor
 	Stores          []*Store      // checkpoints, one an engine, in the order of the role's
-	CheckpointEvery time.Duration // how much of a changelog a crash may have to read again; 5 s if 0
+	CheckpointEvery time.Duration // how much of a changelog a crash may have to read again; 15 s if 0
 	DeleteRetention time.Duration // delete.retention.ms of the changelogs: an older checkpoint starts from nothing; 24 h if 0
 	Journal         Journal       // of the embedded broker; nil on Apache Kafka
 	Logger          *slog.Logger
@@ -75,7 +75,7 @@ func NewRunner(cluster Cluster, role Role, o RunnerOptions) *Runner {
 		panic(fmt.Sprintf("stream: role %s: %d engines with %d stores", role.Name, len(role.Engines), len(o.Stores)))
 	}
 	if o.CheckpointEvery == 0 {
-		o.CheckpointEvery = 5 * time.Second
+		o.CheckpointEvery = 15 * time.Second // a person who comes several times in it is written once
 	}
 	if o.DeleteRetention == 0 {
 		o.DeleteRetention = 24 * time.Hour
@@ -171,8 +171,9 @@ type liveTask struct {
 	topics       map[string]string // short name of an output topic → full name
 	next         int64             // changelog offset after the last committed record
 	saving       saving            // the checkpoint that is being written
-	checkpointed time.Time
-	unsaved      bool // the checkpoint lacks something, and none is being written that has it
+	checkpointed time.Time         // when the last checkpoint began
+	served       time.Time         // when pieces of one were last written, or room was made
+	unsaved      bool              // the checkpoint lacks something, and none is being written that has it
 
 	// Of the open transaction.
 	fetched   []piece

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 )
 
 // Store is an engine's checkpoint on disk: the tables of its partitions and the changelog offset that they include, in one Pebble database.
@@ -49,6 +50,12 @@ func OpenStore(dir string, o StoreOptions) (*Store, error) {
 	defer cache.Unref()
 	options := &pebble.Options{Cache: cache, MemTableSize: memtableBytes, DisableWAL: true, Logger: o.Logger}
 	for i := range options.Levels {
+		options.Levels[i].Compression = func() *sstable.CompressionProfile {
+			if i == 0 {
+				return sstable.NoCompression // is soon written again, to the next level
+			}
+			return sstable.SnappyCompression
+		}
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // most of what is asked for and not in memory is nowhere
 	}
 	db, err := pebble.Open(dir, options)
@@ -96,11 +103,15 @@ func (s *Store) forPartition(p int32) *partitionStore {
 	return &partitionStore{Store: s, reader: s.db, partition: p}
 }
 
+const keyPrefix = 2 + 1 // bytes before a table's key
+
 func (p *partitionStore) key(table byte, key []byte) []byte {
-	k := make([]byte, 0, 3+len(key))
-	k = binary.BigEndian.AppendUint16(k, uint16(p.partition))
-	k = append(k, table)
-	return append(k, key...)
+	return p.appendKey(make([]byte, 0, keyPrefix+len(key)), table, key)
+}
+
+func (p *partitionStore) appendKey(buf []byte, table byte, key []byte) []byte {
+	buf = binary.BigEndian.AppendUint16(buf, uint16(p.partition))
+	return append(append(buf, table), key...)
 }
 
 func (p *partitionStore) get(table byte, key []byte, use func(data []byte) error) (found bool, err error) {
@@ -123,7 +134,7 @@ func (p *partitionStore) scan(table byte, yield func(key, value []byte) (bool, e
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for ok := it.First(); ok; ok = it.Next() {
-		more, err := yield(it.Key()[3:], it.Value())
+		more, err := yield(it.Key()[keyPrefix:], it.Value())
 		if err != nil || !more {
 			return err
 		}
@@ -150,16 +161,20 @@ type batch struct {
 }
 
 func (p *partitionStore) newBatch() *batch {
-	return &batch{partitionStore: p, writes: p.db.NewBatch()}
+	return &batch{partitionStore: p, writes: p.db.NewBatchWithSize(checkpointPiece + checkpointPiece/4)}
 }
 
 // set writes a table's record; a nil value deletes it.
 func (b *batch) set(table byte, key, value []byte) error {
-	k := b.key(table, key)
 	if value == nil {
-		return b.writes.Delete(k, nil)
+		op := b.writes.DeleteDeferred(keyPrefix + len(key))
+		b.appendKey(op.Key[:0], table, key)
+		return op.Finish()
 	}
-	return b.writes.Set(k, value, nil)
+	op := b.writes.SetDeferred(keyPrefix+len(key), len(value))
+	b.appendKey(op.Key[:0], table, key)
+	copy(op.Value, value)
+	return op.Finish()
 }
 
 func (b *batch) setPosition(pos position) error {
@@ -168,9 +183,9 @@ func (b *batch) setPosition(pos position) error {
 	return b.writes.Set(b.key(0, nil), data, nil)
 }
 
-// commit applies the batch.
+// commit applies the batch, and gives back its memory.
 func (b *batch) commit() error {
-	if err := b.writes.Commit(pebble.NoSync); err != nil {
+	if err := errors.Join(b.writes.Commit(pebble.NoSync), b.writes.Close()); err != nil {
 		return err
 	}
 	return b.flushNowAndThen()

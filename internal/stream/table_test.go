@@ -55,7 +55,7 @@ func TestTableAgainstModel(t *testing.T) {
 			},
 			"piece": func(t *rapid.T) {
 				m.end(t, true)
-				if err := m.task.save(time.Nanosecond); err != nil {
+				if err := m.task.save(time.Nanosecond, true); err != nil {
 					t.Fatal(err)
 				}
 			},
