@@ -162,9 +162,14 @@ func (b *Broker) running() string { return runningFile(b.dir) }
 
 func runningFile(dir string) string { return filepath.Join(dir, "running") }
 
-// Cluster is the broker as this process reaches it: in memory.
+// wholeFetch is more than an answer can hold, with a partition's own bound. An answer that is cut off lacks which of its last partition's transactions were
+// aborted: a reader would take their records for committed ones.
+const wholeFetch = 1 << 29
+
+// Cluster is the broker as this process reaches it: in memory. Clients must not set a bound on fetches as a whole.
 func (b *Broker) Cluster(prefix string) stream.Cluster {
-	return stream.Cluster{Brokers: b.Addrs(), Prefix: prefix, Options: []kgo.Opt{kgo.Dialer(b.door.dial)}, Partitions: b.parts}
+	options := []kgo.Opt{kgo.Dialer(b.door.dial), kgo.FetchMaxBytes(wholeFetch), kgo.BrokerMaxReadBytes(2 * wholeFetch)}
+	return stream.Cluster{Brokers: b.Addrs(), Prefix: prefix, Options: options, Partitions: b.parts}
 }
 
 // Addrs are the broker's addresses for other processes, host:port.

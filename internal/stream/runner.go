@@ -29,8 +29,8 @@ type RunnerOptions struct {
 
 const (
 	pollRecords = 5000 // at most, in one transaction; a pack counts as one
-	// fetchBytes are taken of a partition at most, in one fetch: what packs hold is bounded by it. There is no bound on the fetch as a whole below the client's
-	// own: the embedded broker cuts such an answer off before it says which transactions are aborted, and their records are taken for committed.
+	// fetchBytes are taken of a partition at most, in one fetch: what packs hold is bounded by it. The fetch as a whole has the bound that the cluster's clients
+	// have: internal/broker says why.
 	fetchBytes         = 1 << 20
 	commitGap          = 5 * time.Millisecond   // at least, between the ends of two transactions
 	longestRest        = 250 * time.Millisecond // after a transaction
