@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -54,11 +55,14 @@ func (b *bench) oneMore(ctx context.Context, s *server.Server, shop *traffic.Sho
 	const perPost = 200
 	count := int64(events / perPost)
 	name := fmt.Sprintf("with %d kept: ", kept)
+	if err := quiet(ctx, s); err != nil {
+		return err
+	}
 	before, cpu := topicBytes(s), s.CPU()
 	if err := answered(posts(s, perPost, count, shop.Browsing(perPost)).Run(ctx), count); err != nil {
 		return err
 	}
-	if err := s.Settle(ctx); err != nil {
+	if err := errors.Join(s.Settle(ctx), quiet(ctx, s)); err != nil {
 		return err
 	}
 	n := float64(count * perPost)

@@ -21,8 +21,8 @@ type dedupe struct {
 }
 
 const (
-	inlineHashes = 64  // of the newest hour, in the head
-	chunkHashes  = 128 // at most, in one chunk
+	inlineHashes = 16 // of the newest hour, in the head
+	chunkHashes  = 24 // at most, in one chunk: an event writes one anew
 	maxBits      = 24
 	nothingLeft  = math.MaxUint32 // hour of nothing
 )
