@@ -14,6 +14,7 @@ const (
 	checkpointIdle  = 100 * time.Millisecond // of writing them while nothing comes
 	checkpointPiece = 64 << 10               // bytes that are written at once
 	checkpointFull  = time.Second            // at least, between a task's checkpoints while memory is full: what changes often is written once
+	checkpointOver  = 2 * time.Second        // at most, of writing them after a transaction while tables take far more than they may
 )
 
 // saving is a checkpoint that is being written, piece by piece between transactions. What the pieces hold may be newer than the position that is written
@@ -41,6 +42,26 @@ func (s *session) checkpoint(d time.Duration) error {
 	}
 	s.watchCheckpoints()
 	return nil
+}
+
+// makeRoom writes checkpoints until the process's tables take about what they may: the next transaction waits for it. Other roles' tables count, too, and only
+// these can make them smaller; so it goes on for a while and no longer.
+func (s *session) makeRoom() error {
+	for began := time.Now(); s.isOver() && time.Since(began) < checkpointOver; {
+		if err := s.checkpoint(checkpointIdle); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *session) isOver() bool {
+	for _, store := range s.o.Stores {
+		if store.memory.isOver() {
+			return true
+		}
+	}
+	return false
 }
 
 // due are at most n tasks that have waited longest, of those whose checkpoints are being written or are due, and of all while memory is full: they can forget

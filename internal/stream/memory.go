@@ -31,3 +31,6 @@ func (m *Memory) isFull() bool { return m.used.Load() > m.limit }
 
 // isTight tells whether so little is left that who makes room should go on: the next transactions need some.
 func (m *Memory) isTight() bool { return m.used.Load() > m.limit-m.limit/16 }
+
+// isOver tells whether tables take so much more than they may that nothing else must come before it is less.
+func (m *Memory) isOver() bool { return m.used.Load() > m.limit+m.limit/16 }

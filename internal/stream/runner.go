@@ -278,7 +278,7 @@ func (s *session) step(ctx context.Context) error {
 		if err := s.transact(ctx, fetches); err != nil {
 			return err
 		}
-		if err := s.checkpoint(checkpointBusy); err != nil {
+		if err := errors.Join(s.checkpoint(checkpointBusy), s.makeRoom()); err != nil {
 			return err
 		}
 		s.took = time.Since(began)
