@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -76,7 +77,7 @@ func follow(t *testing.T, cluster stream.Cluster, source stream.Source) *fold {
 func changelog(random *rand.Rand, n int) []stream.Record {
 	log := make([]stream.Record, n)
 	for i := range log {
-		key := append([]byte{byte(1 + random.IntN(2))}, fmt.Sprint(random.IntN(10))...)
+		key := append([]byte{byte(1 + random.IntN(2))}, strconv.Itoa(random.IntN(10))...)
 		log[i] = stream.Record{Key: key, Value: fmt.Append(nil, i)}
 		if random.IntN(3) == 0 {
 			log[i].Value = nil
@@ -201,7 +202,7 @@ func TestFollowerOfMovedPartitions(t *testing.T) {
 	}
 	want := make(map[string]string)
 	for i := range keys {
-		want["\x01"+fmt.Sprint(i)] = string(binary.BigEndian.AppendUint64(nil, uint64(sent)))
+		want["\x01"+strconv.Itoa(i)] = string(binary.BigEndian.AppendUint64(nil, uint64(sent)))
 	}
 	log := follow(t, cluster, stream.Source{})
 	for i, view := range append(views, log) {
