@@ -163,7 +163,7 @@ func TestListsKeepTheirPromises(t *testing.T) {
 				rt.Fatalf("%s", r.raw)
 			}
 			for i, got := range r.Items {
-				item := w.shop.snapshot.Find(got.ItemID)
+				item := w.shop.snapshot.Item(got.ItemID)
 				if seen[got.ItemID] || bytes.Contains([]byte(page), []byte(`"`+got.ItemID+`"`)) {
 					rt.Fatalf("%s is shown again", got.ItemID)
 				}
@@ -185,7 +185,7 @@ func TestListsKeepTheirPromises(t *testing.T) {
 				if len(got.Reasons) == 0 || len(got.Reasons) > maxReasons || got.Score < 0 || got.Score > 1 {
 					rt.Fatalf("%s: score %v, reasons %v", got.ItemID, got.Score, got.Reasons)
 				}
-				slots = append(slots, rank.SlotOf(item, exempt))
+				slots = append(slots, rank.SlotOf(w.shop.snapshot.Find(got.ItemID), exempt))
 				for _, rule := range s.Rules {
 					if exceeds(rule, slots) != named(rule, i, r.Relaxed) {
 						rt.Fatalf("slot %d of the page: rule %v is exceeded: %t, relaxed: %v", i, rule, exceeds(rule, slots), r.Relaxed)

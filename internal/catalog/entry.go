@@ -4,17 +4,32 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"unsafe"
 
 	"sluice/internal/itemid"
 )
 
-// Entry is an item of a snapshot with what ranking asks of it, worked out once. It is read-only.
+// Entry is an item of a snapshot with what ranking asks of it, worked out once. It is read-only. The rest of the item stands encoded: a catalogue is large,
+// and garbage collection looks at every pointer that lives.
 type Entry struct {
-	*Item
 	*Shape
-	Number  uint32 // of the item, as itemid gives it
-	version uint64 // its part in the catalogue's version
-	facts   Facts
+	ItemId        string
+	AvailableFrom int64
+	Number        uint32 // of the item, as itemid gives it
+	brand, seller uint32 // hashes, 0 = none
+	facts         Facts
+	version       uint64 // its part in the catalogue's version
+	value         []byte // the item as sluice.items holds it
+}
+
+// Item is the whole item. Its texts are part of what is encoded, which never changes.
+func (e *Entry) Item() *Item {
+	item := new(Item)
+	if err := item.UnmarshalVTUnsafe(e.value); err != nil {
+		panic("catalog: an item that was read once cannot be read again: " + err.Error())
+	}
+	item.ItemId = e.ItemId
+	return item
 }
 
 // Facts are what a list asks of each of its candidates, side by side in a snapshot: a candidate costs one line of the cache.
@@ -36,14 +51,22 @@ const never = math.MaxInt64
 type Traits [3][]uint32
 
 // Traits are the item's.
-func (e *Entry) Traits() Traits { return Traits{e.Narrowest, hashed(e.Brand), hashed(e.Seller)} }
+func (e *Entry) Traits() Traits { return Traits{e.Narrowest, some(&e.brand), some(&e.seller)} }
 
-// hashed is the hash of a name that is not empty.
-func hashed(name string) []uint32 {
-	if name == "" {
+// some is the list of a hash, none of 0.
+func some(hash *uint32) []uint32 {
+	if *hash == 0 {
 		return nil
 	}
-	return []uint32{Hash(name)}
+	return unsafe.Slice(hash, 1)
+}
+
+// hashed is the hash of a name, 0 of an empty one.
+func hashed(name string) uint32 {
+	if name == "" {
+		return 0
+	}
+	return max(1, Hash(name))
 }
 
 // Shape is a set of category paths. Items of the same paths share one.
@@ -109,9 +132,13 @@ func NewNumbers(items *itemid.Table) *Numbers {
 	return &Numbers{items: items, categories: itemid.NewTable(), shapes: make(map[string]*Shape)}
 }
 
-// Entry makes an item's entry. It refers to the numbers of the item and of its categories, and to its shape.
-func (n *Numbers) Entry(item *Item) *Entry {
-	e := &Entry{Item: item, Shape: n.shape(item), Number: n.items.Acquire(item.ItemId)}
+// Entry makes the entry of an item that value encodes. It refers to the numbers of the item and of its categories, and to its shape.
+func (n *Numbers) Entry(item *Item, value []byte) *Entry {
+	e := &Entry{
+		Shape: n.shape(item), Number: n.items.Acquire(item.ItemId), AvailableFrom: item.AvailableFrom,
+		brand: hashed(item.Brand), seller: hashed(item.Seller), value: value,
+	}
+	e.ItemId = n.items.ID(e.Number)
 	e.facts = Facts{from: never, Hash: Hash(item.ItemId), shape: e.place}
 	if item.AvailableAt(item.AvailableFrom) {
 		e.facts.from = item.AvailableFrom

@@ -44,15 +44,15 @@ func sameWords(a, b *Item) bool {
 func newIndex(order []*Entry, categories int) *index {
 	x := &index{postings: make(map[string][]int32), categories: make([][]uint32, categories)}
 	roots := make(map[string]uint32)
-	for i, item := range order {
-		position := int32(i)
+	for i, entry := range order {
+		position, item := int32(i), entry.Item()
 		add(x.postings, position, words(item.Title)...)
 		add(x.postings, position, words(item.Brand)...)
-		for _, category := range item.Flat {
-			x.categories[category] = append(x.categories[category], item.Number)
+		for _, category := range entry.Flat {
+			x.categories[category] = append(x.categories[category], entry.Number)
 		}
 		place := 0
-		for path := range item.Paths {
+		for path := range entry.Paths {
 			for _, name := range item.Categories[place].Names {
 				add(x.postings, position, words(name)...)
 			}

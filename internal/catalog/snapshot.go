@@ -23,8 +23,9 @@ type Snapshot struct {
 
 // change is what one record says: the item as it now is, nil = deleted.
 type change struct {
-	item *Item
-	hash uint64
+	item  *Item
+	value []byte // the item, encoded
+	hash  uint64
 }
 
 // NewSnapshot is a catalogue of the items, which must not change from here on; of two with the same id the later one counts. Their numbers are of ids.
@@ -35,7 +36,7 @@ func NewSnapshot(ids *itemid.Table, items ...*Item) (*Snapshot, error) {
 		if err != nil {
 			return nil, err
 		}
-		changes[item.ItemId] = change{item: item, hash: hashOf(item.ItemId, value)}
+		changes[item.ItemId] = change{item: item, value: value, hash: hashOf(item.ItemId, value)}
 	}
 	s := emptySnapshot(ids).with(changes)
 	s.index()
@@ -72,12 +73,12 @@ func (s *Snapshot) with(changes map[string]change) *Snapshot {
 			reindex = reindex || old != nil
 			continue
 		}
-		fresh := s.numbers.Entry(c.item)
+		fresh := s.numbers.Entry(c.item, c.value)
 		fresh.version = c.hash
 		next.version += c.hash
 		next.put(fresh)
 		added = append(added, fresh)
-		reindex = reindex || old == nil || !sameWords(old.Item, c.item)
+		reindex = reindex || old == nil || !sameWords(old.Item(), c.item)
 	}
 	for old := range gone { // only now: what stays has kept its number
 		s.numbers.release(old)
@@ -168,7 +169,7 @@ func (s *Snapshot) Find(id string) *Entry {
 // Item finds an item by its id; nil if it is unknown.
 func (s *Snapshot) Item(id string) *Item {
 	if e := s.Find(id); e != nil {
-		return e.Item
+		return e.Item()
 	}
 	return nil
 }

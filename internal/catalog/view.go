@@ -2,6 +2,7 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"sync"
@@ -95,7 +96,7 @@ func (v *View) Search(query string, limit int) []*Item {
 	found := v.Snapshot().Search(query, limit)
 	items := make([]*Item, len(found))
 	for i, e := range found {
-		items[i] = e.Item
+		items[i] = e.Item()
 	}
 	return items
 }
@@ -106,7 +107,7 @@ func (v *View) InCategory(name string, limit int) []*Item {
 	numbers := s.Category(s.CategoryNumber(name))
 	items := make([]*Item, 0, min(limit, len(numbers)))
 	for _, number := range numbers[:min(limit, len(numbers))] {
-		items = append(items, s.At(number).Item)
+		items = append(items, s.At(number).Item())
 	}
 	return items
 }
@@ -129,6 +130,7 @@ func (v *View) apply(recs []stream.Record) {
 				continue
 			}
 			c.item.ItemId = id // the key is what replaces and deletes
+			c.value = bytes.Clone(rec.Value)
 			c.hash = hashOf(id, rec.Value)
 		}
 		v.changes[id] = c

@@ -97,10 +97,18 @@ func until(t *testing.T, what string, condition func() bool) {
 	}
 }
 
-func idsOf[I interface{ GetItemId() string }](items []I) []string {
+func idsOfEntries(entries []*catalog.Entry) []string {
+	ids := make([]string, len(entries))
+	for i, e := range entries {
+		ids[i] = e.ItemId
+	}
+	return ids
+}
+
+func idsOf(items []*catalog.Item) []string {
 	ids := make([]string, len(items))
 	for i, item := range items {
-		ids[i] = item.GetItemId()
+		ids[i] = item.ItemId
 	}
 	return ids
 }
@@ -205,7 +213,7 @@ func TestSearch(t *testing.T) {
 		{"…", 9, []string{}}, {"red", 0, []string{}},  // nothing asked
 		{"", 9, []string{}}, {"unknown", 9, []string{}},
 	} {
-		if diff := cmp.Diff(c.want, idsOf(s.Search(c.query, c.limit))); diff != "" {
+		if diff := cmp.Diff(c.want, idsOfEntries(s.Search(c.query, c.limit))); diff != "" {
 			t.Errorf("%q: %s", c.query, diff)
 		}
 	}
@@ -217,7 +225,7 @@ func TestOrderHoldsOnlyWhatHasBegun(t *testing.T) {
 		&catalog.Item{ItemId: "d", AvailableFrom: 20, Availability: catalog.Discontinued},
 	)
 	for now, want := range map[int64][]string{-1: {}, 0: {"c"}, 20: {"b", "d", "c"}, 29: {"b", "d", "c"}, 30: {"a", "b", "d", "c"}} {
-		if diff := cmp.Diff(want, idsOf(s.Order(now))); diff != "" {
+		if diff := cmp.Diff(want, idsOfEntries(s.Order(now))); diff != "" {
 			t.Errorf("at %d: %s", now, diff)
 		}
 	}
