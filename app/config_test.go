@@ -13,7 +13,7 @@ import (
 func TestDeploymentKeepsWhatIsLeftOut(t *testing.T) {
 	builtin := func() deployment {
 		return deployment{
-			Server: serverConfig{Listen: "127.0.0.1:8080", Linger: "3s", State: 256, Waiting: 512, Memory: 1024},
+			Server: serverConfig{Listen: "127.0.0.1:8080", Linger: "3s", State: 256, Waiting: 512, Memory: 1280},
 			Kafka:  kafkaConfig{Brokers: []string{}, Prefix: "sluice.", Replicas: 1, Generation: 1},
 			Warehouse: warehouseConfig{
 				Store: "parquet", Flush: "10s", ClickHouse: clickhouseConfig{Addresses: []string{}, Protocol: "native", Database: "sluice", User: "default"},

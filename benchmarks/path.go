@@ -96,8 +96,11 @@ func (b *bench) throughput(ctx context.Context, s *server.Server, shop *traffic.
 	return nil
 }
 
-// steady sends events at a rate while probes look when they show.
+// steady sends events at a rate while probes look when they show. It begins when the server is at rest.
 func (b *bench) steady(ctx context.Context, s *server.Server, shop *traffic.Shop, p *probes, name string, perPost, connections int) error {
+	if err := quiet(ctx, s); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 3*b.Window)
 	defer cancel()
 	l := &load.Load{
