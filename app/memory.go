@@ -13,7 +13,9 @@ const (
 	// 400,000 events at 100.
 	gcPercent = 200
 	// spare is what may be garbage, in percent of what lives, where the budget is no longer enough for that: less of it, and most of the time would go into collecting.
-	spare       = 50
+	spare = 50
+	// mostSpare bounds it: what a large heap holds is mostly without pointers, and soon marked.
+	mostSpare   = 768 << 20
 	memoryEvery = time.Second
 )
 
@@ -45,7 +47,7 @@ func keepMemory(ctx context.Context, budget int64) error {
 
 // memoryLimit is the limit for a process of which so much lives on the heap, beside other memory of the runtime.
 func memoryLimit(budget, live, other int64) int64 {
-	return max(budget, live+live*spare/100+other)
+	return max(budget, live+min(live*spare/100, mostSpare)+other)
 }
 
 // memoryUse is how much of the heap lived at its last collection, and what the runtime holds beside the heap.

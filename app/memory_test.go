@@ -9,7 +9,7 @@ func TestMemoryLimit(t *testing.T) {
 		{0, 0, 1024},
 		{600, 100, 1024},
 		{640, 100, 1060},
-		{2000, 100, 3100},
+		{2000, 100, 2868},
 	} {
 		if got := memoryLimit(1024*mib, c.live*mib, c.other*mib); got != c.want*mib {
 			t.Errorf("%d MiB live, %d beside: %d MiB, want %d", c.live, c.other, got/mib, c.want)
