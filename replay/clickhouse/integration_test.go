@@ -135,7 +135,7 @@ func TestEngine(t *testing.T) {
 		{"none/rows?protocol=http", password, "must be a table that the user may read: the database none shows none called rows"},
 		{"d/timeless?protocol=http", password, "time: must be a column of type DateTime, DateTime64 or Date that is never NULL; the table has time Nullable(DateTime), id UInt8"},
 		{"d/plain?protocol=http", password, "time: must be a column of type DateTime, DateTime64 or Date that is never NULL; the table has at DateTime('Asia/Shanghai'), id UInt8"},
-		{"d/rows?protocol=http", "wrong", "the user's password"},
+		{"d/rows?protocol=http", "wrong", "SLUICE_CLICKHOUSE_PASSWORD hold the password"},
 	} {
 		_, err := Open(t.Context(), address(t, e, c.rest), c.password)
 		var fault *WrongError
