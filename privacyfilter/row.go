@@ -119,7 +119,7 @@ func appendRevisions(b []byte, all []*purposepb.Revision) []byte {
 	return b
 }
 
-var errRow = errors.New("a row of consent as this version writes it expected")
+var errRow = errors.New("a row of consent must be as this version writes it")
 
 // rowReader reads a row's parts one after the other. After the first that cannot be read there is nothing but zeros.
 type rowReader struct {
@@ -145,13 +145,8 @@ func (r *rowReader) number() uint64 {
 }
 
 func (r *rowReader) signed() int64 {
-	v, n := binary.Varint(r.data)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.data = r.data[n:]
-	return v
+	v := r.number() // zigzag, as binary.AppendVarint writes it
+	return int64(v>>1) ^ -int64(v&1)
 }
 
 // bytes are a length and so many bytes, in the row's own memory.

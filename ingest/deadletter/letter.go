@@ -49,7 +49,7 @@ func (l *Letter) ID() [16]byte {
 	return [16]byte(h.Sum(nil)[:16])
 }
 
-// Record is the letter as it stands on sluice.dead-letters: its key, whose partition is the cluster's PartitionOf, and its value with the payload sealed.
+// Record encodes the letter for sluice.dead-letters. The key gives its partition. The payload in the value is sealed.
 func (l *Letter) Record(keys *seal.Keyring) (key, value []byte, err error) {
 	id := l.ID()
 	keyID, sealed := keys.Seal(l.Payload, id[:])

@@ -144,7 +144,7 @@ func TestAStuckClassStopsNoOther(t *testing.T) {
 
 func TestWhatCannotBeInTimeIsRefusedAtOnce(t *testing.T) {
 	inHall(t, Options{Places: 1}, func(h *hall) {
-		for range 100 { // a stay takes ten seconds
+		for range 100 { // a stay takes ten seconds, of the clock that synctest moves
 			h.enter("a", Rankings, long)
 			time.Sleep(10 * time.Second)
 			h.leave("a")
@@ -162,7 +162,7 @@ func TestWhatCannotBeInTimeIsRefusedAtOnce(t *testing.T) {
 		}
 		h.enter("patient", Rankings, 25*time.Second)
 		h.expect()
-		time.Sleep(25 * time.Second) // nobody has left
+		time.Sleep(25 * time.Second) // of that clock, too; nobody has left
 		synctest.Wait()
 		h.expect("patient refused")
 		h.leave("a")

@@ -23,7 +23,7 @@ func TestPartitionsAreKept(t *testing.T) {
 		b, err := Start(Options{Dir: dir, Partitions: c.asked})
 		if c.want != "" {
 			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("%s: error %v, %q expected", c.name, err, c.want)
+				t.Errorf("%s: the error is %v; it must say %q", c.name, err, c.want)
 			}
 			continue
 		}

@@ -1,7 +1,7 @@
 package stream
 
-// Bytes is a table whose values are used as they stand in the changelog. Nothing is decoded or kept beside the table: a value is copied into the memory of its
-// transaction when it is put, and into the table's when it is committed.
+// Bytes is a table of encoded values. The engine reads and writes them as the changelog has them. Put copies a value into the memory of the transaction; a commit
+// copies it into the table.
 type Bytes struct {
 	keyed
 	touched []touchedBytes

@@ -64,8 +64,8 @@ func (s *session) isOver() bool {
 	return false
 }
 
-// due are at most n tasks that have waited longest, of those whose checkpoints are being written or are due, and of all while memory is full: they can forget
-// what their checkpoints hold.
+// due returns at most n tasks, those that have waited longest. A task counts if its checkpoint is being written or is due. While memory is full every task
+// counts: it can forget what its checkpoint holds.
 func (s *session) due(n int) []*liveTask {
 	var due []*liveTask
 	for _, t := range s.tasks {

@@ -43,6 +43,13 @@ func startFollower(t *testing.T, cluster stream.Cluster) *followed {
 			f.offsets[recs[i].Partition] = append(f.offsets[recs[i].Partition], recs[i].Offset)
 		}
 	}})
+	runFollower(t, f.Follower)
+	return f
+}
+
+// runFollower returns when the follower has caught up. It follows on until the test ends.
+func runFollower(t *testing.T, f *stream.Follower) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- f.Run(ctx) }()
@@ -57,7 +64,6 @@ func startFollower(t *testing.T, cluster stream.Cluster) *followed {
 	case <-time.After(time.Minute):
 		t.Fatal("not caught up in a minute")
 	}
-	return f
 }
 
 // hasAll waits until the follower has applied everything up to the ends of the partitions, markers included, and compares it with the log.

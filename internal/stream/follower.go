@@ -19,7 +19,7 @@ type FollowerOptions struct {
 	Apply func(recs []Record)
 	// Uncommitted reads records of open transactions too: for views that know themselves which row is the newer one.
 	Uncommitted bool
-	// Unfed fetches all, whatever the feed has: for those whose end is always waited for, since the feed tells of a transaction's marker late.
+	// Unfed makes the follower fetch every record from the broker. The feed tells of a transaction's marker late; whoever waits for the end of the log needs it at once.
 	Unfed     bool
 	Source    Source        // of a changelog: what this process has of it already
 	FetchWait time.Duration // how long the broker may hold an answer while nothing comes; fetchWait if 0

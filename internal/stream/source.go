@@ -7,8 +7,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Source is a checkpoint that this process keeps of the engine whose changelog is followed. A follower that has one starts from it, and reads only what the
-// changelog has beyond it. The zero Source has nothing: the follower reads the changelog from its beginning.
+// Source is the checkpoint that this process keeps of an engine. A follower of the engine's changelog starts from it, and then reads the rest of the changelog.
+// Without one, which is the zero Source, the follower reads the changelog from its beginning.
 type Source struct {
 	Store  *Store
 	Tables []byte // ids of the tables that the follower looks at, ascending

@@ -1,7 +1,6 @@
 package stream_test
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -53,20 +52,7 @@ func follow(t *testing.T, cluster stream.Cluster, source stream.Source) *fold {
 	t.Helper()
 	f := &fold{values: make(map[string]string)}
 	f.Follower = stream.NewFollower(cluster, "state.counter", stream.FollowerOptions{Apply: f.apply, Source: source})
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- f.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
-	select {
-	case <-f.CaughtUp():
-	case <-time.After(time.Minute):
-		t.Fatal("not caught up in a minute")
-	}
+	runFollower(t, f.Follower)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.first = f.read

@@ -217,10 +217,10 @@ func TestEntriesAgainstModel(t *testing.T) {
 			used += int64(len(e.slab.blocks[i].data))
 		}
 		if e.slab.holes != used-live {
-			t.Fatalf("%d bytes of holes, %d expected", e.slab.holes, used-live)
+			t.Fatalf("holes are %d bytes; they must be %d", e.slab.holes, used-live)
 		}
 		if most := max(slabBlock, e.slab.held/slabHoles) + slabBlock; e.slab.holes > most {
-			t.Fatalf("%d bytes of holes, at most %d expected", e.slab.holes, most)
+			t.Fatalf("holes are %d bytes; they must be at most %d", e.slab.holes, most)
 		}
 	})
 }
@@ -298,6 +298,6 @@ func TestTableCountsItsMemory(t *testing.T) {
 	}
 	e.bill()
 	if most := int64(128 << 10); memory.Used() > most {
-		t.Errorf("%d bytes for nothing, at most %d expected", memory.Used(), most)
+		t.Errorf("an empty table takes %d bytes; it must take at most %d", memory.Used(), most)
 	}
 }
