@@ -1,17 +1,15 @@
 package app
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"net/http"
-	"slices"
 	"sync/atomic"
 	"time"
 
 	"sluice/demo/shop"
 	"sluice/demo/web"
 	"sluice/features/history"
+	"sluice/features/record"
 	"sluice/ingest"
 	"sluice/ingest/collector"
 	"sluice/internal/catalog"
@@ -89,19 +87,19 @@ func card(item *catalog.Item) web.Item {
 type footprints struct{ view *history.View }
 
 // Footprints lists at most limit footprints below the position, and tells whether there are more.
-func (f footprints) Footprints(id consent.Identity, limit int, before settings.Position) ([]settings.Footprint, bool) {
-	entries := f.view.Footprints(id)
-	if before.Event != nil {
-		end, _ := slices.BinarySearchFunc(entries, before, func(e history.Footprint, p settings.Position) int {
-			return cmp.Or(cmp.Compare(e.Time, p.Time), bytes.Compare(e.Event, p.Event))
-		})
-		entries = entries[:end]
+func (f footprints) Footprints(id consent.Identity, limit int, before settings.Position) (page []settings.Footprint, more bool, err error) {
+	var end *record.Entry
+	if !before.IsZero() {
+		end = &record.Entry{Time: before.Time, ID: before.Event}
 	}
-	page := make([]settings.Footprint, 0, min(limit, len(entries)))
-	for _, e := range slices.Backward(entries[max(0, len(entries)-limit):]) {
+	found, more, err := f.view.Page(id, end, limit)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, e := range found {
 		page = append(page, settings.Footprint{Event: e.Event, Type: e.Type.Name(), Time: e.Time, ItemIDs: e.ItemIDs, SearchTerm: e.SearchTerm})
 	}
-	return page, len(entries) > limit
+	return page, more, nil
 }
 
 // intake is the collector as the decisions API uses it: it projects an accepted event as the filter will.

@@ -52,6 +52,15 @@ func (d *dataDir) join(elements ...string) string {
 	return filepath.Join(append([]string{d.path}, elements...)...)
 }
 
+// emptied is a directory below it for what lives as long as the process.
+func (d *dataDir) emptied(name string) (string, error) {
+	path := d.join(name)
+	if err := errors.Join(os.RemoveAll(path), os.Mkdir(path, 0o700)); err != nil {
+		return "", fmt.Errorf("data directory %s: not writable: %w", d.path, bare(err))
+	}
+	return path, nil
+}
+
 // Close gives the directory up.
 func (d *dataDir) Close() error { return d.lock.Close() }
 

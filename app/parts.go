@@ -306,7 +306,12 @@ func (p *parts) buildCollector() error {
 		Cluster: n.cluster, Node: p.name, Intake: p.collector.Inbound(), Letters: p.letters, Gate: gate, Registerer: p.registry, Logger: n.logger,
 	}).Run)
 
-	p.history = history.NewView(n.cluster, p.features, p.viewOf("history"))
+	view := p.viewOf("history")
+	var err error
+	if view.Dir, err = n.data.emptied("views"); err != nil {
+		return err
+	}
+	p.history = history.NewView(n.cluster, p.features, view)
 	p.follow("footprints", p.history)
 	settings.Register(p.api, settings.Options{
 		Log: p.log, View: p.consents, Policy: p.register, Ring: p.ring, Keys: p.keys, History: footprints{p.history},

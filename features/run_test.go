@@ -145,8 +145,8 @@ func (v allViews) expect(ctx context.Context, t *testing.T, now int64) {
 			return p != nil && p.Touches[0].ItemID == "lamp"
 		},
 		"footprints": func() bool {
-			f := v.history.Footprints(who)
-			return f != nil && f[0].ItemIDs[0] == "lamp"
+			f, _ := v.history.Footprints(who)
+			return len(f) > 0 && f[0].ItemIDs[0] == "lamp"
 		},
 		"values": func() bool { return positive(v.entities.Values(another), "payments_per_account_1h") },
 		"lists":  func() bool { return len(v.trending.Lists().Trending) > 0 }, // the next tick is within a second

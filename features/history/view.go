@@ -4,7 +4,13 @@ package history
 import (
 	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"sluice/features/record"
 	"sluice/features/spec"
@@ -14,8 +20,7 @@ import (
 
 // View follows the history engine's changelog: each person's footprints. It is safe for concurrent use.
 //
-// It keeps the records as they come and decodes them when they are asked for: people look at their footprints far less often than they leave some,
-// and a record without pointers costs the garbage collector nothing.
+// It keeps the records on disk as they come, and decodes them when they are asked for: people look at their footprints far less often than they leave some.
 type View struct {
 	follower *stream.Follower
 	metrics  *record.ViewMetrics
@@ -25,38 +30,57 @@ type View struct {
 // NewView makes the view; Run starts it.
 func NewView(cluster stream.Cluster, _ *spec.Config, o record.ViewOptions) *View {
 	o.Fill()
-	v := &View{metrics: record.NewViewMetrics(o.Registerer, "history"), people: record.NewCopy(lists)}
+	v := &View{metrics: record.NewViewMetrics(o.Registerer, "history"), people: record.NewCopy(lists, o.Spill("history"))}
 	v.follower = stream.NewFollower(cluster, "state.history", o.Follower(v.apply, record.ChunkTable, record.ClockTable, record.Table))
 	return v
 }
 
 // Run follows the changelog until ctx ends.
-func (v *View) Run(ctx context.Context) error { return v.follower.Run(ctx) }
+func (v *View) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return v.people.Run(ctx) })
+	group.Go(func() error { return v.follower.Run(ctx) })
+	return group.Wait()
+}
 
 // CaughtUp is closed once everything that the changelog held at the start has been applied.
 func (v *View) CaughtUp() <-chan struct{} { return v.follower.CaughtUp() }
 
-// Footprints are the person's footprints under the identity's floor, oldest first; nil if there are none.
-func (v *View) Footprints(id consent.Identity) []Footprint {
+var errFootprint = errors.New("a footprint that cannot be read")
+
+// Footprints are the person's footprints under the identity's floor, oldest first; nil if there are none. It fails rather than leave one out.
+func (v *View) Footprints(id consent.Identity) ([]Footprint, error) {
+	out, _, err := v.Page(id, nil, math.MaxInt)
+	slices.Reverse(out)
+	return out, err
+}
+
+// Page is at most limit of the person's footprints before the given one, by its time and event (nil = of all), newest first; more tells whether there are older ones
+// still. It fails rather than leave one out.
+func (v *View) Page(id consent.Identity, before *record.Entry, limit int) (page []Footprint, more bool, err error) {
 	var p record.Person
-	known, err := v.people.Read(&p, id.Subject)
+	known, err := v.people.ReadNewest(&p, id.Subject, before, min(limit, math.MaxInt-1)+1)
 	if err != nil {
-		v.metrics.Broken.Inc()
-		return nil
+		if errors.Is(err, record.ErrEntries) {
+			v.metrics.Broken.Inc()
+		}
+		return nil, false, fmt.Errorf("reading footprints: %w", err)
 	}
 	if !known || len(p.Lists[0]) == 0 || !bytes.Equal(p.Floor, id.Floor) {
-		return nil
+		return nil, false, nil
 	}
-	out := make([]Footprint, 0, len(p.Lists[0]))
-	for i := range p.Lists[0] {
-		f, ok := footprintOf(&p.Lists[0][i])
+	entries := p.Lists[0]
+	first := max(0, len(entries)-limit)
+	page = make([]Footprint, 0, len(entries)-first)
+	for i := len(entries) - 1; i >= first; i-- {
+		f, ok := footprintOf(&entries[i])
 		if !ok {
 			v.metrics.Broken.Inc()
-			continue
+			return nil, false, errFootprint
 		}
-		out = append(out, f)
+		page = append(page, f)
 	}
-	return out
+	return page, first > 0, nil
 }
 
 func (v *View) apply(recs []stream.Record) {

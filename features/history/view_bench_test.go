@@ -15,10 +15,10 @@ import (
 
 // BenchmarkView reports the live heap of the view a person at 24 events.
 func BenchmarkView(b *testing.B) {
-	const people, events = 5000, 24
+	const people, events = 20_000, 24
 	for b.Loop() {
 		c := featurestest.Config(b)
-		view := NewView(stream.Cluster{}, c, record.ViewOptions{})
+		view := NewView(stream.Cluster{}, c, record.ViewOptions{Dir: b.TempDir()})
 		h := newHarness(b, Engine(c, nil), nil)
 		var m, after runtime.MemStats
 		runtime.GC()
@@ -34,6 +34,59 @@ func BenchmarkView(b *testing.B) {
 		runtime.ReadMemStats(&after)
 		b.ReportMetric(float64(after.HeapAlloc-m.HeapAlloc)/people, "view-B/person")
 		runtime.KeepAlive(view)
+	}
+}
+
+// BenchmarkApply is one event's records in the view, of people who have so many kept.
+func BenchmarkApply(b *testing.B) {
+	for _, kept := range []int{24, 200} {
+		b.Run(fmt.Sprintf("%d kept", kept), func(b *testing.B) {
+			const people, batches = 1000, 40
+			c := featurestest.Config(b, "keep: 200", fmt.Sprintf("keep: %d", kept))
+			view := NewView(stream.Cluster{}, c, record.ViewOptions{Dir: b.TempDir()})
+			h := newHarness(b, Engine(c, nil), nil)
+			n := 0
+			next := func() []stream.Record {
+				for range people {
+					h.footprint(seen(n%people, n, featurestest.Day0+int64(n)*1e5))
+					n++
+				}
+				return h.Task.Changes()
+			}
+			for range kept {
+				view.apply(next())
+			}
+			made := make([][]stream.Record, batches) // each person has as many events in these as chunks begin anew
+			for i := range made {
+				made[i] = next()
+			}
+			b.ReportAllocs()
+			at := 0
+			for b.Loop() { // of one event; a batch has those of 1,000
+				if at++; at%people == 0 {
+					view.apply(made[at/people%batches])
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkPage reads a person's newest 50 footprints from files: without the cache, which runs with the view.
+func BenchmarkPage(b *testing.B) {
+	for _, kept := range []int{24, 200} {
+		b.Run(fmt.Sprintf("%d kept", kept), func(b *testing.B) {
+			const people = 500
+			view := crowded(b, record.ViewOptions{Dir: b.TempDir()}, people, kept)
+			b.ReportAllocs()
+			n := 0
+			for b.Loop() {
+				n++
+				page, _, err := view.Page(featurestest.Identity(n%people, "f"), nil, 50)
+				if err != nil || len(page) != min(kept, 50) {
+					b.Fatalf("%d footprints: %v", len(page), err)
+				}
+			}
+		})
 	}
 }
 

@@ -1,67 +1,66 @@
 package record
 
 import (
+	"context"
 	"encoding/binary"
-	"sync"
+	"math"
 
+	"sluice/features/spill"
 	"sluice/internal/stream"
 )
 
-// Copy is what a view keeps of an engine's people: their records as they stand in the changelog, without pointers, decoded when somebody asks.
+// Copy is what a view keeps of an engine's people: their records as they stand in the changelog, on disk, decoded when somebody asks.
 // It is safe for concurrent use; one goroutine applies.
 type Copy struct {
 	lists    int
 	horizons Horizons
-
-	mu      sync.RWMutex               // guards what follows
-	heads   values[[subjectBytes]byte] // each behind its partition, 4 bytes
-	chunks  values[[chunkKeyBytes]byte]
-	writing []byte
+	values   *spill.Store // a person's head, behind its partition (4 bytes), and chunks
+	writing  []byte
 }
 
 // NewCopy makes an empty copy of people who have so many lists.
-func NewCopy(lists int) *Copy {
-	return &Copy{
-		lists: lists, heads: newValues[[subjectBytes]byte](), chunks: newValues[[chunkKeyBytes]byte](),
-	}
+func NewCopy(lists int, o spill.Options) *Copy {
+	return &Copy{lists: lists, values: spill.New(o)}
 }
+
+// Run keeps the files until ctx ends; then nothing can be read any more.
+func (c *Copy) Run(ctx context.Context) error { return c.values.Run(ctx) }
 
 // Len is the number of people.
-func (c *Copy) Len() int {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.heads.len()
+func (c *Copy) Len() int { return c.values.Owners() }
+
+// headPlace is where a person's head is, before the chunks of the lists.
+var headPlace = spill.Place{}
+
+func chunkPlace(list int, number uint32) spill.Place {
+	return spill.Place{List: uint8(list + 1), Number: number}
 }
 
-// Apply takes a record of the changelog, and tells whose head it is, if it is one. A head comes after its chunks.
-func (c *Copy) Apply(rec *stream.Record) (subject [subjectBytes]byte, isHead bool) {
+// Apply takes a record of the changelog. A head comes after its chunks.
+func (c *Copy) Apply(rec *stream.Record) {
 	if len(rec.Key) == 0 {
-		return subject, false
-	}
-	if rec.Key[0] == ClockTable && rec.Value != nil {
-		c.horizons.Apply(rec)
-		return subject, false
+		return
 	}
 	key := rec.Key[1:]
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	switch {
+	case rec.Key[0] == ClockTable && rec.Value != nil:
+		c.horizons.Apply(rec)
 	case rec.Key[0] == ChunkTable && len(key) == chunkKeyBytes:
-		if rec.Value == nil {
-			c.chunks.drop([chunkKeyBytes]byte(key))
-			break
-		}
-		c.chunks.set([chunkKeyBytes]byte(key), rec.Value)
+		list, number := ChunkOf(key)
+		c.set(spill.Owner(key[:subjectBytes]), chunkPlace(list, number), rec.Value, rec.Value)
 	case rec.Key[0] == Table && len(key) == subjectBytes:
-		subject, isHead = [subjectBytes]byte(key), true
-		if rec.Value == nil {
-			c.heads.drop(subject)
-			break
-		}
 		c.writing = append(binary.BigEndian.AppendUint32(c.writing[:0], uint32(rec.Partition)), rec.Value...)
-		c.heads.set(subject, c.writing)
+		c.set(spill.Owner(key), headPlace, rec.Value, c.writing)
 	}
-	return subject, isHead
+}
+
+// set keeps the value of a record, or drops it if the record is a tombstone.
+func (c *Copy) set(subject spill.Owner, at spill.Place, record, value []byte) {
+	if record == nil {
+		c.values.Drop(subject, at)
+		return
+	}
+	c.values.Set(subject, at, value)
 }
 
 // Person is one person's lists, decoded. Entries are pieces of the person's memory.
@@ -70,16 +69,30 @@ type Person struct {
 	Lists [][]Entry // the oldest first
 
 	head          Head
+	values        spill.Values
 	bytes, bodies []byte
+	sealed        []Entry // of the chunks of a list, the newest chunk first
+	ends          []int   // of each chunk
 }
 
-// Read reads a person, without what has expired; false if there is none.
+// Read reads a person, without what has expired; false if there is none. An error says that not everything can be read.
 func (c *Copy) Read(p *Person, subject [subjectBytes]byte) (bool, error) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	record, ok := c.heads.append(p.bytes[:0], subject)
-	if p.bytes = record; !ok {
-		return false, nil
+	return c.ReadNewest(p, subject, nil, math.MaxInt)
+}
+
+// ReadNewest is Read without what does not come before the given entry (nil = everything does), and of the rest with at least the newest n entries of each list:
+// older ones only as far as they share a chunk with these.
+func (c *Copy) ReadNewest(p *Person, subject [subjectBytes]byte, end *Entry, n int) (bool, error) {
+	if err := c.values.Look(&p.values, subject); err != nil {
+		return false, err
+	}
+	defer p.values.Close()
+	record, known, err := p.values.Append(p.bytes[:0], headPlace)
+	if p.bytes = record; !known || err != nil {
+		return false, err
+	}
+	if len(record) < 4 {
+		return false, ErrEntries
 	}
 	horizon := c.horizons.Of(int32(binary.BigEndian.Uint32(record)))
 	r := reader{data: record[4:], bodies: p.bodies[:0]}
@@ -91,30 +104,64 @@ func (c *Copy) Read(p *Person, subject [subjectBytes]byte) (bool, error) {
 		p.Lists = append(p.Lists, nil)
 	}
 	for at := range p.Lists {
-		if err := c.list(p, &r, subject, at, horizon); err != nil {
+		if err := p.readSealed(&r, at, horizon, end, n); err != nil {
 			return false, err
 		}
+		p.join(at, horizon, end)
 	}
 	p.bodies = r.bodies
 	return true, nil
 }
 
-// list reads one list of the person. The caller holds mu.
-func (c *Copy) list(p *Person, r *reader, subject [subjectBytes]byte, at int, horizon int64) error {
-	l, entries := &p.head.Lists[at], p.Lists[at][:0]
-	var key [chunkKeyBytes]byte
-	for number := l.First; number < l.First+l.Chunks; number++ {
-		from, ok := len(p.bytes), false
-		if p.bytes, ok = c.chunks.append(p.bytes, [chunkKeyBytes]byte(chunkKey(key[:0], subject[:], at, number))); !ok {
+// readSealed reads the chunks of a list, the newest first, until there are enough entries or the rest has expired.
+func (p *Person) readSealed(r *reader, at int, horizon int64, end *Entry, n int) (err error) {
+	l := &p.head.Lists[at]
+	p.sealed, p.ends = p.sealed[:0], p.ends[:0]
+	enough := countBefore(l.Tail, end)
+	for left := l.Chunks; left > 0 && enough < n; left-- {
+		from, known := len(p.bytes), false
+		if p.bytes, known, err = p.values.Append(p.bytes, chunkPlace(at, l.First+left-1)); err != nil {
+			return err
+		}
+		if !known {
 			continue // was trimmed just now: its head comes next
 		}
+		first := len(p.sealed)
 		r.data = p.bytes[from:len(p.bytes):len(p.bytes)]
-		entries = r.entries(entries)
+		p.sealed = r.entries(p.sealed)
 		if err := r.err(); err != nil {
 			return err
 		}
+		chunk := p.sealed[first:]
+		p.ends = append(p.ends, len(p.sealed))
+		enough += countBefore(chunk, end)
+		if len(chunk) > 0 && chunk[0].Time < horizon {
+			return nil
+		}
 	}
-	entries = append(entries, l.Tail...)
-	p.Lists[at] = entries[before(entries, horizon):]
 	return nil
+}
+
+// join makes the list of the chunks that were read and the tail.
+func (p *Person) join(at int, horizon int64, end *Entry) {
+	entries := p.Lists[at][:0]
+	for i := len(p.ends) - 1; i >= 0; i-- {
+		from := 0
+		if i > 0 {
+			from = p.ends[i-1]
+		}
+		entries = append(entries, p.sealed[from:p.ends[i]]...)
+	}
+	entries = append(entries, p.head.Lists[at].Tail...)
+	entries = entries[:countBefore(entries, end)]
+	p.Lists[at] = entries[before(entries, horizon):]
+}
+
+// countBefore is the number of entries before the given one; of all if it is nil.
+func countBefore(entries []Entry, end *Entry) int {
+	if end == nil {
+		return len(entries)
+	}
+	n, _ := find(entries, end)
+	return n
 }

@@ -30,7 +30,8 @@ func before(entries []Entry, horizon int64) int {
 	return n
 }
 
-var errEntries = errors.New("entries that cannot be read")
+// ErrEntries is that a record is not one of a person: another version wrote it, most likely.
+var ErrEntries = errors.New("entries that cannot be read")
 
 // appendEntries writes entries one after the other: times as differences, and of a body only what differs from the beginning of the one before.
 func appendEntries(buf []byte, entries []Entry) []byte {
@@ -129,7 +130,7 @@ func (r *reader) fail() { r.data, r.broken = nil, true }
 
 func (r *reader) err() error {
 	if r.broken || len(r.data) > 0 {
-		return errEntries
+		return ErrEntries
 	}
 	return nil
 }

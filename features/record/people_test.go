@@ -12,6 +12,7 @@ import (
 
 	"sluice/features/featurestest"
 	"sluice/features/record"
+	"sluice/features/spill"
 	"sluice/internal/stream"
 	"sluice/privacyfilter/purposepb"
 )
@@ -41,7 +42,7 @@ type person struct {
 }
 
 func newWorld(t featurestest.T, keep ...int) *world {
-	w := &world{t: t, task: stream.NewTask(0), copy: record.NewCopy(lists), model: make(map[int]*person), metrics: record.NewEngineMetrics(nil, "test"), keep: keep}
+	w := &world{t: t, task: stream.NewTask(0), copy: record.NewCopy(lists, spill.Options{}), model: make(map[int]*person), metrics: record.NewEngineMetrics(nil, "test"), keep: keep}
 	w.people = record.OpenPeople(w.task, record.Options{Name: "people", Keep: keep, Retention: keepDays * featurestest.Day, Suffix: 1, ID: slices.Clone[[]byte], Metrics: w.metrics})
 	if err := w.task.Err(); err != nil {
 		t.Fatal(err)
@@ -172,8 +173,42 @@ func (w *world) shown(c *record.Copy, subject int) (got, want []string) {
 	return got, want
 }
 
+// compareNewest compares the newest entries of each list before the given one with those of the model.
+func (w *world) compareNewest(c *record.Copy, subject int, end *record.Entry, n int) {
+	var p record.Person
+	known, err := c.ReadNewest(&p, [16]byte(featurestest.ID('u', subject)), end, n)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	m := w.model[subject]
+	if !known || m == nil {
+		return // compared elsewhere
+	}
+	for at := range lists {
+		want := m.lists[at]
+		if end != nil {
+			before, _ := slices.BinarySearchFunc(want, *end, compare)
+			want = want[:before]
+		}
+		got := p.Lists[at]
+		if len(got) < min(n, len(want)) {
+			w.t.Fatalf("subject %d: %d entries of list %d, want %d of %d", subject, len(got), at, n, len(want))
+		}
+		if diff := gocmp.Diff(texts(want[max(0, len(want)-len(got)):]), texts(got)); diff != "" {
+			w.t.Fatalf("subject %d, list %d (-model +copy):\n%s", subject, at, diff)
+		}
+	}
+}
+
+func texts(entries []record.Entry) (out []string) {
+	for _, e := range entries {
+		out = append(out, fmt.Sprintf("%d %x %s", e.Time, e.ID, e.Body))
+	}
+	return out
+}
+
 func (w *world) compare(people int) {
-	restored := record.NewCopy(lists)
+	restored := record.NewCopy(lists, spill.Options{})
 	for _, r := range w.compacted() {
 		restored.Apply(&r)
 	}
@@ -222,6 +257,11 @@ func TestPeopleAgainstModel(t *testing.T) {
 			if rapid.IntRange(0, 4).Draw(t, "commit") == 0 {
 				w.commit()
 				w.compare(people)
+				var end *record.Entry
+				if m := w.model[subject]; m != nil && len(m.lists[0]) > 0 && rapid.Bool().Draw(t, "before") {
+					end = &m.lists[0][rapid.IntRange(0, len(m.lists[0])-1).Draw(t, "end")]
+				}
+				w.compareNewest(w.copy, subject, end, rapid.IntRange(1, 50).Draw(t, "n"))
 			}
 		}
 		w.commit()
@@ -263,7 +303,7 @@ func FuzzRead(f *testing.F) {
 		f.Add(r.Value)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		c := record.NewCopy(lists)
+		c := record.NewCopy(lists, spill.Options{})
 		subject := [16]byte{1}
 		chunk := append(append([]byte{record.ChunkTable}, subject[:]...), 0, 0, 0, 0x20, 0)
 		c.Apply(&stream.Record{Key: chunk, Value: data})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"sluice/features/spill"
 	"sluice/internal/stream"
 )
 
@@ -15,6 +16,7 @@ type ViewOptions struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil = no metrics
 	Checkpoint *stream.Store         // of the engine, if this process works it: the view starts from it
+	Dir        string                // of what a view keeps on disk; empty = the system's for temporary files
 }
 
 // Fill sets what is left out.
@@ -30,6 +32,11 @@ func (o *ViewOptions) Fill() {
 // Follower is how a view follows its engine's changelog, of which it looks at these tables.
 func (o *ViewOptions) Follower(apply func(recs []stream.Record), tables ...byte) stream.FollowerOptions {
 	return stream.FollowerOptions{Apply: apply, Logger: o.Logger, Source: stream.Source{Store: o.Checkpoint, Tables: tables}}
+}
+
+// Spill is how a view keeps on disk what is hardly ever read.
+func (o *ViewOptions) Spill(view string) spill.Options {
+	return spill.Options{View: view, Dir: o.Dir, Registerer: o.Registerer, Logger: o.Logger}
 }
 
 // Shards is into how many parts, with a lock each, views split what they hold.
@@ -54,7 +61,7 @@ func NewViewMetrics(reg prometheus.Registerer, view string) *ViewMetrics {
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 14),
 		}),
 		Broken: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "sluice_features_view_broken_total", Help: "Changelog records that could not be read and were passed over.", ConstLabels: labels,
+			Name: "sluice_features_view_broken_total", Help: "Changelog records that could not be read: passed over, or the answer was refused.", ConstLabels: labels,
 		}),
 	}
 	if reg != nil {

@@ -38,6 +38,7 @@ var heavy = map[string][]string{
 	"github.com/ClickHouse/clickhouse-go/v2": {"sluice/replay/clickhouse", "sluice/internal/warehouse/clickhouse"},
 	"github.com/ClickHouse/ch-go/proto":      {"sluice/deploy/local/clickhouse/engine"},
 	"github.com/cockroachdb/pebble/v2":       {"sluice/internal/stream"},
+	"github.com/dgraph-io/ristretto/v2":      {"sluice/features/spill"},
 	"github.com/expr-lang/expr":              {"sluice/risk"},
 	"github.com/twmb/franz-go/pkg/kfake":     {"sluice/internal/broker"},
 }

@@ -149,7 +149,8 @@ func loadRegister(t testing.TB) *privacyfilter.Register {
 
 // shelf is a history in memory.
 type shelf struct {
-	mu     sync.Mutex // guards prints
+	mu     sync.Mutex // guards what follows
+	err    error      // of every read
 	prints map[[16]byte][]Footprint
 }
 
@@ -161,20 +162,30 @@ func (h *shelf) put(id consent.Identity, f ...Footprint) {
 	h.prints[id.Subject] = list
 }
 
-// Footprints implements History.
-func (h *shelf) Footprints(id consent.Identity, limit int, before Position) (found []Footprint, more bool) {
+// fail makes every read fail; nil: none.
+func (h *shelf) fail(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.err = err
+}
+
+// Footprints implements History.
+func (h *shelf) Footprints(id consent.Identity, limit int, before Position) (found []Footprint, more bool, err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.err != nil {
+		return nil, false, h.err
+	}
 	for _, f := range h.prints[id.Subject] {
 		if !before.IsZero() && cmp.Or(cmp.Compare(f.Time, before.Time), bytes.Compare(f.Event, before.Event)) >= 0 {
 			continue
 		}
 		if len(found) == limit {
-			return found, true
+			return found, true, nil
 		}
 		found = append(found, f)
 	}
-	return found, false
+	return found, false, nil
 }
 
 // reply is an answer.

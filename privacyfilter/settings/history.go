@@ -41,7 +41,11 @@ func (s *service) getHistory(ctx context.Context, in *historyInput) (*answer[His
 	return read(s, who.person(), func(a *consent.Access) (*answer[HistoryPage], error) {
 		page := HistoryPage{Items: []HistoryItem{}}
 		for _, id := range a.Identities(privacyfilter.History) { // of one subject there is at most one
-			last, more := s.fill(&page, a, id, in.Limit, from)
+			last, more, err := s.fill(&page, a, id, in.Limit, from)
+			if err != nil {
+				s.Logger.Error("reading a history", "error", err)
+				return nil, problemHistory()
+			}
 			if more {
 				cursor := s.sealCursor(who.key(), last)
 				page.NextCursor = &cursor
@@ -52,9 +56,12 @@ func (s *service) getHistory(ctx context.Context, in *historyInput) (*answer[His
 }
 
 // fill adds footprints to the page until it is full or there are no more, and leaves out those that were deleted just now.
-func (s *service) fill(page *HistoryPage, a *consent.Access, id consent.Identity, limit int, from Position) (last Position, more bool) {
+func (s *service) fill(page *HistoryPage, a *consent.Access, id consent.Identity, limit int, from Position) (last Position, more bool, err error) {
 	for {
-		found, more := s.History.Footprints(id, limit-len(page.Items), from)
+		found, more, err := s.History.Footprints(id, limit-len(page.Items), from)
+		if err != nil {
+			return from, false, err
+		}
 		for i := range found {
 			f := &found[i]
 			from = Position{Time: f.Time, Event: f.Event}
@@ -64,10 +71,10 @@ func (s *service) fill(page *HistoryPage, a *consent.Access, id consent.Identity
 			page.Items = append(page.Items, f.item())
 		}
 		if !more || len(found) == 0 {
-			return from, false
+			return from, false, nil
 		}
 		if len(page.Items) >= limit {
-			return from, true
+			return from, true, nil
 		}
 	}
 }

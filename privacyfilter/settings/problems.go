@@ -55,6 +55,10 @@ func problemUnknown() error {
 	return later(httpx.NewProblem(http.StatusServiceUnavailable, "consent_unknown", "The present state of consent is not known here."))
 }
 
+func problemHistory() error {
+	return later(httpx.NewProblem(http.StatusServiceUnavailable, "history_unavailable", "This person's history cannot be read here now. Nothing of it is shown, rather than a part."))
+}
+
 func problemPurpose() *httpx.Problem {
 	return httpx.NewProblem(http.StatusNotFound, "unknown_purpose", "A purpose that the register names expected.")
 }

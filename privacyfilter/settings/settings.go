@@ -51,7 +51,8 @@ func (p Position) IsZero() bool { return p.Time == 0 && len(p.Event) == 0 }
 // History is where footprints are kept.
 type History interface {
 	// Footprints lists at most limit footprints that are older than before, newest first, by (time, event id); more tells whether there are older ones still.
-	Footprints(id consent.Identity, limit int, before Position) (found []Footprint, more bool)
+	// It fails rather than leave one out.
+	Footprints(id consent.Identity, limit int, before Position) (found []Footprint, more bool, err error)
 }
 
 // Options of the settings API. All but the last four are required.

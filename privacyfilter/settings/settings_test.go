@@ -232,6 +232,12 @@ func TestHistory(t *testing.T) {
 	if diff := cmp.Diff(want, pages()); diff != "" {
 		t.Error(diff)
 	}
+	w.history.fail(errors.New("input/output error"))
+	unreadable := w.call(http.MethodGet, u1+"/history", "")
+	if p := w.problem(unreadable); p.Status != http.StatusServiceUnavailable || p.Code != "history_unavailable" || unreadable.header.Get("Retry-After") == "" {
+		t.Errorf("a history that cannot be read: %+v", p)
+	}
+	w.history.fail(nil)
 	w.stopFilter()
 	w.write(http.MethodDelete, u1+"/history/"+want[2], "")
 	w.write(http.MethodDelete, u1+"/history/"+want[3], "")
