@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sluice/demo/shop"
+	"sluice/internal/admission"
 	"sluice/internal/broker"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
@@ -73,7 +74,7 @@ func (n *Node) openBroker(opened *closer) (err error) {
 	}
 	opened.add(func() error { n.broker.Close(); return nil })
 	n.cluster = n.broker.Cluster(d.Kafka.Prefix)
-	n.cluster.Feed = stream.NewFeed()
+	n.cluster.Feed, n.cluster.Lane = stream.NewFeed(), admission.NewLane(0)
 	if d.Server.RootKey == "" {
 		d.Server.RootKey, err = makeKey(n.data)
 	}

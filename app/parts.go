@@ -149,7 +149,7 @@ func (p *parts) open(ctx context.Context) (err error) {
 	}
 	p.keys = pseudonym.New(p.ring)
 	p.run("memory", func(ctx context.Context) error { return keepMemory(ctx, n.deployment.Server.Memory<<20) })
-	p.doors = admission.New(admission.Options{Places: n.deployment.Server.Places, Waiting: n.deployment.Server.Waiting, Registerer: p.registry})
+	p.doors = admission.New(admission.Options{Places: n.deployment.Server.Places, Waiting: n.deployment.Server.Waiting, Lane: n.cluster.Lane, Registerer: p.registry})
 	p.tokens = collector.NewTokens(p.rooms.collector, time.Now)
 	p.consents = consent.NewView(n.cluster, p.register, p.ring, p.keys, consent.Options{
 		Node: p.name, Registerer: p.registry, Logger: n.logger,
@@ -315,7 +315,7 @@ func (p *parts) buildCollector() error {
 	p.follow("footprints", p.history)
 	settings.Register(p.api, settings.Options{
 		Log: p.log, View: p.consents, Policy: p.register, Ring: p.ring, Keys: p.keys, History: footprints{p.history},
-		Generation: n.deployment.Kafka.Generation, UserToken: p.tokens.User, Registerer: p.registry, Logger: n.logger,
+		Generation: n.deployment.Kafka.Generation, UserToken: p.tokens.User, Lane: n.cluster.Lane, Registerer: p.registry, Logger: n.logger,
 	})
 	return nil
 }

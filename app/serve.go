@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"sluice/internal/admission"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
 )
@@ -42,7 +43,7 @@ func New(c *Config, roles []string, o Options) (*Node, error) {
 	}
 	n := newNode(c, d, roles, o)
 	n.cluster = cluster
-	n.cluster.Feed = stream.NewFeed()
+	n.cluster.Feed, n.cluster.Lane = stream.NewFeed(), admission.NewLane(0)
 	return n, nil
 }
 

@@ -28,6 +28,7 @@ var names = [classes]string{"decisions", "rankings", "collection"}
 type Options struct {
 	Places     int                   // requests that compute at once; 0 = the number of cores
 	Waiting    int                   // of each class, at most; 0 = 512
+	Lane       *Lane                 // is narrow while a decision or a ranking computes or waits; nil = none
 	Registerer prometheus.Registerer // nil = no metrics
 	Now        func() time.Time      // nil = the wall clock
 }
@@ -44,6 +45,7 @@ const defaultWaiting = 512
 // Each class has one place of its own beside those that all share: a class that is stuck in all of these stops no other one.
 type Controller struct {
 	places, waiting int
+	lane            *Lane
 	now             func() time.Time
 	refused         [classes]prometheus.Counter
 
@@ -82,7 +84,7 @@ func New(o Options) *Controller {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	c := &Controller{places: o.Places, waiting: o.Waiting, now: o.Now}
+	c := &Controller{places: o.Places, waiting: o.Waiting, lane: o.Lane, now: o.Now}
 	c.instrument(o.Registerer)
 	return c
 }
@@ -136,15 +138,28 @@ func (d *Door) Enter(ctx context.Context) (leave func(), ok bool) {
 	if d == nil {
 		return func() {}, true
 	}
+	arrived := d.hurry()
 	p, w, ok := d.c.enter(ctx, d.class)
 	if w != nil {
 		p, ok = d.c.await(ctx, d.class, w)
 	}
 	if !ok {
+		arrived()
 		d.c.refused[d.class].Inc()
 		return nil, false
 	}
-	return func() { d.c.leave(d.class, p) }, true
+	return func() {
+		d.c.leave(d.class, p)
+		arrived()
+	}, true
+}
+
+// hurry narrows the lane for all classes but the last, which only brings it more work.
+func (d *Door) hurry() (arrived func()) {
+	if d.class == Collection {
+		return func() {}
+	}
+	return d.c.lane.Hurry()
 }
 
 // enter gives a place, or one to wait for, or neither: then the request is refused.

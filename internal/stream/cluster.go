@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"sluice/internal/admission"
 )
 
 // Partitions is the number of partitions of every keyed topic of a cluster that names no other, and the most that one may have.
@@ -21,6 +23,8 @@ type Cluster struct {
 	Partitions int32
 	// Feed hands what this process writes to its followers; nil = they fetch it.
 	Feed *Feed
+	// Lane is the way of tasks and views, which leave a processor to requests; nil = they do not.
+	Lane *admission.Lane
 }
 
 // PartitionCount is the number of partitions of every keyed topic.

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"sluice/internal/admission"
 )
 
 // FollowerOptions says how a follower reads and what it does with the records.
@@ -20,7 +22,9 @@ type FollowerOptions struct {
 	// Uncommitted reads records of open transactions too: for views that know themselves which row is the newer one.
 	Uncommitted bool
 	// Unfed makes the follower fetch every record from the broker. The feed tells of a transaction's marker late; whoever waits for the end of the log needs it at once.
-	Unfed     bool
+	Unfed bool
+	// Ahead lets the follower apply what comes at once: requests wait for it. The others stay in the cluster's lane.
+	Ahead     bool
 	Source    Source        // of a changelog: what this process has of it already
 	FetchWait time.Duration // how long the broker may hold an answer while nothing comes; fetchWait if 0
 	Logger    *slog.Logger
@@ -63,6 +67,7 @@ type Follower struct {
 	cluster Cluster
 	topic   string
 	o       FollowerOptions
+	lane    *admission.Lane
 
 	fetched  fetchClock
 	caughtUp chan struct{}
@@ -87,7 +92,11 @@ func NewFollower(cluster Cluster, topic string, o FollowerOptions) *Follower {
 	if o.FetchWait == 0 {
 		o.FetchWait = fetchWait
 	}
-	return &Follower{cluster: cluster, topic: topic, o: o, caughtUp: make(chan struct{}), wanted: make(chan struct{}, 1), waiters: make(map[chan struct{}]waiter)}
+	f := &Follower{cluster: cluster, topic: topic, o: o, caughtUp: make(chan struct{}), wanted: make(chan struct{}, 1), waiters: make(map[chan struct{}]waiter)}
+	if !o.Ahead {
+		f.lane = cluster.Lane
+	}
+	return f
 }
 
 // CaughtUp is closed once everything that the topic held at the start has been applied.
@@ -272,7 +281,9 @@ func (f *Follower) applyFed(batch []Record, feeding *feeding) []Record {
 // apply applies the batch, and publishes up to where the partitions are applied; 0 = as before. It returns the batch's memory, emptied.
 func (f *Follower) apply(batch []Record, applied [Partitions]int64) []Record {
 	if len(batch) > 0 {
+		f.lane.Enter()
 		f.o.Apply(batch)
+		f.lane.Leave()
 		clear(batch) // it would keep what was fetched alive
 	}
 	f.mu.Lock()

@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"golang.org/x/sync/errgroup"
+
+	"sluice/internal/admission"
 )
 
 // piece are records of one input partition, in their order.
@@ -174,7 +176,7 @@ func (s *session) process(ctx context.Context) error {
 	tasks.SetLimit(runtime.GOMAXPROCS(0))
 	for _, t := range s.working {
 		tasks.Go(func() error {
-			if err := t.process(); err != nil {
+			if err := t.process(s.cluster.Lane); err != nil {
 				return err
 			}
 			return s.produce(ctx, t, &sent)
@@ -198,21 +200,30 @@ func (s *session) process(ctx context.Context) error {
 }
 
 // process gives the task its records, one after the other.
-func (t *liveTask) process() error {
+func (t *liveTask) process(lane *admission.Lane) error {
 	for _, part := range t.fetched {
 		for _, r := range part.records {
 			if r.Attrs.IsControl() {
 				continue
 			}
-			rec := RecordOf(r, part.topic)
-			for entry := range rec.Entries() {
-				if err := t.processEntry(entry); err != nil {
-					return &processError{fmt.Errorf("processing %s/%d at %d, entry %d: %w", part.topic, r.Partition, r.Offset, entry.Index, err)}
-				}
+			if err := t.processRecord(lane, RecordOf(r, part.topic)); err != nil {
+				return err
 			}
 		}
 	}
 	t.closePacks()
+	return nil
+}
+
+// processRecord is one slice of the lane's work: a record, or a pack of them.
+func (t *liveTask) processRecord(lane *admission.Lane, rec Record) error {
+	lane.Enter()
+	defer lane.Leave()
+	for entry := range rec.Entries() {
+		if err := t.processEntry(entry); err != nil {
+			return &processError{fmt.Errorf("processing %s/%d at %d, entry %d: %w", rec.Topic, rec.Partition, rec.Offset, entry.Index, err)}
+		}
+	}
 	return nil
 }
 

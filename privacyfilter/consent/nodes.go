@@ -40,7 +40,7 @@ type node struct {
 
 func newNodes(cluster stream.Cluster, v *View) *nodes {
 	n := &nodes{others: make(map[string]*node), changed: make(chan struct{})}
-	n.follower = stream.NewFollower(cluster, topics.Nodes, stream.FollowerOptions{Logger: v.logger, Apply: func(recs []stream.Record) { n.apply(recs, v.node, v.boot()) }})
+	n.follower = stream.NewFollower(cluster, topics.Nodes, stream.FollowerOptions{Logger: v.logger, Ahead: true, Apply: func(recs []stream.Record) { n.apply(recs, v.node, v.boot()) }})
 	return n
 }
 

@@ -73,11 +73,11 @@ func NewView(cluster stream.Cluster, register *privacyfilter.Register, ring *sea
 		nudge: make(chan struct{}, 1), caughtUp: make(chan struct{}),
 	}
 	v.stranger = v.people.shapes.None()
-	v.rows = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Unfed: true, Apply: func(recs []stream.Record) {
+	v.rows = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Unfed: true, Ahead: true, Apply: func(recs []stream.Record) {
 		v.people.applyRows(recs, v.boot())
 		v.applied()
 	}})
-	v.restrictions = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Uncommitted: true, Apply: func(recs []stream.Record) {
+	v.restrictions = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Uncommitted: true, Ahead: true, Apply: func(recs []stream.Record) {
 		v.people.applyRestrictions(recs, v.boot(), time.Now())
 		v.applied()
 	}})

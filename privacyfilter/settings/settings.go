@@ -14,6 +14,7 @@ import (
 
 	"sluice/ingest"
 	"sluice/ingest/eventpb"
+	"sluice/internal/admission"
 	"sluice/internal/httpx"
 	"sluice/internal/seal"
 	"sluice/privacyfilter"
@@ -55,7 +56,7 @@ type History interface {
 	Footprints(id consent.Identity, limit int, before Position) (found []Footprint, more bool, err error)
 }
 
-// Options of the settings API. All but the last four are required.
+// Options of the settings API. All but the last five are required.
 type Options struct {
 	Log        Log
 	View       *consent.View
@@ -67,6 +68,7 @@ type Options struct {
 
 	// UserToken is who the storefront says is signed in. Without it a write key changes visitors' settings alone.
 	UserToken  func(r *http.Request) (userID string, ok bool)
+	Lane       *admission.Lane       // is narrow while a restriction is on its way; nil = none
 	Deadline   time.Duration         // for a write to be obeyed everywhere, 0 = 10 s
 	Logger     *slog.Logger          // nil = silent
 	Registerer prometheus.Registerer // nil = no metrics
@@ -198,7 +200,9 @@ func (p *permission) known(a *consent.Access) (string, *httpx.Problem) {
 func (s *service) write(ctx context.Context, c change) (revision privacyfilter.Revision, err error) {
 	places := s.restrictions
 	if c.restrict == nil {
-		places = s.permissions
+		places = s.permissions // these wait for the filter, which works in the lane
+	} else {
+		defer s.Lane.Hurry()()
 	}
 	select {
 	case places <- struct{}{}:
