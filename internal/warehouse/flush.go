@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"sluice/internal/pace"
 )
 
 // flush is blocks on their way into the store.
@@ -18,8 +21,26 @@ type flush struct {
 	rests  map[topicPartition][]int64 // bounds that are promised after the blocks, and must stay promised
 	held                              // what it holds
 	began  time.Time
+	oldest time.Time     // when its first record was read
+	purge  time.Time     // when its oldest purge was read; zero = it has none
+	hurry  atomic.Bool   // it must not work at a pace any more
 	err    error         // once done is closed
 	done   chan struct{} // closed at the end
+}
+
+// note counts in what the flush holds of a partition, whose blocks are about to be taken.
+func (f *flush) note(p *part) {
+	if b := p.oldest(); b != nil && (f.oldest.IsZero() || b.since.Before(f.oldest)) {
+		f.oldest = b.since
+	}
+	if !p.purge.IsZero() && (f.purge.IsZero() || p.purge.Before(f.purge)) {
+		f.purge = p.purge
+	}
+}
+
+// late tells whether something in the flush has waited for too long.
+func (f *flush) late(bound time.Duration) bool {
+	return time.Since(f.oldest) >= bound || !f.purge.IsZero() && time.Since(f.purge) >= purgeLate
 }
 
 // flush stores blocks for as long as it takes, or until the assignment ends. Nothing after them is stored before.
@@ -47,7 +68,7 @@ func (s *session) append(a *assignment, f *flush) error {
 	if err := s.commit(a, f.promises()); err != nil {
 		return err
 	}
-	err := s.store.Append(a.ctx, f.blocks)
+	err := s.store.Append(pace.With(a.ctx, pace.New(f.hurry.Load)), f.blocks)
 	s.setWaiting(err != nil)
 	return err
 }

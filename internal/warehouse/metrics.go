@@ -42,7 +42,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		lag:         gauge("lag_records", "Records of this member's partitions that are not stored yet."),
 		oldest:      gauge("oldest_unflushed_seconds", "Age of the oldest record that was read and is not stored yet."),
 		flush: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "sluice_warehouse_flush_seconds", Help: "Duration of a flush: promising its blocks, storing them, committing.",
+			Name: "sluice_warehouse_flush_seconds", Help: "Duration of a flush: promising its blocks, storing them (at a quarter of a core while nothing is urgent), committing.",
 			Buckets: prometheus.ExponentialBuckets(0.002, 2, 15),
 		}),
 	}

@@ -158,6 +158,7 @@ func (s *session) assignment() *assignment {
 func (s *session) step(ctx context.Context) (*assignment, error) {
 	defer s.kafka.AllowRebalance()
 	if a := s.assignment(); a != nil && a.flight != nil && s.full(a) {
+		a.flight.hurry.Store(true)
 		s.kafka.AllowRebalance()
 		a.await(ctx, idlePoll)
 		return a, s.settle(a)
@@ -261,6 +262,9 @@ func (s *session) settle(a *assignment) error {
 	if a.flight == nil {
 		s.begin(a, s.due(a))
 	}
+	if a.flight != nil && s.pressed(a) {
+		a.flight.hurry.Store(true)
+	}
 	s.report(a)
 	return nil
 }
@@ -288,6 +292,7 @@ func (a *assignment) gather(store Store, all bool) *flush {
 		if !all && !p.urgent(store) {
 			continue
 		}
+		f.note(p)
 		taken := p.take()
 		if len(taken) == 0 {
 			continue
@@ -314,6 +319,10 @@ func (s *session) land(a *assignment) error {
 		return f.err
 	}
 	s.metrics.stored(f, time.Since(f.began)) // before the blocks' columns are emptied for the next ones
+	select {
+	case s.stored <- struct{}{}:
+	default:
+	}
 	for at, blocks := range f.froms {
 		p := a.parts[at]
 		p.stored = blocks[len(blocks)-1].Next
@@ -325,7 +334,9 @@ func (s *session) land(a *assignment) error {
 }
 
 const (
+	early       = 8 // a flush begins an eighth of Flush before its oldest row is as old as that: it works at a pace meanwhile, and not any more after
 	flushAt     = 2 // a flush begins when half of the bound is in use: most of the other half is read while it is stored
+	pressedAt   = 4 // it works at a pace until all but a quarter of the bound is taken
 	readAhead   = 8 // reading stops an eighth before the bound, since a fetch that has begun is read to its end
 	sparesShare = 4 // of the bound may be columns that wait for the next blocks
 )
@@ -338,11 +349,16 @@ func (s *session) due(a *assignment) bool {
 		if b == nil {
 			continue
 		}
-		if time.Since(b.since) >= s.o.Flush || len(p.complete) >= maxBlocks {
+		if time.Since(b.since) >= s.o.Flush-s.o.Flush/early || len(p.complete) >= maxBlocks {
 			return true
 		}
 	}
 	return a.held().used >= s.o.MaxBytes/flushAt || s.full(a)
+}
+
+// pressed tells whether the flush under way must not work at a pace any more.
+func (s *session) pressed(a *assignment) bool {
+	return a.flight.late(s.o.Flush) || a.held().bytes-a.spares.bytes >= s.o.MaxBytes-s.o.MaxBytes/pressedAt
 }
 
 // full tells whether reading must wait for the store. Before it does, what is spare is let go.
@@ -369,6 +385,7 @@ func (s *session) finish(ctx context.Context, a *assignment) {
 		if a.flight == nil {
 			return
 		}
+		a.flight.hurry.Store(true)
 		a.await(grace, s.stopGrace)
 		select {
 		case <-a.flight.done:

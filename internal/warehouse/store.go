@@ -22,7 +22,7 @@ type Store interface {
 	// member of the group, and adds nothing. Then it applies the block's purges, and returns when what they delete can no longer be read.
 	// Blocks of one partition are in their order, and no row follows a block with purges: these may be applied again with a block that comes again,
 	// since nothing after it was stored.
-	// An error means that none, some or all of it is done. Errors hold no values.
+	// An error means that none, some or all of it is done. Errors hold no values. ctx may have a pacer (internal/pace), which the work should follow.
 	Append(ctx context.Context, blocks []*Block) error
 	// Scan gives every row of the table with a time in [from, to), of some columns (nil = all), in batches that are valid until each returns.
 	// Rows of one subject come in the order of time; there is no other order.
@@ -36,6 +36,12 @@ type Store interface {
 type Knower interface {
 	// MayHold tells whether a row of one of the purges' subjects may be stored.
 	MayHold(s *Source, purges []Purge) bool
+}
+
+// Tidier is a Store that has something to do after blocks are stored, for which nobody waits. Its errors hold no values.
+type Tidier interface {
+	// Tidy may run beside the Store's other methods, and has a pace of its own.
+	Tidy(ctx context.Context) error
 }
 
 // Ahead is a Store that knows how far each partition is stored. The writer never reads what lies before, even if the group's offsets are lost.

@@ -64,6 +64,8 @@ type Writer struct {
 	sessionTimeout time.Duration // of the group; tests shorten these
 	stopGrace      time.Duration // for the last flush of an orderly stop
 
+	stored chan struct{} // capacity 1: a flush is done, and there may be something to tidy
+
 	mu      sync.Mutex // guards what follows
 	status  Status
 	waiting bool
@@ -75,6 +77,7 @@ const (
 	fetchBytes  = 1 << 20                // what a broker sends of a partition at once; of all, the embedded one may not be asked for a bound (internal/stream)
 	idlePoll    = 100 * time.Millisecond // so that flushes begin in time without input
 	purgeDelay  = 250 * time.Millisecond // how long a purge waits for others
+	purgeLate   = 2 * time.Second        // how old a purge may become while its flush works at a pace
 	expireEvery = time.Hour
 	firstPause  = 100 * time.Millisecond
 	lastPause   = 5 * time.Second
@@ -96,7 +99,7 @@ func New(cluster stream.Cluster, sources []*Source, store Store, o Options) *Wri
 	}
 	return &Writer{
 		cluster: cluster, sources: sources, store: store, o: o, metrics: newMetrics(o.Registerer),
-		sessionTimeout: 10 * time.Second, stopGrace: 10 * time.Second,
+		stored: make(chan struct{}, 1), sessionTimeout: 10 * time.Second, stopGrace: 10 * time.Second,
 	}
 }
 
@@ -136,11 +139,12 @@ func (w *Writer) Run(ctx context.Context) error {
 		}
 		bySource[topic] = s
 	}
-	var expiring sync.WaitGroup
-	defer expiring.Wait()
+	var beside sync.WaitGroup
+	defer beside.Wait()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	expiring.Go(func() { w.expire(ctx) })
+	beside.Go(func() { w.expire(ctx) })
+	beside.Go(func() { w.tidy(ctx) })
 	for wait := firstPause; ; wait = min(2*wait, lastPause) {
 		began := time.Now()
 		err := w.session(ctx, bySource)
@@ -181,6 +185,25 @@ func (w *Writer) expire(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		}
+	}
+}
+
+// tidy lets the store tidy itself at the start and after flushes.
+func (w *Writer) tidy(ctx context.Context) {
+	tidier, ok := w.store.(Tidier)
+	if !ok {
+		return
+	}
+	for {
+		if err := tidier.Tidy(ctx); err != nil && ctx.Err() == nil {
+			w.metrics.storeErrors.Inc()
+			w.o.Logger.Warn("tidying the warehouse; it will be tried again after the next flush", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-w.stored:
 		}
 	}
 }

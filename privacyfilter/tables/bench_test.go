@@ -2,6 +2,7 @@ package tables_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime"
 	"syscall"
@@ -19,7 +20,7 @@ import (
 	"sluice/privacyfilter/tables"
 )
 
-// BenchmarkStore is a row's way from a record into a file: decoded into columns, put in order, written, and merged with others every 16 files. An operation
+// BenchmarkStore is a row's way from a record into a file: decoded into columns, put in order, written, and merged with others every 32 files. An operation
 // is a flush of 12,800 events of 16 partitions. CPU time is the process's: other processes do not count.
 func BenchmarkStore(b *testing.B) {
 	for _, source := range tables.Sources(register(b), ring) {
@@ -62,7 +63,7 @@ func benchmarkStore(b *testing.B, source *warehouse.Source) {
 			}
 		})
 		storing.measure(func() {
-			if err := store.Append(b.Context(), blocks); err != nil {
+			if err := errors.Join(store.Append(b.Context(), blocks), store.Tidy(b.Context())); err != nil {
 				b.Fatal(err)
 			}
 		})

@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,17 +9,19 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"sluice/internal/pace"
 	"sluice/internal/warehouse"
 )
 
 // opened is a file that is being read.
 type opened struct {
 	*parquet.File
-	os *os.File
+	os   *os.File
+	pace *pace.Pacer // nil = that of somebody who waits
 }
 
-// open reads a file's description. The library panics on some damaged files; that is an error here.
-func open(path string) (f *opened, err error) {
+// open reads a file's description; its rows are read at the pace of ctx. The library panics on some damaged files; that is an error here.
+func open(ctx context.Context, path string) (f *opened, err error) {
 	defer recovered(&err)
 	o, err := os.Open(path)
 	if err != nil {
@@ -37,7 +40,7 @@ func open(path string) (f *opened, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: must be a Parquet file: %w", path, err)
 	}
-	return &opened{file, o}, nil
+	return &opened{file, o, pace.From(ctx)}, nil
 }
 
 func (f *opened) close() { _ = f.os.Close() } // was only read
@@ -69,6 +72,7 @@ type decoder struct {
 	batch   *warehouse.Batch // given out by next, over and over
 	left    int64
 	name    string
+	pace    *pace.Pacer // nil = that of somebody who waits
 }
 
 // decode begins at row from of the group and ends before row to. Columns that the file does not have are zero.
@@ -78,7 +82,7 @@ func (f *opened) decode(t *warehouse.Table, g parquet.RowGroup, from, to int64) 
 	if err != nil {
 		return nil, err
 	}
-	d = &decoder{table: t, columns: make([]columnReader, len(places)), batch: warehouse.NewBatch(t).Grow(int(min(to-from, chunkRows))), left: to - from, name: f.os.Name()}
+	d = &decoder{table: t, columns: make([]columnReader, len(places)), batch: warehouse.NewBatch(t).Grow(int(min(to-from, chunkRows))), left: to - from, name: f.os.Name(), pace: f.pace}
 	chunks := g.ColumnChunks()
 	for i, leaf := range places {
 		c := &d.columns[i]
@@ -116,6 +120,7 @@ func (d *decoder) next() (b *warehouse.Batch, err error) {
 		if err := d.columns[i].read(n, &b.Values[i]); err != nil {
 			return nil, fmt.Errorf("reading %s: column %s: %w", d.name, d.table.Columns[i].Name, err)
 		}
+		d.pace.Yield()
 	}
 	d.left -= int64(n)
 	return b, b.Filled(n)

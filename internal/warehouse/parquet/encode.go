@@ -4,10 +4,10 @@ import (
 	"bufio"
 	"fmt"
 	"os"
-	"runtime"
 
 	"github.com/parquet-go/parquet-go"
 
+	"sluice/internal/pace"
 	"sluice/internal/warehouse"
 )
 
@@ -24,7 +24,8 @@ type encoder struct {
 	subjects subjects // of the file; without those of row groups that were copied
 	copied   bool
 
-	file *os.File // nil between files
+	file *os.File    // nil between files
+	pace *pace.Pacer // of the file
 	rows int64
 	open int // rows of the row group under way
 }
@@ -33,13 +34,14 @@ func newEncoder(t *warehouse.Table, w *parquet.GenericWriter[any]) *encoder {
 	return &encoder{table: t, subject: t.Column(t.Subject), writer: w, leaves: w.ColumnWriters(), out: bufio.NewWriterSize(nil, 128<<10)}
 }
 
-// begin starts a file, which must not exist.
-func (e *encoder) begin(path string) (err error) {
+// begin starts a file, which must not exist, and is written at a pace.
+func (e *encoder) begin(path string, p *pace.Pacer) (err error) {
 	if e.file, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600); err != nil {
 		return err
 	}
-	e.out.Reset(e.file)
+	e.out.Reset(pacedWriter{e.file, p})
 	e.writer.Reset(e.out)
+	e.pace = p
 	e.rows, e.open, e.copied = 0, 0, false
 	e.subjects.reset()
 	return nil
@@ -53,7 +55,7 @@ func (e *encoder) writeBatch(b *warehouse.Batch) error {
 	return e.write([]*warehouse.Batch{b}, e.all[:b.Rows()])
 }
 
-// write appends rows of some batches. Between two columns it lets others have the processor: nobody waits for it.
+// write appends rows of some batches, and yields after each column of a chunk.
 func (e *encoder) write(batches []*warehouse.Batch, refs []ref) error {
 	for len(refs) > 0 {
 		n := min(len(refs), chunkRows, groupRows-e.open)
@@ -66,7 +68,7 @@ func (e *encoder) write(batches []*warehouse.Batch, refs []ref) error {
 			if err := e.column(c, batches, refs[:n]); err != nil {
 				return fmt.Errorf("encoding column %s: %w", e.table.Columns[c].Name, err)
 			}
-			runtime.Gosched()
+			e.pace.Yield()
 		}
 		e.rows += int64(n)
 		e.open += n
@@ -80,10 +82,28 @@ func (e *encoder) write(batches []*warehouse.Batch, refs []ref) error {
 	return nil
 }
 
-// flush ends the row group.
+// flush ends the row group. It encodes the last page of each column by itself, so that it can yield between them.
 func (e *encoder) flush() error {
 	e.open = 0
+	for _, leaf := range e.leaves {
+		if err := leaf.Flush(); err != nil {
+			return err
+		}
+		e.pace.Yield()
+	}
 	return e.writer.Flush()
+}
+
+// pacedWriter yields after each write.
+type pacedWriter struct {
+	file *os.File
+	pace *pace.Pacer
+}
+
+func (w pacedWriter) Write(b []byte) (int, error) {
+	n, err := w.file.Write(b)
+	w.pace.Yield()
+	return n, err
 }
 
 // copy takes a row group of another file as it is; one that this writer would have encoded likewise is not decoded.
@@ -102,6 +122,9 @@ func (e *encoder) end(sync bool) (size int64, err error) {
 	file := e.file
 	e.file = nil
 	defer file.Close()
+	if err := e.flush(); err != nil {
+		return 0, err
+	}
 	if err := e.writer.Close(); err != nil {
 		return 0, err
 	}

@@ -2,6 +2,7 @@ package parquet
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 
@@ -82,7 +83,7 @@ func (s *subjects) add(subject []byte) {
 }
 
 // filterOf is a file's filter. It is made by reading the subjects, if the file was written before the store was opened. nil = there is no room for it.
-func (s *Store) filterOf(t *table, f *file) (_ *filter, err error) {
+func (s *Store) filterOf(ctx context.Context, t *table, f *file) (_ *filter, err error) {
 	if made := f.filter.Load(); made != nil {
 		return made, nil
 	}
@@ -90,7 +91,7 @@ func (s *Store) filterOf(t *table, f *file) (_ *filter, err error) {
 		return nil, nil
 	}
 	defer recovered(&err)
-	o, err := open(s.path(f))
+	o, err := open(ctx, s.path(f))
 	if err != nil {
 		return nil, err
 	}

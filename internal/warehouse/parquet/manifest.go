@@ -180,9 +180,8 @@ func (m *manifest) apply(c *change) {
 	}
 }
 
-// commit makes the change durable and applies it. After an error nothing is applied; the line may still turn up if the process ends now, so the
-// change's files must stay.
-func (m *manifest) commit(c *change) error {
+// write makes the change durable; apply must follow. After an error the line may still turn up if the process ends now, so the change's files must stay.
+func (m *manifest) write(c *change) error {
 	if err := m.check(c); err != nil {
 		return fmt.Errorf("changing %s: %w", m.path, err)
 	}
@@ -204,7 +203,6 @@ func (m *manifest) commit(c *change) error {
 	}
 	m.torn = false
 	m.size += int64(len(line))
-	m.apply(c)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"slices"
@@ -13,42 +14,59 @@ import (
 
 	"github.com/parquet-go/parquet-go"
 
+	"sluice/internal/pace"
 	"sluice/internal/warehouse"
 )
 
 const (
 	mergeFiles  = 32      // files of one level and day that become one of the next level
-	mergeRows   = 1 << 18 // a file with so many rows is large enough: merging would hold up Append for too long
+	crowdFiles  = 64      // so many of one level and day make their merge urgent: blocks come faster than it merges at its pace
+	mergeRows   = 1 << 18 // a file with so many rows is large enough
 	settleRows  = 1 << 20 // the same, once the day has ended
 	settleAfter = 24 * time.Hour
 	settleDays  = 32 // table-days that one Expire makes one file of, at most
 )
 
-// tidy merges the files of the days that a change has added to, so that a day never has more than mergeFiles files of a level, and a row is merged
-// as often as there are levels. What fails is left for the next time: the files are as good as before.
-func (s *Store) tidy(ctx context.Context, c *staged) {
-	for t, days := range c.touched {
-		for _, day := range slices.Sorted(maps.Keys(days)) {
-			for level := 0; ; level++ {
-				files := slices.DeleteFunc(s.filesOf(t, day), func(f *file) bool { return f.Level != level || f.Rows >= mergeRows })
-				if len(files) == 0 && !s.above(t, day, level) {
-					break
-				}
-				if len(files) < mergeFiles {
-					continue
-				}
-				if err := s.merge(ctx, t, day, files, level+1); err != nil {
-					s.o.Logger.Warn("merging files of the warehouse; it will be tried again", "table", t.Name, "day", day, "error", err)
-					return
-				}
+// Tidy merges files, so that a day has few more than mergeFiles files of a level, and a row is merged as often as there are levels. It works at a pace of its
+// own, beside Append.
+func (s *Store) Tidy(ctx context.Context) error {
+	var failed error
+	for _, name := range slices.Sorted(maps.Keys(s.tables)) {
+		t := s.tables[name]
+		for _, day := range s.daysOf(t) {
+			if err := s.tidy(ctx, t, day); err != nil {
+				failed = errors.Join(failed, fmt.Errorf("merging files of %s of %s: %w", t.Name, day, err))
 			}
 		}
 	}
+	return failed
 }
 
-// above tells whether the day has files of a higher level.
-func (s *Store) above(t *table, day string, level int) bool {
-	return slices.ContainsFunc(s.filesOf(t, day), func(f *file) bool { return f.Level > level })
+// tidy merges a day's files, level by level.
+func (s *Store) tidy(ctx context.Context, t *table, day string) error {
+	for level := 0; level == 0 || s.reaches(t, day, level); level++ {
+		for len(s.smallOf(t, day, level)) >= mergeFiles {
+			crowded := func() bool { return len(s.smallOf(t, day, level)) >= crowdFiles }
+			err := s.mergeBeside(pace.With(ctx, pace.New(crowded)), t, day, level+1, func() []*file {
+				small := s.smallOf(t, day, level)
+				return small[:min(len(small), mergeFiles)]
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// smallOf are the files of a level that are to be merged, oldest first.
+func (s *Store) smallOf(t *table, day string, level int) []*file {
+	return slices.DeleteFunc(s.filesOf(t, day), func(f *file) bool { return f.Level != level || f.Rows >= mergeRows })
+}
+
+// reaches tells whether the day has files of the level or of a higher one.
+func (s *Store) reaches(t *table, day string, level int) bool {
+	return slices.ContainsFunc(s.filesOf(t, day), func(f *file) bool { return f.Level >= level })
 }
 
 // filesOf are the living files of a day, oldest first, in a slice of the caller's own.
@@ -80,20 +98,17 @@ func (s *Store) settle(ctx context.Context, now time.Time) error {
 }
 
 func (s *Store) settleDay(ctx context.Context, t *table, day string) (merged bool, err error) {
-	s.changing.Lock()
-	defer s.changing.Unlock()
-	if s.closed {
-		return false, errClosed
+	unsettled := func() []*file {
+		return slices.DeleteFunc(s.filesOf(t, day), func(f *file) bool { return f.Rows >= settleRows })
 	}
-	files := slices.DeleteFunc(s.filesOf(t, day), func(f *file) bool { return f.Rows >= settleRows })
+	level, files := 1, unsettled()
 	if len(files) < 2 {
 		return false, nil
 	}
-	level := 1
 	for _, f := range files {
 		level = max(level, f.Level)
 	}
-	return true, s.merge(ctx, t, day, files, level)
+	return true, s.mergeBeside(pace.With(ctx, pace.New(nil)), t, day, level, unsettled)
 }
 
 func (s *Store) daysOf(t *table) []string {
@@ -102,14 +117,53 @@ func (s *Store) daysOf(t *table) []string {
 	return slices.Sorted(maps.Keys(t.days))
 }
 
-// merge makes one file of several. It holds a chunk of rows of each in memory.
-func (s *Store) merge(ctx context.Context, t *table, day string, files []*file, level int) error {
+// mergeBeside makes one file of those that choose gives, while others change files. If a purge writes one of them anew meanwhile, the merge begins once more,
+// and then others wait for it.
+func (s *Store) mergeBeside(ctx context.Context, t *table, day string, level int, choose func() []*file) error {
+	s.merging.Lock()
+	defer s.merging.Unlock()
+	if s.isClosed() {
+		return errClosed
+	}
+	files := choose()
+	if len(files) < 2 {
+		return nil
+	}
+	c, err := s.stageMerge(ctx, t, day, files, level)
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if !s.haveAll(t, day, files) {
+		if err == nil {
+			c.abandon()
+		}
+		if files = choose(); len(files) < 2 {
+			return nil
+		}
+		c, err = s.stageMerge(pace.With(ctx, nil), t, day, files, level)
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		c.drop(f)
+	}
+	return s.commit(c)
+}
+
+// haveAll tells whether all of the files are still there.
+func (s *Store) haveAll(t *table, day string, files []*file) bool {
+	living := s.filesOf(t, day)
+	return !slices.ContainsFunc(files, func(f *file) bool { return !slices.Contains(living, f) })
+}
+
+// stageMerge writes the file that several become. It holds a chunk of rows of each in memory.
+func (s *Store) stageMerge(ctx context.Context, t *table, day string, files []*file, level int) (*staged, error) {
 	c := s.begin()
-	err := c.write(t, day, level, func(e *encoder) error {
+	err := c.write(ctx, t, day, level, func(e *encoder) error {
 		m := &merger{table: t.Table}
 		defer m.close()
 		for _, f := range files {
-			o, err := open(s.path(f))
+			o, err := open(ctx, s.path(f))
 			if err != nil {
 				return err
 			}
@@ -121,12 +175,9 @@ func (s *Store) merge(ctx context.Context, t *table, day string, files []*file, 
 	})
 	if err != nil {
 		c.abandon()
-		return err
+		return nil, err
 	}
-	for _, f := range files {
-		c.drop(f)
-	}
-	return s.commit(c)
+	return c, nil
 }
 
 // merger reads several files in the order of subject and time.

@@ -99,11 +99,11 @@ func (s *Store) stagePurge(ctx context.Context, c *staged, t *table, p *purger, 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	made, err := s.filterOf(t, f)
+	made, err := s.filterOf(ctx, t, f)
 	if err != nil || !p.choose(made) {
 		return err
 	}
-	o, err := open(s.path(f))
+	o, err := open(ctx, s.path(f))
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (s *Store) stagePurge(ctx context.Context, c *staged, t *table, p *purger, 
 	}
 	c.drop(f)
 	before := len(c.Add)
-	err = c.write(t, f.Day, f.Level, func(e *encoder) error {
+	err = c.write(ctx, t, f.Day, f.Level, func(e *encoder) error {
 		for i, g := range groups {
 			if err := keep(ctx, e, o, g, dead[i]); err != nil {
 				return err
@@ -136,7 +136,7 @@ func (s *Store) stagePurge(ctx context.Context, c *staged, t *table, p *purger, 
 	if fresh := c.Add[before]; made != nil && fresh.filter.Load() == nil {
 		s.setFilter(fresh, made) // it has no subject that the old file did not have
 	}
-	return p.verify(s.path(c.Add[before]))
+	return p.verify(ctx, s.path(c.Add[before]))
 }
 
 // keep writes a row group without its dead rows; as it is if there are none, and if the file was written when the table had the columns of today.
@@ -247,9 +247,9 @@ func (p *purger) scan(o *opened, g parquet.RowGroup, from, to int64) ([]int64, e
 var errStillThere = errors.New("must be without the purged rows")
 
 // verify reads all subjects of a file that was written anew, without the help of an index, before the file takes the old one's place.
-func (p *purger) verify(path string) (err error) {
+func (p *purger) verify(ctx context.Context, path string) (err error) {
 	defer recovered(&err)
-	o, err := open(path)
+	o, err := open(ctx, path)
 	if err != nil {
 		return err
 	}

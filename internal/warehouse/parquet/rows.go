@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"slices"
 
+	"sluice/internal/pace"
 	"sluice/internal/warehouse"
 )
 
@@ -33,7 +34,7 @@ func (s *Store) stageRows(ctx context.Context, c *staged, blocks []*warehouse.Bl
 			}
 			p.batches = append(p.batches, b.Batches[i])
 			if len(b.Purges) > 0 {
-				p.purge(b.Purges)
+				p.purge(pace.From(ctx), b.Purges)
 			}
 		}
 	}
@@ -46,7 +47,7 @@ func (s *Store) stageRows(ctx context.Context, c *staged, blocks []*warehouse.Bl
 }
 
 // purge marks the rows that are here so far.
-func (p *pile) purge(purges []warehouse.Purge) {
+func (p *pile) purge(at *pace.Pacer, purges []warehouse.Purge) {
 	t := p.table.Table
 	if t.Subject == "" || t.Event == "" {
 		return
@@ -61,7 +62,15 @@ func (p *pile) purge(purges []warehouse.Purge) {
 				}
 				p.dead[rowAt{int32(i), int32(row)}] = struct{}{}
 			}
+			yieldAt(at, row)
 		}
+	}
+}
+
+// yieldAt yields every so many steps of a loop whose steps are short.
+func yieldAt(p *pace.Pacer, step int) {
+	if step%chunkRows == chunkRows-1 {
+		p.Yield()
 	}
 }
 
@@ -82,7 +91,7 @@ type ref struct {
 }
 
 func (p *pile) write(ctx context.Context, c *staged) error {
-	refs := p.refs()
+	refs := p.refs(pace.From(ctx))
 	for len(refs) > 0 {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -91,7 +100,7 @@ func (p *pile) write(ctx context.Context, c *staged) error {
 		for n < len(refs) && refs[n].day == refs[0].day {
 			n++
 		}
-		err := c.write(p.table, dayOf(refs[0].day*dayMicros), 0, func(e *encoder) error { return e.write(p.batches, refs[:n]) })
+		err := c.write(ctx, p.table, dayOf(refs[0].day*dayMicros), 0, func(e *encoder) error { return e.write(p.batches, refs[:n]) })
 		if err != nil {
 			return err
 		}
@@ -101,9 +110,9 @@ func (p *pile) write(ctx context.Context, c *staged) error {
 }
 
 // refs are the living rows by day, subject, time and key.
-func (p *pile) refs() []ref {
+func (p *pile) refs(at *pace.Pacer) []ref {
 	t := p.table.Table
-	subject, at := t.Column(t.Subject), t.Column(t.Time)
+	subject, when := t.Column(t.Subject), t.Column(t.Time)
 	total := 0
 	for _, b := range p.batches {
 		total += b.Rows()
@@ -111,7 +120,7 @@ func (p *pile) refs() []ref {
 	refs := make([]ref, 0, total)
 	for i, b := range p.batches {
 		for row := range b.Rows() {
-			micros := b.Values[at].Int(row)
+			micros := b.Values[when].Int(row)
 			r := ref{day: dayNumber(micros), time: micros, rowAt: rowAt{int32(i), int32(row)}}
 			if subject >= 0 {
 				r.prefix = prefixOf(b.Values[subject].Text(row))
@@ -119,9 +128,13 @@ func (p *pile) refs() []ref {
 			if _, dead := p.dead[r.rowAt]; !dead {
 				refs = append(refs, r)
 			}
+			yieldAt(at, row)
 		}
 	}
+	compared := 0
 	slices.SortFunc(refs, func(x, y ref) int {
+		compared++
+		yieldAt(at, compared)
 		switch {
 		case x.day != y.day:
 			return cmp.Compare(x.day, y.day)

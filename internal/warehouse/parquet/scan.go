@@ -98,7 +98,7 @@ func (s *Store) scanDay(
 	defer recovered(&err)
 	m := &merger{table: sc.read}
 	defer m.close()
-	if err := s.openDay(m, sc, day); err != nil {
+	if err := s.openDay(ctx, m, sc, day); err != nil {
 		return err
 	}
 	for {
@@ -116,8 +116,8 @@ func (s *Store) scanDay(
 }
 
 // openDay opens the day's files at once, so that a change cannot remove one of them before.
-func (s *Store) openDay(m *merger, sc *scan, day string) error {
-	files, err := s.openFiles(sc, day)
+func (s *Store) openDay(ctx context.Context, m *merger, sc *scan, day string) error {
+	files, err := s.openFiles(ctx, sc, day)
 	for i, o := range files {
 		if err == nil {
 			err = m.add(o)
@@ -131,7 +131,7 @@ func (s *Store) openDay(m *merger, sc *scan, day string) error {
 	return err
 }
 
-func (s *Store) openFiles(sc *scan, day string) (files []*opened, err error) {
+func (s *Store) openFiles(ctx context.Context, sc *scan, day string) (files []*opened, err error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
@@ -141,7 +141,7 @@ func (s *Store) openFiles(sc *scan, day string) (files []*opened, err error) {
 	sc.version, sc.purgers = s.version, nil
 	sc.mu.Unlock()
 	for _, f := range sc.table.days[day] {
-		o, err := open(s.path(f))
+		o, err := open(ctx, s.path(f))
 		if err != nil {
 			return files, err
 		}

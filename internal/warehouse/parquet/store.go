@@ -20,6 +20,7 @@ import (
 	"github.com/parquet-go/parquet-go/compress"
 	"github.com/parquet-go/parquet-go/compress/zstd"
 
+	"sluice/internal/pace"
 	"sluice/internal/warehouse"
 )
 
@@ -32,18 +33,20 @@ type Options struct {
 	Deployment string
 }
 
-// Store is a directory of Parquet files, which one Store at a time may have open. Its methods may be called at once from several goroutines: one of them
-// changes files at a time, and readers never wait for it.
+// Store is a directory of Parquet files, which one Store at a time may have open. Its methods may be called at once from several goroutines. One of them changes
+// files at a time. A merge encodes beside it, and holds it up only while it puts one file in the place of several. Readers wait for neither.
+// The order of locks is merging, changing, mu.
 type Store struct {
 	dir    string
 	lock   *os.File
 	o      Options
 	tables map[string]*table
 
+	merging  sync.Mutex // held by a merge, from its first file's opening to its end
 	changing sync.Mutex // held by who changes files
-	given    uint64     // highest number of a file that was given since Open, also to a change that failed
 	mu       sync.RWMutex
-	manifest *manifest // read under mu, changed under both
+	given    uint64    // highest number of a file that was given since Open, also to a change that failed
+	manifest *manifest // what it knows is read under either of changing and mu, and changed under both; its file is written under changing
 	version  uint64    // counts changes
 	scans    map[*scan]struct{}
 	closed   bool
@@ -54,13 +57,14 @@ var (
 	_ warehouse.Store  = (*Store)(nil)
 	_ warehouse.Ahead  = (*Store)(nil)
 	_ warehouse.Knower = (*Store)(nil)
+	_ warehouse.Tidier = (*Store)(nil)
 )
 
 // table is what the store knows about one.
 type table struct {
 	*warehouse.Table
 	schema   *parquet.Schema
-	encoders [2]*encoder // by whether the file is a merged one; made when first used
+	encoders [2][]*encoder // that nobody uses now, by whether the file is a merged one; under the store's mu
 	days     map[string][]*file
 }
 
@@ -167,8 +171,10 @@ func (s *Store) removeStrays() error {
 	return nil
 }
 
-// Close ends the store's use of its directory. It waits for a change under way.
+// Close ends the store's use of its directory. It waits for a change or a merge under way.
 func (s *Store) Close() error {
+	s.merging.Lock()
+	defer s.merging.Unlock()
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	s.mu.Lock()
@@ -178,6 +184,12 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	return errors.Join(s.manifest.close(), s.lock.Close())
+}
+
+func (s *Store) isClosed() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.closed
 }
 
 // partition is the manifest's name of a partition.
@@ -195,7 +207,7 @@ func (s *Store) Next(topic string, partition int32) (next int64, known bool) {
 
 var errClosed = errors.New("the warehouse is closed")
 
-// Append stores the blocks that are not stored yet, and carries out their purges: all of it becomes visible at once, at the end.
+// Append stores the blocks that are not stored yet, and carries out their purges: all of it becomes visible at once, at the end. It works at the pace of ctx.
 func (s *Store) Append(ctx context.Context, blocks []*warehouse.Block) error {
 	s.changing.Lock()
 	defer s.changing.Unlock()
@@ -207,11 +219,7 @@ func (s *Store) Append(ctx context.Context, blocks []*warehouse.Block) error {
 		c.abandon()
 		return err
 	}
-	if err := s.commit(c); err != nil {
-		return err
-	}
-	s.tidy(ctx, c)
-	return nil
+	return s.commit(c)
 }
 
 // stage writes the files of a change.
@@ -273,36 +281,39 @@ type staged struct {
 	change
 	store   *Store
 	dropped map[string]bool
-	touched map[*table]map[string]bool // days with new files
 	purges  map[*table][]warehouse.Purge
 }
 
 func (s *Store) begin() *staged {
-	return &staged{
-		change: change{Number: max(s.manifest.last, s.given), Next: make(map[string]int64)}, store: s,
-		dropped: make(map[string]bool), touched: make(map[*table]map[string]bool), purges: make(map[*table][]warehouse.Purge),
-	}
+	return &staged{change: change{Next: make(map[string]int64)}, store: s, dropped: make(map[string]bool), purges: make(map[*table][]warehouse.Purge)}
 }
 
-// write makes a new file of a day from what fill writes. A file without rows is none.
-func (c *staged) write(t *table, day string, level int, fill func(*encoder) error) (err error) {
-	c.Number++
-	c.store.given = c.Number
+// number gives a new file its number.
+func (s *Store) number() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.given = max(s.given, s.manifest.last) + 1
+	return s.given
+}
+
+// write makes a new file of a day from what fill writes, at the pace of ctx. A file without rows is none.
+func (c *staged) write(ctx context.Context, t *table, day string, level int, fill func(*encoder) error) (err error) {
+	c.Number = c.store.number()
 	f := &file{Table: t.Name, Day: day, Name: fmt.Sprintf("%010d%s", c.Number, extension), Level: level}
 	c.Add = append(c.Add, f) // also while it is not whole: abandon removes it
 	path := filepath.Join(c.store.dir, f.path())
 	if err := makeDay(filepath.Dir(path), c.store.o.Sync); err != nil {
 		return fmt.Errorf("storing rows: %w", err)
 	}
-	e := t.encoder(level)
+	e := c.store.encoder(t, level)
 	defer func() {
-		if err != nil {
-			t.encoders = [2]*encoder{} // it is in the middle of a file
-		}
 		e.abandon()
+		if err == nil {
+			c.store.keepEncoder(t, level, e) // else it is in the middle of a file
+		}
 	}()
 	defer recovered(&err)
-	if err := e.begin(path); err != nil {
+	if err := e.begin(path, pace.From(ctx)); err != nil {
 		return fmt.Errorf("storing rows: %w", err)
 	}
 	if err := fill(e); err != nil {
@@ -318,10 +329,6 @@ func (c *staged) write(t *table, day string, level int, fill func(*encoder) erro
 	if t.Subject != "" && !e.copied {
 		c.store.setFilter(f, newFilter(e.subjects.hashes))
 	}
-	if c.touched[t] == nil {
-		c.touched[t] = make(map[string]bool)
-	}
-	c.touched[t][day] = true
 	return syncDir(filepath.Dir(path), c.store.o.Sync)
 }
 
@@ -337,12 +344,25 @@ func makeDay(dir string, sync bool) error {
 	return errors.Join(syncDir(table, sync), syncDir(filepath.Dir(table), sync))
 }
 
-func (t *table) encoder(level int) *encoder {
+// encoder is one that nobody else uses, for a file of the level.
+func (s *Store) encoder(t *table, level int) *encoder {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	merged := min(level, 1)
-	if t.encoders[merged] == nil {
-		t.encoders[merged] = newEncoder(t.Table, writerOf(t.Table, t.schema, codecs[merged]))
+	idle := t.encoders[merged]
+	if len(idle) == 0 {
+		return newEncoder(t.Table, writerOf(t.Table, t.schema, codecs[merged]))
 	}
-	return t.encoders[merged]
+	t.encoders[merged] = idle[:len(idle)-1]
+	return idle[len(idle)-1]
+}
+
+// keepEncoder keeps an encoder for the next file.
+func (s *Store) keepEncoder(t *table, level int, e *encoder) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	merged := min(level, 1)
+	t.encoders[merged] = append(t.encoders[merged], e)
 }
 
 // drop lets a file go with the change.
@@ -361,19 +381,19 @@ func (c *staged) abandon() {
 	}
 }
 
-// commit makes the change visible, then removes what it dropped. Scans that have dropped files open give none of the purged rows from here on.
+// commit makes the change durable and visible, then removes what it dropped. Scans that have dropped files open give none of the purged rows from here on.
 func (s *Store) commit(c *staged) error {
 	if len(c.Add) == 0 && len(c.Drop) == 0 && len(c.Next) == 0 {
 		return nil
 	}
-	s.mu.Lock()
-	if err := s.manifest.commit(&c.change); err != nil {
-		s.mu.Unlock()
+	if err := s.manifest.write(&c.change); err != nil {
 		if s.manifest.mend() == nil { // else its files stay: the line may have been written
 			c.abandon()
 		}
 		return err
 	}
+	s.mu.Lock()
+	s.manifest.apply(&c.change)
 	s.version++
 	version := s.version
 	for _, f := range c.Add {
@@ -419,8 +439,6 @@ func (s *Store) commit(c *staged) error {
 		_ = os.Remove(filepath.Join(s.dir, day)) // empty now; one that is not stays
 	}
 	if s.manifest.overgrown() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		if err := s.manifest.rewrite(); err != nil {
 			s.o.Logger.Warn("the warehouse's manifest could not be made smaller; it will be tried again", "error", err)
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sluice/internal/pace"
 	"sluice/internal/warehouse"
 )
 
@@ -183,6 +184,7 @@ func TestMergeAndExpire(t *testing.T) {
 		}
 		rows = append(rows, some...)
 		must(t, s.Append(t.Context(), []*warehouse.Block{block(t, src, 0, int64(i), int64(i+1), some)}))
+		must(t, s.Tidy(t.Context()))
 		if n := len(files(t, dir)); n > 3*(mergeFiles-1) {
 			t.Fatalf("%d files of one day", n)
 		}
@@ -204,6 +206,43 @@ func TestMergeAndExpire(t *testing.T) {
 	must(t, s.Expire(t.Context(), day0.Add(31*24*time.Hour)))
 	if n := len(files(t, dir)); n != 0 {
 		t.Errorf("%d files of an expired day", n)
+	}
+}
+
+// TestAppendDuringMerge: a purge does not wait for a merge, and what it deletes does not come back with the merged file.
+func TestAppendDuringMerge(t *testing.T) {
+	table := visits()
+	src := source(table)
+	dir := t.TempDir()
+	s := openStore(t, dir, table)
+	var rows []visit
+	for i := range int64(3) {
+		var some []visit
+		for j := range 10_000 {
+			some = append(some, visitAt(j%100, int(i)*10_000+j, day0.Add(time.Duration(j)*time.Second), "f"))
+		}
+		rows = append(rows, some...)
+		must(t, s.Append(t.Context(), []*warehouse.Block{block(t, src, 0, i, i+1, some)}))
+	}
+	gone, appended := rows[0].Subject, 0
+	during := func() bool { // the merge's goroutine is asked in the middle of it: an Append that waited for the merge would never end
+		if appended++; appended == 1 {
+			must(t, s.Append(t.Context(), []*warehouse.Block{block(t, src, 0, 3, 4, nil, warehouse.Purge{Subject: []byte(gone)})}))
+		}
+		return true
+	}
+	known := s.tables[table.Name]
+	day := dayOf(day0.UnixMicro())
+	must(t, s.mergeBeside(pace.With(t.Context(), pace.New(during)), known, day, 1, func() []*file { return s.smallOf(known, day, 0) }))
+	if appended == 0 {
+		t.Fatal("the merge did not yield")
+	}
+	if n := len(files(t, dir)); n != 1 {
+		t.Errorf("%d files, expected the merged one", n)
+	}
+	want := slices.DeleteFunc(rows, func(v visit) bool { return v.Subject == gone })
+	if diff := cmp.Diff(sorted(want), sorted(all(t, s, table))); diff != "" {
+		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 }
 
@@ -337,7 +376,8 @@ func TestManifestStaysSmall(t *testing.T) {
 		if i > 0 {
 			c.Drop = []string{(&file{Table: "t", Day: "2026-11-20", Name: strconv.Itoa(i - 1)}).path()}
 		}
-		must(t, m.commit(c))
+		must(t, m.write(c))
+		m.apply(c)
 		if m.overgrown() {
 			must(t, m.rewrite())
 		}
@@ -449,6 +489,9 @@ func TestRandom(t *testing.T) {
 		}
 		must(t, s.Append(t.Context(), blocks))
 		stored = append(stored, blocks...)
+		if random.IntN(5) == 0 {
+			must(t, s.Tidy(t.Context()))
+		}
 		if random.IntN(20) == 0 {
 			must(t, s.Close())
 			s = openStore(t, dir, table)
