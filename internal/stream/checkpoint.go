@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"sluice/internal/pace"
 )
 
 const (
-	checkpointBusy  = 5 * time.Millisecond   // of writing checkpoints after a transaction: the next one waits for it
-	checkpointIdle  = 100 * time.Millisecond // of writing them while nothing comes
+	checkpointSlice = 5 * time.Millisecond   // of writing checkpoints between two polls: a record that comes meanwhile waits for it
+	checkpointRoom  = 100 * time.Millisecond // of writing them between two looks at the memory, while tables take far more than they may
 	checkpointPiece = 64 << 10               // bytes that are written at once
 	checkpointFull  = time.Second            // at least, between a task's checkpoints while memory is full: what changes often is written once
 	checkpointOver  = 2 * time.Second        // at most, of writing them after a transaction while tables take far more than they may
@@ -44,11 +46,21 @@ func (s *session) checkpoint(d time.Duration) error {
 	return nil
 }
 
+// patience is how long a poll waits for records: no longer than the checkpoints that are being written rest.
+func (s *session) patience() time.Duration {
+	for _, t := range s.tasks {
+		if t.saving.active || t.store.memory.isFull() {
+			return pace.Rest(checkpointSlice)
+		}
+	}
+	return idlePoll
+}
+
 // makeRoom writes checkpoints until the process's tables take about what they may: the next transaction waits for it. Other roles' tables count, too, and only
 // these can make them smaller; so it goes on for a while and no longer.
 func (s *session) makeRoom() error {
 	for began := time.Now(); s.isOver() && time.Since(began) < checkpointOver; {
-		if err := s.checkpoint(checkpointIdle); err != nil {
+		if err := s.checkpoint(checkpointRoom); err != nil {
 			return err
 		}
 	}

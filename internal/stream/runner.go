@@ -278,7 +278,7 @@ func (s *session) step(ctx context.Context) error {
 		if err := s.transact(ctx, fetches); err != nil {
 			return err
 		}
-		if err := errors.Join(s.checkpoint(checkpointBusy), s.makeRoom()); err != nil {
+		if err := errors.Join(s.checkpoint(checkpointSlice), s.makeRoom()); err != nil {
 			return err
 		}
 		s.took = time.Since(began)
@@ -287,13 +287,13 @@ func (s *session) step(ctx context.Context) error {
 		}
 		return nil
 	}
-	return s.checkpoint(checkpointIdle)
+	return s.checkpoint(checkpointSlice)
 }
 
-// poll waits for records, at most idlePoll. What a client holds ready was fetched at the end of the last poll: after a transaction that took long it is
+// poll waits for records. What a client holds ready was fetched at the end of the last poll: after a transaction that took long it is
 // as old as that, and what came since would wait for the transaction after this one. So a second poll takes what the first one made the client fetch.
 func (s *session) poll(ctx context.Context) kgo.Fetches {
-	waiting, cancel := context.WithTimeout(ctx, idlePoll)
+	waiting, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
 	fetches := s.kafka.PollRecords(waiting, pollRecords)
 	left := pollRecords - fetches.NumRecords()
