@@ -99,3 +99,40 @@ func BenchmarkTogether(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkGrown reports the memory that a person takes who has come to 24 touches one by one, beside others who do: in turn, or in any order.
+func BenchmarkGrown(b *testing.B) {
+	const people, touches = 20_000, 24
+	for _, order := range []string{"in turn", "in any order"} {
+		b.Run(order, func(b *testing.B) {
+			var sizes Sizes
+			for b.Loop() {
+				ids := itemid.NewTable()
+				m := New(ids, Options{Gap: 30 * minute})
+				numbers := make([]uint32, 20_000)
+				for i := range numbers {
+					numbers[i] = ids.Acquire(fmt.Sprintf("item-%06d", i))
+				}
+				random := rand.New(rand.NewPCG(1, 2))
+				zipf := rand.NewZipf(random, 1.1, 1, uint64(len(numbers)-1))
+				next := make([]int, people*touches)
+				for i := range next {
+					next[i] = i % people
+				}
+				if order != "in turn" {
+					random.Shuffle(len(next), func(i, j int) { next[i], next[j] = next[j], next[i] })
+				}
+				histories := make([][]Touch, people)
+				for at, person := range next {
+					n := len(histories[person])
+					histories[person] = append(histories[person], Touch{
+						Event: uint64(at), Session: uint64(person)<<8 | uint64(n/5+1), Time: day0 + int64(at)*1e6, Item: numbers[zipf.Uint64()], Type: 1,
+					})
+					m.Apply([]Change{{subjectOf(person), histories[person]}})
+				}
+				sizes = m.Sizes()
+			}
+			b.ReportMetric(float64(sizes.Bytes)/float64(sizes.People), "model-B/person")
+		})
+	}
+}

@@ -57,3 +57,26 @@ func TestRoom(t *testing.T) {
 		}
 	}
 }
+
+// TestGrowingTogether: of lists that grow side by side no smaller blocks are left.
+func TestGrowingTogether(t *testing.T) {
+	const lists = 10_000
+	for _, most := range []int{1, 5, 24, 200, 300} {
+		var s Slab[uint64]
+		blocks := make([]uint32, lists)
+		for n := 1; n <= most; n++ {
+			for i := range blocks {
+				blocks[i] = s.Resize(blocks[i], n-1, n)
+			}
+		}
+		if wants, takes := lists*room(most)*8, s.Bytes(); takes > wants+wants/8+classes*pageSize*8 {
+			t.Errorf("%d lists of %d take %d bytes, want about %d", lists, most, takes, wants)
+		}
+		for _, at := range blocks {
+			s.Release(at, most)
+		}
+		if live := len(s.pages) - len(s.empty) - len(s.gone); live != 0 {
+			t.Errorf("%d pages are left of nothing", live)
+		}
+	}
+}
