@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/deprecated"
 	"github.com/parquet-go/parquet-go/format"
@@ -21,23 +20,17 @@ import (
 // rowsAtOnce is how many rows are decoded in one go.
 const rowsAtOnce = 256
 
-// Reader yields rows. Nested columns are called "outer.inner"; a list of simple values is a JSON array, any other column that repeats is left out.
+// Reader yields rows. Nested columns are called "outer.inner"; a column that repeats is a JSON array, or an object if it is a map, of what it holds.
 type Reader struct {
-	columns []string
-	leaves  []leaf // by the file's column index
+	columns []column
+	names   []string
 	groups  []parquet.RowGroup
+	left    int64        // rows of the row group at hand that are still to come
 	rows    parquet.Rows // of the row group at hand
 	buffer  []parquet.Row
 	ready   []parquet.Row // part of buffer not yet returned
+	values  values
 	cells   []string
-}
-
-// leaf is one column of the file.
-type leaf struct {
-	cell int // its place in a row's cells, -1 if it is left out
-	text func(parquet.Value) string
-	list bool // its cells are JSON arrays,
-	bare bool // of numbers or truth values
 }
 
 // Open reads the file's description. The error says what is wrong with the file, without its name.
@@ -47,43 +40,20 @@ func Open(file io.ReaderAt, size int64) (r *Reader, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("must be a Parquet file: %w", err)
 	}
-	schema := f.Schema()
-	r = &Reader{groups: f.RowGroups(), buffer: make([]parquet.Row, rowsAtOnce)}
-	for _, path := range schema.Columns() {
-		column, _ := schema.Lookup(path...)
-		l := leaf{cell: -1}
-		if name, ok := nameOf(path, &column); ok {
-			t := column.Node.Type()
-			l = leaf{cell: len(r.columns), text: textOf(t), list: column.MaxRepetitionLevel > 0, bare: isBare(t)}
-			r.columns = append(r.columns, strings.Join(name, "."))
-		}
-		r.leaves = append(r.leaves, l)
+	r = &Reader{groups: f.RowGroups(), buffer: make([]parquet.Row, rowsAtOnce), columns: columnsOf(f.Root())}
+	for _, c := range r.columns {
+		r.names = append(r.names, c.name)
 	}
 	r.cells = make([]string, len(r.columns))
+	r.values = make(values, len(f.Schema().Columns()))
 	return r, nil
-}
-
-// nameOf is the name of a column without what a list wraps its elements in. It fails on what repeats in any other way.
-func nameOf(path []string, column *parquet.LeafColumn) (name []string, ok bool) {
-	switch n := len(path) - 2; {
-	case column.MaxRepetitionLevel == 0:
-		return path, true
-	case column.MaxRepetitionLevel > 1:
-		return nil, false
-	case column.Node.Repeated():
-		return path, true
-	case n > 0 && slices.Contains([]string{"list.element", "list.item", "bag.array_element", "bag.array"}, path[n]+"."+path[n+1]):
-		return path[:n], true
-	default:
-		return nil, false
-	}
 }
 
 // Binary makes the cells of the columns hex digits: they hold bytes that are no text, which a file does not tell. Names that the file lacks are passed over.
 func (r *Reader) Binary(columns ...string) {
-	for i := range r.leaves {
-		if l := &r.leaves[i]; l.cell >= 0 && slices.Contains(columns, r.columns[l.cell]) {
-			l.text = func(v parquet.Value) string { return hex.EncodeToString(v.ByteArray()) }
+	for _, c := range r.columns {
+		if slices.Contains(columns, c.name) && c.node.leaf {
+			c.node.text = func(v parquet.Value) string { return hex.EncodeToString(v.ByteArray()) }
 		}
 	}
 }
@@ -96,7 +66,7 @@ func recovered(err *error) {
 }
 
 // Columns are the names of the columns.
-func (r *Reader) Columns() []string { return r.columns }
+func (r *Reader) Columns() []string { return r.names }
 
 // Read returns the next row's cells, empty where null, or io.EOF. The slice is valid until the next call.
 func (r *Reader) Read() (cells []string, err error) {
@@ -106,70 +76,32 @@ func (r *Reader) Read() (cells []string, err error) {
 			return nil, err
 		}
 	}
-	row := r.ready[0]
+	r.values.split(r.ready[0])
 	r.ready = r.ready[1:]
-	clear(r.cells)
-	for len(row) > 0 {
-		n := 1 // values of the column at hand
-		for n < len(row) && row[n].Column() == row[0].Column() {
-			n++
-		}
-		if l := &r.leaves[row[0].Column()]; l.cell >= 0 {
-			r.cells[l.cell] = l.cellOf(row[:n])
-		}
-		row = row[n:]
+	for i := range r.columns {
+		r.cells[i] = r.values.cell(r.columns[i].node)
 	}
 	return r.cells, nil
 }
 
-// cellOf is the cell of a row's values of the column; empty where there are none.
-func (l *leaf) cellOf(values []parquet.Value) string {
-	if !l.list {
-		if values[0].IsNull() {
-			return ""
-		}
-		return l.text(values[0])
-	}
-	if len(values) == 1 && values[0].IsNull() {
-		return ""
-	}
-	cell := []byte{'['}
-	for i, v := range values {
-		if i > 0 {
-			cell = append(cell, ',')
-		}
-		cell = l.appendJSON(cell, v)
-	}
-	return string(append(cell, ']'))
-}
-
-func (l *leaf) appendJSON(dst []byte, v parquet.Value) []byte {
-	switch {
-	case v.IsNull():
-		return append(dst, "null"...)
-	case l.bare:
-		return append(dst, l.text(v)...)
-	default:
-		out, err := jsontext.AppendQuote(dst, l.text(v))
-		if err != nil { // not UTF-8: nobody can read such an array, and the row says so
-			return append(dst, l.text(v)...)
-		}
-		return out
-	}
-}
-
-// fill decodes rows of the row group at hand, or goes to the next one.
+// fill decodes rows of the row group at hand, or goes to the next one that has any.
 func (r *Reader) fill() error {
-	if r.rows == nil {
+	for r.rows == nil {
 		if len(r.groups) == 0 {
 			return io.EOF
 		}
-		r.rows, r.groups = r.groups[0].Rows(), r.groups[1:]
+		group := r.groups[0]
+		r.groups = r.groups[1:]
+		if r.left = group.NumRows(); r.left > 0 { // the library cannot read one that is empty
+			r.rows = group.Rows()
+		}
 	}
 	n, err := r.rows.ReadRows(r.buffer)
-	r.ready = r.buffer[:n]
+	r.ready, r.left = r.buffer[:n], r.left-int64(n)
 	if errors.Is(err, io.EOF) {
-		err = r.rows.Close()
+		if err = r.rows.Close(); err == nil && r.left != 0 {
+			err = fmt.Errorf("a row group must have as many rows as the file says; %d are missing", r.left)
+		}
 		r.rows = nil
 	}
 	if err != nil {

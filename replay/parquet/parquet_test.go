@@ -101,10 +101,10 @@ func TestKinds(t *testing.T) {
 	}
 	all := readAll(t, b.Bytes())
 	want := [][]string{
-		{"bool", "int32", "uint32", "uint64", "float", "millis", "local", "day", "old", "price", "uuid", "nothing", "inner.text", "repeated", "flags", "numbers", "none", "raw", "last"},
+		{"bool", "int32", "uint32", "uint64", "float", "millis", "local", "day", "old", "price", "uuid", "nothing", "inner.text", "repeated", "flags", "numbers", "none", "deep", "lines", "raw", "last"},
 		{
 			"true", "-3", "4000000000", "18000000000000000000", "1.1", "2015-05-03T03:25:10.123Z", "2015-05-03 03:25:10.123456", "2018-04-01", "2015-05-03T00:00:01Z", "-0.05",
-			"12000000-0000-0000-0000-0000000000ff", "", "x", `["a","\""]`, "[true,false]", "[-7]", "", "00fe", "9",
+			"12000000-0000-0000-0000-0000000000ff", "", "x", `["a","\""]`, "[true,false]", "[-7]", "", "[[1],[2,3]]", `[{"text":"l"}]`, "00fe", "9",
 		},
 	}
 	if diff := cmp.Diff(want, all[:2]); diff != "" {
