@@ -34,7 +34,7 @@ func BenchmarkReadAndMap(b *testing.B) {
 	mapper := NewMapper(fraudMap(b))
 	b.ReportAllocs()
 	for n := 0; n < b.N; {
-		r, err := newCSVReader(bytes.NewReader(data), ',')
+		r, err := newCSVReader(bytes.NewReader(data), ',', true)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,24 +1,33 @@
 package replay
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"unicode/utf8"
 
 	"sluice/internal/config"
+	"sluice/internal/httpx"
 )
 
 // imports posts, for everyone in the files, that they had accepted the policy and what they had allowed, before their first row is sent.
 type imports struct {
-	client  *client
-	tail    []byte // `,"policy_version":…,"grants":[…]}`
+	client *client
+	tail   []byte // `,"policy_version":…,"grants":[…]}`
+
+	mu      sync.Mutex // guards what follows; held while posting
 	seen    map[string]struct{}
 	pending []byte
 	waiting int
 	count   int
 	ignored int // of them, those who kept a choice of their own
+	refused int // those whose id no person can have; their rows are refused, too
 }
 
 // policy is what GET /v1/policy says of the policy in force.
@@ -75,35 +84,69 @@ func (i *imports) note(a *About) {
 	if a.UserID == "" {
 		subject = "a:" + a.AnonymousID
 	}
-	if _, ok := i.seen[subject]; ok || len(subject) == 2 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if _, ok := i.seen[subject]; ok || len(subject) == 2 || a.Jurisdiction == "" || !utf8.ValidString(subject+a.Jurisdiction) {
 		return
 	}
 	i.seen[subject] = struct{}{}
 	i.pending = append(i.pending, `{"subject":`...)
-	i.pending, _ = appendText(i.pending, subject) // the mapper has encoded it already
+	i.pending, _ = appendText(i.pending, subject)
 	i.pending = append(i.pending, `,"jurisdiction":`...)
 	i.pending, _ = appendText(i.pending, a.Jurisdiction)
 	i.pending = append(append(i.pending, i.tail...), '\n')
 	i.waiting++
-	i.count++
 }
 
 // flush posts those who wait. A batch never waits for more people than a request may hold (10,000): batches are smaller.
 func (i *imports) flush(ctx context.Context) error {
-	if i.waiting == 0 {
-		return nil
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	for i.waiting > 0 {
+		var answer struct {
+			Accepted int `json:"accepted"`
+			Ignored  int `json:"ignored"`
+		}
+		err := i.client.post(ctx, "/v1/imports", i.pending, &answer)
+		if err != nil && i.drop(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("importing consent: %w", err)
+		}
+		if answer.Accepted != i.waiting {
+			return fmt.Errorf("importing consent: %d of %d people accepted", answer.Accepted, i.waiting)
+		}
+		i.count, i.ignored = i.count+i.waiting, i.ignored+answer.Ignored
+		i.pending, i.waiting = i.pending[:0], 0
 	}
-	var answer struct {
-		Accepted int `json:"accepted"`
-		Ignored  int `json:"ignored"`
-	}
-	if err := i.client.post(ctx, "/v1/imports", i.pending, &answer); err != nil {
-		return fmt.Errorf("importing consent: %w", err)
-	}
-	if answer.Accepted != i.waiting {
-		return fmt.Errorf("importing consent: %d of %d people accepted", answer.Accepted, i.waiting)
-	}
-	i.ignored += answer.Ignored
-	i.pending, i.waiting = i.pending[:0], 0
 	return nil
+}
+
+// drop leaves out the people whose ids the server refuses, and tells whether there were any. Anything else that it refuses ends the run.
+func (i *imports) drop(err error) bool {
+	var final *StatusError
+	var problem httpx.Problem
+	if !errors.As(err, &final) || final.Status != http.StatusUnprocessableEntity || json.Unmarshal(final.body, &problem) != nil {
+		return false
+	}
+	wrong := make(map[int]bool)
+	for _, e := range problem.Errors {
+		if e.Pointer != "/subject" || e.Index == nil {
+			return false
+		}
+		wrong[*e.Index] = true
+	}
+	var kept []byte
+	n, dropped := 0, 0
+	for line := range bytes.Lines(i.pending) {
+		if wrong[n] {
+			dropped++
+		} else {
+			kept = append(kept, line...)
+		}
+		n++
+	}
+	i.pending, i.waiting, i.refused = kept, i.waiting-dropped, i.refused+dropped
+	return dropped > 0
 }

@@ -13,8 +13,9 @@ import (
 
 // input is what is read as one: a table of ClickHouse, a file, or a day of the warehouse, whose files are not in the order of time.
 type input struct {
-	name  string // as errors show it
-	files []string
+	name   string // as errors show it
+	files  []string
+	opened *source // of standard input, which cannot be opened twice
 }
 
 // inputs are the files and tables that names stand for, in order: a folder for all Parquet files below it, a pattern such as day=2026-10-* for what it
@@ -24,6 +25,10 @@ func inputs(names []string) ([]input, error) {
 	for _, name := range names {
 		if strings.HasPrefix(name, clickhouse.Scheme) {
 			all = append(all, input{name: name})
+			continue
+		}
+		if name == standardInput {
+			all = append(all, input{name: "standard input", files: []string{name}})
 			continue
 		}
 		matches, err := matching(name)
@@ -51,18 +56,18 @@ func appendFiles(all []input, files []string) ([]input, error) {
 			n++
 		}
 		if n > 1 {
-			first, err := openFile(files[0], new(atomic.Int64))
+			first, err := openFile(files[0], layout{}, new(atomic.Int64))
 			if err != nil {
 				return nil, err
 			}
 			if first.Close(); first.table != nil {
-				all = append(all, input{folder, files[:n]})
+				all = append(all, input{name: folder, files: files[:n]})
 				files = files[n:]
 				continue
 			}
 		}
 		for _, file := range files[:n] {
-			all = append(all, input{file, []string{file}})
+			all = append(all, input{name: file, files: []string{file}})
 		}
 		files = files[n:]
 	}

@@ -11,6 +11,9 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"unicode/utf8"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // itemsSent is what POST /v1/items says.
@@ -28,15 +31,18 @@ type itemsSent struct {
 // sendItems posts a catalogue file: JSON lines as POST /v1/items takes them, or a CSV whose header names the fields.
 // A refused item ends the run before any event is sent: rows without their item would be worth little.
 func sendItems(ctx context.Context, c *client, name string, notef func(string, ...any)) error {
-	file, err := openFile(name, new(atomic.Int64))
+	file, err := openFile(name, layout{}, new(atomic.Int64))
 	if err != nil {
 		return err
 	}
 	defer file.Close()
 	post := &itemPost{client: c, name: name}
-	if file.growing {
-		err = post.lines(ctx, file.Reader.(*linesReader)) //nolint:forcetypeassert // only JSON lines grow
-	} else {
+	switch r := file.Reader.(type) {
+	case *linesReader:
+		err = post.values(ctx, r.next, r.Line)
+	case *valuesReader:
+		err = post.values(ctx, r.next, r.Line)
+	default:
 		err = post.table(ctx, file)
 	}
 	if err == nil {
@@ -92,26 +98,32 @@ func (p *itemPost) flush(ctx context.Context) error {
 	return nil
 }
 
-// lines sends every line as it is.
-func (p *itemPost) lines(ctx context.Context, r *linesReader) error {
-	for n := 1; ; n++ {
-		line, tooLong, err := r.next()
+// values sends every value, each in a line of its own.
+func (p *itemPost) values(ctx context.Context, next func() ([]byte, error), line func() int64) error {
+	for {
+		text, err := next()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if tooLong {
-			err = fileError(p.name, fmt.Sprintf("line %d: must be of at most 1 MiB", n))
+		value := jsontext.Value(bytes.Clone(text))
+		switch {
+		case err != nil:
+		case !utf8.Valid(value):
+			err = errors.New(notText("", string(value)))
+		case value.Compact() != nil:
+			err = errors.New("must be one JSON object")
 		}
 		if err != nil {
-			return err
+			return p.fault("line", line(), err)
 		}
-		if line = bytes.TrimSpace(bytes.TrimPrefix(line, byteOrderMark)); len(line) == 0 {
-			continue
-		}
-		if err := p.add(ctx, n, line); err != nil {
+		if err := p.add(ctx, int(line()), value); err != nil {
 			return err
 		}
 	}
+}
+
+func (p *itemPost) fault(unit string, at int64, err error) error {
+	return fileError(p.name, fmt.Sprintf("%s %d: %v; no event sent", unit, at, err))
 }
 
 // itemColumns are the catalogue's fields that a table may have; attributes.x makes an attribute.
@@ -119,7 +131,7 @@ var itemColumns = []string{
 	"item_id", "title", "categories", "brand", "seller", "price", "currency", "availability", "url", "image_url", "available_from",
 }
 
-func (p *itemPost) table(ctx context.Context, r Reader) error {
+func (p *itemPost) table(ctx context.Context, r *source) error {
 	keys := make([]string, len(r.Columns()))
 	for i, c := range r.Columns() {
 		if attribute, ok := strings.CutPrefix(c, "attributes."); ok {
@@ -130,15 +142,20 @@ func (p *itemPost) table(ctx context.Context, r Reader) error {
 			return fileError(p.name, fmt.Sprintf("column %q: must be one of %s or attributes.…", c, strings.Join(itemColumns, ", ")))
 		}
 	}
-	for n := 2; ; n++ { // the header is line 1
+	for {
 		cells, err := r.Read()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
-		if err != nil {
-			return fileError(p.name, fmt.Sprintf("row %d: %v", n-1, err))
+		for i, cell := range cells {
+			if !isText(r.encoding, cell) {
+				err = fmt.Errorf("column %s: %s", r.Columns()[i], notText(r.encoding, cell))
+			}
 		}
-		if err := p.add(ctx, n, appendItem(nil, r.Columns(), keys, cells)); err != nil {
+		if err != nil {
+			return p.fault(r.unit(), r.at(), err)
+		}
+		if err := p.add(ctx, int(r.at()), appendItem(nil, r.Columns(), keys, cells)); err != nil {
 			return err
 		}
 	}

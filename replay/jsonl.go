@@ -1,80 +1,52 @@
 package replay
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"io"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// maxLine is the longest line of a JSON lines file. A longer one is a bad row.
-const maxLine = 1 << 20
-
-// linesReader reads one JSON object a line. A member is a column; a nested object's members are columns "outer.inner"; arrays are kept as JSON text.
-type linesReader struct {
-	r       *bufio.Reader
+// objects makes rows of JSON objects. A member is a column; a nested object's members are columns "outer.inner"; arrays are kept as JSON text.
+type objects struct {
 	columns []string
 	index   map[string]int
 	cells   []string
-	line    []byte
 	prefix  []byte
+	line    int64
 }
 
-func newLinesReader(plain io.Reader) *linesReader {
-	return &linesReader{r: bufio.NewReaderSize(plain, 1<<16), index: make(map[string]int)}
-}
+// Columns are the names of the members seen so far.
+func (o *objects) Columns() []string { return o.columns }
 
-func (r *linesReader) Columns() []string { return r.columns }
+// Line is the line of the object read last.
+func (o *objects) Line() int64 { return o.line }
 
-func (r *linesReader) Read() ([]string, error) {
-	for {
-		line, tooLong, err := r.next()
-		if err != nil {
-			return nil, err
-		}
-		if tooLong {
-			return nil, &BadRow{Fault{Code: "too_long", Detail: "a line must be of at most 1 MiB"}, string(line)}
-		}
-		if line = bytes.TrimSpace(bytes.TrimPrefix(line, byteOrderMark)); len(line) == 0 {
-			continue
-		}
-		clear(r.cells)
-		r.prefix = r.prefix[:0]
-		if r.object(line) != nil {
-			return nil, &BadRow{Fault{Code: "broken_row", Detail: "a line must be one JSON object"}, string(line)}
-		}
-		return r.cells, nil
+// Close does nothing: the file is not the reader's.
+func (o *objects) Close() error { return nil }
+
+// row makes the cells of an object.
+func (o *objects) row(text []byte) ([]string, error) {
+	clear(o.cells)
+	o.prefix = o.prefix[:0]
+	if o.object(text) == nil {
+		return o.cells, nil
 	}
-}
-
-// next is the next line. Of a line that is too long it keeps the beginning.
-func (r *linesReader) next() (line []byte, tooLong bool, err error) {
-	r.line = r.line[:0]
-	for {
-		part, err := r.r.ReadSlice('\n')
-		if room := maxLine - len(r.line); len(part) > room {
-			part, tooLong = part[:room], true
-		}
-		r.line = append(r.line, part...)
-		switch {
-		case errors.Is(err, bufio.ErrBufferFull):
-			continue
-		case errors.Is(err, io.EOF) && len(r.line) > 0:
-			return r.line, tooLong, nil
-		default:
-			return r.line, tooLong, err
-		}
+	f := Fault{Code: "broken_row", Detail: "must be one JSON object"}
+	if !utf8.Valid(text) {
+		f = Fault{Code: codeNotText, Detail: notText("", string(text))}
 	}
+	return nil, &BadRow{f, string(text)}
 }
 
-func (r *linesReader) object(line []byte) error {
-	d := jsontext.NewDecoder(bytes.NewReader(line))
+func (o *objects) object(text []byte) error {
+	d := jsontext.NewDecoder(bytes.NewReader(text))
 	if d.PeekKind() != '{' {
 		return errors.New("not an object")
 	}
-	if err := r.members(d); err != nil {
+	if err := o.members(d); err != nil {
 		return err
 	}
 	if _, err := d.ReadToken(); !errors.Is(err, io.EOF) {
@@ -84,7 +56,7 @@ func (r *linesReader) object(line []byte) error {
 }
 
 // members reads an object whose columns start with the prefix.
-func (r *linesReader) members(d *jsontext.Decoder) error {
+func (o *objects) members(d *jsontext.Decoder) error {
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
@@ -93,15 +65,15 @@ func (r *linesReader) members(d *jsontext.Decoder) error {
 		if err != nil {
 			return err
 		}
-		outer := len(r.prefix)
-		r.prefix = append(r.prefix, name.String()...)
+		outer := len(o.prefix)
+		o.prefix = append(o.prefix, name.String()...)
 		if d.PeekKind() == '{' {
-			r.prefix = append(r.prefix, '.')
-			err = r.members(d)
+			o.prefix = append(o.prefix, '.')
+			err = o.members(d)
 		} else {
-			err = r.member(d)
+			err = o.member(d)
 		}
-		if r.prefix = r.prefix[:outer]; err != nil {
+		if o.prefix = o.prefix[:outer]; err != nil {
 			return err
 		}
 	}
@@ -109,7 +81,7 @@ func (r *linesReader) members(d *jsontext.Decoder) error {
 	return err
 }
 
-func (r *linesReader) member(d *jsontext.Decoder) error {
+func (o *objects) member(d *jsontext.Decoder) error {
 	var cell string
 	switch d.PeekKind() {
 	case '[':
@@ -127,14 +99,49 @@ func (r *linesReader) member(d *jsontext.Decoder) error {
 		}
 		cell = token.String() // a number's own text, a string's contents, true or false
 	}
-	i, ok := r.index[string(r.prefix)]
+	i, ok := o.index[string(o.prefix)]
 	if !ok {
-		name := string(r.prefix)
-		i = len(r.columns)
-		r.index[name], r.columns, r.cells = i, append(r.columns, name), append(r.cells, "")
+		name := string(o.prefix)
+		i = len(o.columns)
+		o.index[name], o.columns, o.cells = i, append(o.columns, name), append(o.cells, "")
 	}
-	r.cells[i] = cell
+	o.cells[i] = cell
 	return nil
 }
 
-func (r *linesReader) Close() error { return nil }
+// linesReader reads one JSON object a line.
+type linesReader struct {
+	objects
+	lines *lines
+}
+
+func newLinesReader(plain io.Reader) *linesReader {
+	return &linesReader{objects{index: make(map[string]int)}, newLines(plain, false)}
+}
+
+// Read returns the next object's cells.
+func (r *linesReader) Read() ([]string, error) {
+	line, err := r.next()
+	if err != nil {
+		return nil, err
+	}
+	return r.row(line)
+}
+
+// next is the next line that is not empty. A line that is too long is a *BadRow.
+func (r *linesReader) next() ([]byte, error) {
+	for {
+		line, err := r.lines.begin()
+		r.line = r.lines.number
+		if errors.Is(err, errTooLong) {
+			return nil, &BadRow{Fault{Code: "too_long", Detail: "a line " + errTooLong.Error()}, r.lines.overlong()}
+		}
+		if err != nil {
+			return nil, err
+		}
+		// Files that were put together have marks inside.
+		if line = bytes.TrimSpace(bytes.TrimPrefix(line, byteOrderMark)); len(line) > 0 {
+			return line, nil
+		}
+	}
+}

@@ -14,13 +14,14 @@ import (
 	"sluice/internal/field"
 )
 
-// Map says how a file's columns become events . Make one with LoadMap, ParseMap, Columns or Events.
+// Map says how a file's columns become events. Make one with LoadMap, ParseMap, Columns or Events.
 type Map struct {
 	set    map[string]string            // path → constant
 	fields map[string]string            // path → column, or "$id"
 	values map[string]map[string]string // path → a column's word → ours
 	time   timeRule
 	ignore map[string]bool
+	layout layout
 	exact  bool     // every column named in fields must be in the file
 	given  []string // constants of the command line
 	table  string   // the table of the warehouse that it is made for, "" = none
@@ -50,7 +51,7 @@ func ParseMap(file string, data []byte, set []string) (*Map, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := parsed.Allow("set", "fields", "values", "time", "ignore"); err != nil {
+	if err := parsed.Allow("set", "fields", "values", "time", "ignore", "separator", "encoding"); err != nil {
 		return nil, err
 	}
 	m := newMap(file)
@@ -105,17 +106,17 @@ func Events(set []string) (*Map, error) {
 // fits refuses a file that needs a map where none is given. Rows of JSON lines tell for themselves what they hold; of tables, only one with
 // the columns that every event has is taken for events: the columns of a CSV file are somebody's export.
 func (m *Map) fits(name string, s *source) error {
-	if m.table != "" && (s.table == nil || s.table.name != m.table) {
+	if m.table != "" && !s.empty() && (s.table == nil || s.table.name != m.table) {
 		return fileError(name, "must hold rows of the warehouse's table "+m.table)
 	}
 	if s.table != nil && !m.exact {
 		return fileError(name, "needs --map: not all that is read are rows of the warehouse's table "+s.table.name)
 	}
-	if m.exact || s.growing {
+	if m.exact || s.growing || s.empty() {
 		return nil
 	}
 	if s.format != ".parquet" && s.format != isTable {
-		return fileError(name, "needs --map or --columns; without them only .jsonl and .parquet files that hold events are read")
+		return fileError(name, "needs --map or --columns; without them only .json, .jsonl, .ndjson and .parquet files that hold events are read")
 	}
 	has := func(field string) bool {
 		_, constant := m.set[field]
@@ -130,7 +131,7 @@ func (m *Map) fits(name string, s *source) error {
 func newMap(file string) *Map {
 	return &Map{
 		file: file, set: make(map[string]string), fields: make(map[string]string), ignore: make(map[string]bool),
-		sections: make(map[string]config.Section), time: timeRule{zone: time.UTC, unit: "s"},
+		sections: make(map[string]config.Section), time: newTimeRule(),
 	}
 }
 
@@ -151,7 +152,42 @@ func (m *Map) decode() error {
 			m.ignore[n] = true
 		}
 	}
+	if err := m.decodeLayout(); err != nil {
+		return err
+	}
 	return m.decodeTime()
+}
+
+// decodeLayout reads how the files are written.
+func (m *Map) decodeLayout() error {
+	for name, check := range map[string]func(value string) error{"separator": m.layout.separate, "encoding": m.layout.encode} {
+		s, ok := m.sections[name]
+		if !ok {
+			continue
+		}
+		var value string
+		if err := s.Decode(&value); err != nil {
+			return err
+		}
+		if err := check(value); err != nil {
+			return s.Errorf("", "%s", err)
+		}
+	}
+	return nil
+}
+
+func (l *layout) separate(value string) error {
+	if len(value) != 1 || value[0] > '~' || strings.ContainsAny(value, "\"\r\n") {
+		return errors.New(`must be one ASCII character such as ";" or "\t"`)
+	}
+	l.separator = value[0]
+	return nil
+}
+
+func (l *layout) encode(value string) error {
+	_, _, err := encodingOf(value)
+	l.encoding = value
+	return err
 }
 
 func (m *Map) decodeTime() error {
@@ -160,21 +196,22 @@ func (m *Map) decodeTime() error {
 		return nil
 	}
 	var t struct {
-		Zone   string `yaml:"zone"`
-		Unit   string `yaml:"unit"`
-		Layout string `yaml:"layout"`
+		Zone     string `yaml:"zone"`
+		Unit     string `yaml:"unit"`
+		Layout   string `yaml:"layout"`
+		Earliest string `yaml:"earliest"`
+		Latest   string `yaml:"latest"`
 	}
 	if err := s.Decode(&t); err != nil {
 		if fault := new(config.Error); errors.As(err, &fault) && strings.HasPrefix(fault.Message, "unknown field") {
 			unknown, _, _ := strings.Cut(fault.Message, ";")
-			fault.Message = unknown + "; expected zone, and unit or layout"
+			fault.Message = unknown + "; expected zone, unit or layout, earliest and latest"
 		}
 		return err
 	}
 	if t.Unit != "" && t.Layout != "" {
 		return s.Errorf(".layout", "must be unit (of numbers) or layout (of dates), not both")
 	}
-	exponents := map[string]int{"s": 0, "ms": -3, "us": -6, "ns": -9}
 	if t.Unit != "" {
 		if m.time.exponent, ok = exponents[t.Unit]; !ok {
 			return s.Errorf(".unit", "must be one of s, ms, us, ns")
@@ -191,6 +228,23 @@ func (m *Map) decodeTime() error {
 			return s.Errorf(".zone", "must be a time zone such as UTC or Asia/Shanghai")
 		}
 		m.time.zone = zone
+	}
+	for name, bound := range map[string]struct {
+		value string
+		into  *int64
+	}{".earliest": {t.Earliest, &m.time.earliest}, ".latest": {t.Latest, &m.time.latest}} {
+		if bound.value == "" {
+			continue
+		}
+		at, ok := m.time.date(bound.value)
+		if !ok {
+			return s.Errorf(name, "must be a date such as 1995-01-01")
+		}
+		*bound.into = at.UnixMicro()
+	}
+	m.time.fixed = t.Latest != ""
+	if m.time.fixed && m.time.latest <= m.time.earliest {
+		return s.Errorf(".latest", "must be after earliest, which is %s", time.UnixMicro(m.time.earliest).UTC().Format(time.DateOnly))
 	}
 	return nil
 }

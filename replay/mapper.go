@@ -18,6 +18,8 @@ type Mapper struct {
 	m   *Map
 	ops []op
 
+	encoding string // that the file at hand was decoded from, empty for UTF-8
+
 	columns int                 // how many columns the operations were bound to
 	seen    map[[16]byte]uint32 // hash of an event without its id → how many came before
 	arena   []byte              // encoded values of the row at hand
@@ -90,6 +92,25 @@ func (mp *Mapper) Bind(file string, columns []string, final bool) error {
 	return nil
 }
 
+// bind is Bind for an open input.
+func (mp *Mapper) bind(name string, file *source) error {
+	mp.encoding = file.encoding
+	return mp.Bind(name, file.Columns(), !file.growing)
+}
+
+// condemn is the map's fault where a number is a time in another unit or layout than the map's; nil where the row may be to blame.
+func (mp *Mapper) condemn(place string, row []string, fault *Fault) error {
+	if fault.Code != codeTimeUnit {
+		return nil
+	}
+	for i := range mp.ops {
+		if o := &mp.ops[i]; o.path.name == "time" && o.index >= 0 && o.index < len(row) && fault.Pointer == o.path.pointer() && len(mp.m.time.fitting(row[o.index])) > 0 {
+			return mp.m.fault("time", "", "%s, %v", place, fault)
+		}
+	}
+	return nil
+}
+
 // Unmapped lists the columns that the map neither uses nor ignores, in their order.
 func (m *Map) Unmapped(columns []string) []string {
 	used := make(map[string]bool)
@@ -129,7 +150,7 @@ func (mp *Mapper) About(row []string) About {
 	var a About
 	for i := range mp.ops {
 		o := &mp.ops[i]
-		if raw, ok := o.word(row, mp.m); ok {
+		if raw, ok := o.word(row, mp.m); ok && isText(mp.encoding, raw) {
 			a.note(o.path.name, raw)
 		}
 	}
@@ -173,6 +194,9 @@ func (mp *Mapper) evaluate(o *op, at *span, row []string, out *Mapped) *Fault {
 	}
 	raw, ok := o.word(row, mp.m)
 	if !ok {
+		if !isText(mp.encoding, row[o.index]) {
+			return mp.notText(o, row[o.index])
+		}
 		return &Fault{Code: "unknown_value", Pointer: o.path.pointer(), Column: o.column, Detail: "must be a word that the map's values." + o.path.name + " lists"}
 	}
 	if raw == "" {
@@ -186,6 +210,9 @@ func (mp *Mapper) evaluate(o *op, at *span, row []string, out *Mapped) *Fault {
 		at.to = len(mp.arena)
 		return nil
 	}
+	if mp.encoding != "" && !isText(mp.encoding, raw) {
+		return mp.notText(o, raw)
+	}
 	var code string
 	if o.path.name == "time" {
 		if out.Time, code = mp.m.time.parse(raw); code == "" {
@@ -194,15 +221,21 @@ func (mp *Mapper) evaluate(o *op, at *span, row []string, out *Mapped) *Fault {
 	} else {
 		mp.arena, code = mp.m.encode(mp.arena, o.path, raw)
 	}
-	if code != "" {
-		detail := mp.m.expected(o.path)
-		if code == codeTimeUnit {
-			detail = "must be a time before the year 5138: is the unit " + mp.m.time.unit + " right?"
-		}
-		return &Fault{Code: code, Pointer: o.path.pointer(), Column: o.column, Detail: detail}
+	switch code {
+	case "":
+	case codeNotText:
+		return mp.notText(o, raw)
+	case codeTime, codeTimeUnit, codeImplausible:
+		return &Fault{Code: code, Pointer: o.path.pointer(), Column: o.column, Detail: mp.m.time.fault(raw, code)}
+	default:
+		return &Fault{Code: code, Pointer: o.path.pointer(), Column: o.column, Detail: mp.m.expected(o.path)}
 	}
 	at.to = len(mp.arena)
 	return nil
+}
+
+func (mp *Mapper) notText(o *op, raw string) *Fault {
+	return &Fault{Code: codeNotText, Pointer: o.path.pointer(), Column: o.column, Detail: notText(mp.encoding, raw)}
 }
 
 // encode appends a value as JSON; the code is empty, or says what is wrong with it.
@@ -211,7 +244,7 @@ func (m *Map) encode(dst []byte, p *path, raw string) ([]byte, string) {
 	switch p.kind {
 	case kindText:
 		if dst, ok = appendText(dst, raw); !ok {
-			return dst, "invalid_utf8"
+			return dst, codeNotText
 		}
 	case kindTime:
 		t, code := m.time.parse(raw)
@@ -249,7 +282,7 @@ func (m *Map) expected(p *path) string {
 	case kindTime:
 		return m.time.expected()
 	case kindMoney:
-		return "must be a decimal number"
+		return "must be a decimal number with a point, such as 12.50"
 	case kindInteger:
 		return "must be a whole number"
 	case kindBool:

@@ -3,6 +3,7 @@ package replay
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 	"strings"
@@ -20,7 +21,7 @@ const dataDir = "/work/shared/data"
 // mapAll maps every row of a file and returns the events; of a row that cannot be mapped, its code, pointer and fault.
 func mapAll(t testing.TB, m *Map, file string) []string {
 	t.Helper()
-	s, err := openFile(file, new(atomic.Int64))
+	s, err := openFile(file, m.layout, new(atomic.Int64))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,12 +35,12 @@ func mapAll(t testing.TB, m *Map, file string) []string {
 		case errors.Is(err, io.EOF):
 			return out
 		case errors.As(err, &bad):
-			out = append(out, bad.Code+": "+bad.Error()+" | "+bad.Payload)
+			out = append(out, fmt.Sprintf("%s %d %s: %s | %s", s.unit(), s.at(), bad.Code, bad.Error(), bad.Payload))
 			continue
 		case err != nil:
 			t.Fatal(err)
 		}
-		if err := mapper.Bind(file, s.Columns(), !s.growing); err != nil {
+		if err := mapper.bind(file, s); err != nil {
 			t.Fatal(err)
 		}
 		mapped, fault := mapper.Map(cells)
@@ -69,9 +70,9 @@ func TestMapRetail(t *testing.T) {
 		"1430623510,,cart,",
 		"1430623510,1,steal,3",
 		"soon,1,view,3",
-		`1,1,view,6"8`,
-		"1,1,view,\xff",
-		"1,1,view",
+		`1430623510,1,view,6"8`,
+		"1430623510,1,view,\xff",
+		"1430623510,1,view",
 	}, "\n"))
 	event := func(rest, n string) string {
 		id := hash(rest + "}\n" + n)
@@ -85,9 +86,9 @@ func TestMapRetail(t *testing.T) {
 		event(`{"type":"add_to_cart","time":"2015-05-03T03:25:10Z","channel":"server","jurisdiction":"CN"`, "0"),
 		"unknown_value /type: column type: must be a word that the map's values.type lists",
 		"invalid_time /time: column time: must be a number (unit s) or a date such as 2018-04-01 00:00:31",
-		`broken_row: line 8: bare " in non-quoted-field | 1,1,view,6"8` + "\n",
-		"invalid_utf8 /items/0/item_id: column item_id: must be UTF-8 text",
-		"wrong_columns: must have 4 columns, has 3 | 1,1,view",
+		event(`{"type":"view_item","time":"2015-05-03T03:25:10Z","user_id":"1","channel":"server","jurisdiction":"CN","items":[{"item_id":"6\"8"}]`, "0"),
+		"invalid_utf8 /items/0/item_id: column item_id: must be UTF-8, and looks like windows-1252 (Latin-1): set `encoding: windows-1252` in the map",
+		"line 10 wrong_columns: must have 4 columns, has 3 | 1430623510,1,view",
 	}
 	if diff := cmp.Diff(want, mapAll(t, retailMap(t), file)); diff != "" {
 		t.Error(diff)
@@ -159,13 +160,21 @@ func TestValues(t *testing.T) {
 		{"consent.gpc", "", "yes", "invalid_bool"},
 		{"device.apps", "", `["a", "b"]`, `["a","b"]`},
 		{"device.apps", "", `["a"`, "invalid_array"},
-		{"time", "", "1e11", `"5138-11-16T09:46:40Z"`},
-		{"time", "", "100000000001", "time_unit"},
+		{"time", "", "1e11", "time_unit"},
+		{"time", "", "946684800", `"2000-01-01T00:00:00Z"`},
+		{"time", "", "946684799", "time_unit"},
+		{"time", "", "20261101", "time_unit"},
+		{"time", "{unit: ms}", "1764000000", "time_unit"},
+		{"time", "{unit: ns}", "1764000000000000000000", "time_unit"},
+		{"time", "", "1999-12-31", "implausible_time"},
+		{"time", "", "2999-12-31T00:00:00Z", "implausible_time"},
+		{"time", "{earliest: 1970-01-01, latest: 9999-01-01}", "1e11", `"5138-11-16T09:46:40Z"`},
+		{"time", "{earliest: 1970-01-01}", "1999-12-31", `"1999-12-31T00:00:00Z"`},
 		{"time", "{unit: ms}", "1430623510123", `"2015-05-03T03:25:10.123Z"`},
 		{"time", "{unit: us}", "1430623510123456", `"2015-05-03T03:25:10.123456Z"`},
 		{"time", "{unit: ns}", "1430623510123456789", `"2015-05-03T03:25:10.123456Z"`},
-		{"time", "{unit: ns}", "12", `"1970-01-01T00:00:00Z"`},
-		{"time", "", "-1.5", `"1969-12-31T23:59:58.5Z"`},
+		{"time", "{unit: ns, earliest: 1970-01-01}", "12", `"1970-01-01T00:00:00Z"`},
+		{"time", "{earliest: 1960-01-01}", "-1.5", `"1969-12-31T23:59:58.5Z"`},
 		{"time", "", "1430623510.123456789", `"2015-05-03T03:25:10.123456Z"`},
 		{"time", "{zone: Asia/Shanghai}", "2018-04-01 00:00:31", `"2018-03-31T16:00:31Z"`},
 		{"time", "{zone: Asia/Shanghai}", "2018-04-01T00:00:31Z", `"2018-04-01T00:00:31Z"`},
@@ -176,7 +185,17 @@ func TestValues(t *testing.T) {
 		{"time", "{layout: 02/01/06 15h04, zone: Europe/Paris}", "01/04/18 10h30", `"2018-04-01T08:30:00Z"`},
 		{"time", "{layout: '20060102'}", "20180401", `"2018-04-01T00:00:00Z"`},
 		{"time", "{layout: '20060102'}", "2018-04-01", "invalid_time"},
-		{"account.signup_time", "", "0", `"1970-01-01T00:00:00Z"`},
+		{"time", "", "2018-04-01T00:00:31+02", `"2018-03-31T22:00:31Z"`},
+		{"time", "", "2018-04-01T00:00:31+0200", `"2018-03-31T22:00:31Z"`},
+		{"time", "", "2018-04-01 00:00:31.25-03:30", `"2018-04-01T03:30:31.25Z"`},
+		{"time", "", "2018-04-01 00:00 +0200", `"2018-03-31T22:00:00Z"`},
+		{"time", "", "2018-04-01 00:00:31 UTC", `"2018-04-01T00:00:31Z"`},
+		{"time", "{zone: Asia/Shanghai}", "2018-04-01t00:00:31z", `"2018-04-01T00:00:31Z"`},
+		{"time", "", "2018-04-01T00:00:31+2", "invalid_time"},
+		{"time", "", "2018-04-01T00:00:31+24", "invalid_time"},
+		{"time", "", "2018-04-01T", "invalid_time"},
+		{"time", "", "2018-04-01T00:00:31+02:00:00", "invalid_time"},
+		{"account.signup_time", "", "0", "time_unit"},
 		{"user_id", "", "a\tb\"\\", `"a\tb\"\\"`},
 	} {
 		t.Run(c.path+" "+c.cell, func(t *testing.T) {
@@ -230,7 +249,7 @@ func TestJurisdictionMustBeSet(t *testing.T) {
 		m          *Map
 		name, text string
 	}{
-		{columns, "e.csv", "t,u,kind,where\n1,u,login,\n"},
+		{columns, "e.csv", "t,u,kind,where\n1430623510,u,login,\n"},
 		{native, "e.jsonl", `{"id":"e1","type":"login","time":"2026-01-02T03:04:05Z","user_id":"u"}` + "\n"},
 	} {
 		if diff := cmp.Diff(want, mapAll(t, c.m, write(t, filepath.Join(dir, c.name), c.text))); diff != "" {
@@ -252,7 +271,7 @@ func TestRemapper(t *testing.T) {
 	}
 	for payload, want := range map[string]string{
 		`{"time":"soon","user_id":"1","type":"view","item_id":"1"}`: "column time: must be a number (unit s) or a date such as 2018-04-01 00:00:31",
-		`{"time":"1","user_id":"1","type":"view"}`:                  `testdata/retail.yaml:9:18: fields.items.item_id: column "item_id" is not in the dead letter, which has time, user_id, type`,
+		`{"time":"1430623510","user_id":"1","type":"view"}`:         `testdata/retail.yaml:9:18: fields.items.item_id: column "item_id" is not in the dead letter, which has time, user_id, type`,
 		`[1]`: "a row must be a JSON object",
 	} {
 		if _, err := r.MapRow([]byte(payload)); err == nil || err.Error() != want {

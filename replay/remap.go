@@ -11,7 +11,7 @@ func NewRemapper(m *Map) *Remapper { return &Remapper{NewMapper(m)} }
 // MapRow makes an event of a row as a JSON object, column → value. The error, a *Fault where the map is at odds with the row, names the column and never holds a value.
 // The event is the caller's.
 func (r *Remapper) MapRow(payload []byte) ([]byte, error) {
-	row := &linesReader{index: make(map[string]int)}
+	row := &objects{index: make(map[string]int)}
 	if row.object(payload) != nil {
 		return nil, errors.New("a row must be a JSON object")
 	}

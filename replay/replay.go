@@ -27,6 +27,9 @@ type Options struct {
 	Grants       []string // purposes that they had allowed; implies AcceptPolicy
 	Speed        float64  // 0 = as fast as the server takes them; 1 = as fast as they happened
 
+	Format string    // of what does not tell it by its name: .csv, .tsv, .jsonl, .ndjson, .json or .parquet; empty: standard input is told by its first bytes
+	Stdin  io.Reader // what "-" among Events is
+
 	ClickHousePassword string // of the user in the address of a table
 
 	To          string // address of the server
@@ -45,16 +48,20 @@ type Account struct {
 	Accepted  int64   `json:"accepted"`
 	Duplicate int64   `json:"duplicate"`           // of an event accepted before this run, or of an equal id within it
 	Denied    int64   `json:"denied"`              // no purpose may use it
-	Rejected  int64   `json:"rejected"`            // invalid: a dead letter
+	Rejected  int64   `json:"rejected"`            // cannot be read, or invalid: a dead letter
 	Unsettled int64   `json:"unsettled,omitempty"` // read, and their outcome not known when the run was interrupted or failed
 	Seconds   float64 `json:"seconds"`
 
 	Run      string   `json:"-"` // 16 hex digits: the source of its dead letters
 	Unmapped []string `json:"-"` // columns that the map neither uses nor ignores, as "file: column"
+	Reasons  []Reason `json:"-"` // why rows were rejected, the most frequent first
 }
 
 // ErrTooManyRejected is returned when more rows were rejected than MaxRejected; the account is complete.
 var ErrTooManyRejected = errors.New("too many rows rejected")
+
+// ErrAllRejected is returned when there were rows and all were rejected, whatever MaxRejected is; the account is complete.
+var ErrAllRejected = errors.New("every row was rejected")
 
 // ErrNotSettled is returned when the server stopped making progress before everything was settled.
 var ErrNotSettled = errors.New("not settled")
@@ -72,7 +79,11 @@ func Run(ctx context.Context, o Options) (Account, error) {
 		a.Unsettled = max(0, a.Read-a.Accepted-a.Duplicate-a.Denied-a.Rejected)
 	}
 	r.account.Seconds = float64(time.Since(started).Milliseconds()) / 1000
-	if err == nil && r.account.Rejected > o.MaxRejected {
+	switch {
+	case err != nil:
+	case r.account.Read > 0 && r.account.Rejected == r.account.Read:
+		err = fmt.Errorf("%w: %d of %d; `sluice dead-letters list` shows why", ErrAllRejected, r.account.Rejected, r.account.Read)
+	case r.account.Rejected > o.MaxRejected:
 		err = fmt.Errorf("%w: %d, at most %d allowed; `sluice dead-letters list` shows why", ErrTooManyRejected, r.account.Rejected, o.MaxRejected)
 	}
 	return r.account, err
@@ -101,6 +112,7 @@ type replay struct {
 	imports *imports
 	pacer   *pacer
 	bar     *bar
+	broken  error // an input that broke off
 }
 
 func newRun(ctx context.Context, o *Options) (*replay, error) {
@@ -136,21 +148,28 @@ func newRunID() string {
 // checkFiles opens every file and looks the map's columns up, before anything is sent.
 func (r *replay) checkFiles(ctx context.Context) error {
 	var size int64
-	bytes := true
+	bytes, used := true, false
 	for i, in := range r.inputs {
 		s, err := r.o.open(ctx, in)
 		if err != nil {
 			return err
 		}
-		if i == 0 && s.table != nil {
+		if s.table != nil && !used {
 			err = r.use(s.table)
+		}
+		used = used || !s.empty()
+		if in.files != nil && in.files[0] == standardInput {
+			r.inputs[i].opened = s
 		}
 		size += s.size
 		bytes = bytes && s.format != isTable
 		if err == nil {
 			err = r.checkFile(in.name, s)
 		}
-		if err := errors.Join(err, s.Close()); err != nil {
+		if r.inputs[i].opened == nil || err != nil {
+			err = errors.Join(err, s.Close())
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -168,10 +187,10 @@ func (r *replay) use(t *table) error {
 }
 
 func (r *replay) checkFile(name string, s *source) error {
-	if err := r.o.Map.fits(name, s); err != nil {
+	if err := r.o.Map.fits(name, s); err != nil || s.empty() {
 		return err
 	}
-	return r.mapper.Bind(name, s.Columns(), !s.growing)
+	return r.mapper.bind(name, s)
 }
 
 func (r *replay) run(ctx context.Context) error {
@@ -181,6 +200,7 @@ func (r *replay) run(ctx context.Context) error {
 		if r.imports, err = newImports(ctx, r.client, r.o.Grants); err != nil {
 			return err
 		}
+		r.letters.before = r.imports.flush
 	}
 	if r.o.Items != "" {
 		if err := sendItems(ctx, r.client, r.o.Items, r.o.notef); err != nil {
@@ -188,21 +208,37 @@ func (r *replay) run(ctx context.Context) error {
 		}
 	}
 	counts, err := r.send(ctx)
-	r.account.Denied, r.account.Rejected = counts.denied+r.letters.denied, counts.rejected-r.letters.denied
+	r.account.Denied, r.account.Rejected, r.account.Reasons = counts.denied, counts.rejected, r.letters.why()
 	if err != nil {
 		return err
 	}
 	r.report()
-	return r.settle(ctx, counts)
+	return errors.Join(r.broken, r.settle(ctx, counts))
 }
 
-// report notes the columns that nothing used.
+// maxTold is how many reasons are told on the terminal.
+const maxTold = 5
+
+// report notes why rows were rejected, the columns that nothing used, and what became of consent.
 func (r *replay) report() {
+	for i, why := range r.account.Reasons {
+		if i == maxTold {
+			r.o.notef("… and %s more for rejections", plural(len(r.account.Reasons)-maxTold, "reason"))
+			break
+		}
+		r.o.notef("rejected %s, %s, first at %s: %s", plural(int(why.Rows), "row"), why.Code, why.First, why.Detail)
+	}
+	if n := r.letters.unkept; n > 0 {
+		r.o.notef("%s of rejected rows were not kept: their people have not accepted the policy (--accept-policy)", plural(int(n), "dead letter"))
+	}
 	if len(r.account.Unmapped) > 0 {
 		r.o.notef("columns neither mapped nor ignored: %s", strings.Join(r.account.Unmapped, ", "))
 	}
 	if r.imports != nil {
 		r.o.notef("imported the consent of %s, %d kept their own choice", people(r.imports.count), r.imports.ignored)
+		if n := r.imports.refused; n > 0 {
+			r.o.notef("imported no consent of %s, whose ids the server refuses", people(n))
+		}
 	}
 }
 

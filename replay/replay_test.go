@@ -44,7 +44,7 @@ func same(t *testing.T, want, got Account) {
 	if got.Read != got.Accepted+got.Duplicate+got.Denied+got.Rejected+got.Unsettled {
 		t.Errorf("the account does not add up: %+v", got)
 	}
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Account{}, "Seconds", "Run")); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(Account{}, "Seconds", "Run", "Reasons")); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -57,8 +57,8 @@ func TestRunAccountsForEveryRow(t *testing.T) {
 	f.lag = []int64{5, 3}
 	dir := t.TempDir()
 	first := write(t, filepath.Join(dir, "first.csv"),
-		"time,user_id,type,item_id,extra\n1,u1,view,a,x\n1,u1,view,a,x\n2,no1,view,b,x\n3,,cart,c,x\n4,u1,steal,d,x\n5,u2,view\n6,u2,buy,e,x\n")
-	second := write(t, filepath.Join(dir, "second.jsonl"), `{"time":7,"user_id":"u1","type":"view","item_id":"z"}`+"\n"+`{"time":`+"\n"+`{"time":6,"user_id":"u2","type":"buy","item_id":"e"}`+"\n")
+		"time,user_id,type,item_id,extra\n1430000001,u1,view,a,x\n1430000001,u1,view,a,x\n1430000002,no1,view,b,x\n1430000003,,cart,c,x\n1430000004,u1,steal,d,x\n1430000005,u2,view\n1430000006,u2,buy,e,x\n")
+	second := write(t, filepath.Join(dir, "second.jsonl"), `{"time":1430000007,"user_id":"u1","type":"view","item_id":"z"}`+"\n"+`{"time":`+"\n"+`{"time":1430000006,"user_id":"u2","type":"buy","item_id":"e"}`+"\n")
 	var notes bytes.Buffer
 	o := Options{Events: []string{first, second}, Map: retailMap(t), To: f.URL, Key: "s", MaxRejected: 4, Stderr: &notes}
 	account, err := Run(t.Context(), o)
@@ -66,6 +66,9 @@ func TestRunAccountsForEveryRow(t *testing.T) {
 		t.Fatal(err)
 	}
 	unmapped := []string{first + ": extra"}
+	if !strings.Contains(notes.String(), "rejected 1 row, wrong_columns, first at "+first+" line 7: must have 5 columns, has 3\n") {
+		t.Errorf("notes: %s", &notes)
+	}
 	same(t, Account{Read: 10, Accepted: 5, Denied: 1, Rejected: 4, Unmapped: unmapped}, account)
 	var letters []string
 	for _, l := range f.letters {
@@ -75,10 +78,10 @@ func TestRunAccountsForEveryRow(t *testing.T) {
 		letters = append(letters, fmt.Sprintf("%v %v %v %v | %v", l["position"], l["code"], l["pointer"], l["detail"], l["payload"]))
 	}
 	want := []string{
-		`4 missing_field /user_id user_id or anonymous_id expected | map[extra:x item_id:c time:3 type:cart user_id:]`,
-		`5 unknown_value /type column type: must be a word that the map's values.type lists | map[extra:x item_id:d time:4 type:steal user_id:u1]`,
-		"6 wrong_columns <nil> must have 5 columns, has 3 | 5,u2,view\n",
-		"9 broken_row <nil> a line must be one JSON object | {\"time\":",
+		`4 missing_field /user_id ` + first + ` line 5: user_id or anonymous_id expected | map[extra:x item_id:c time:1430000003 type:cart user_id:]`,
+		`5 unknown_value /type ` + first + ` line 6: column type: must be a word that the map's values.type lists | map[extra:x item_id:d time:1430000004 type:steal user_id:u1]`,
+		"6 wrong_columns <nil> " + first + " line 7: must have 5 columns, has 3 | 1430000005,u2,view",
+		"9 broken_row <nil> " + second + " line 2: must be one JSON object | {\"time\":",
 	}
 	if diff := cmp.Diff(want, letters, cmpopts.SortSlices(func(a, b string) bool { return a < b })); diff != "" {
 		t.Error(diff)
@@ -365,7 +368,7 @@ func TestImportsAreCounted(t *testing.T) {
 	dir := t.TempDir()
 	for _, c := range []struct{ name, rows, want string }{
 		{"many", retailRows(12_000), "imported the consent of 1201 people, 2 kept their own choice\n"},
-		{"one", "time,user_id,type,item_id\n1,u,view,i\n2,u,view,i\n", "imported the consent of 1 person, 0 kept their own choice\n"},
+		{"one", "time,user_id,type,item_id\n1430000001,u,view,i\n1430000002,u,view,i\n", "imported the consent of 1 person, 0 kept their own choice\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFakeServer(t)
@@ -395,7 +398,7 @@ func TestFilesWithoutMap(t *testing.T) {
 		}
 		return in(name, b.String())
 	}
-	const onlyEvents = "needs --map or --columns; without them only .jsonl and .parquet files that hold events are read"
+	const onlyEvents = "needs --map or --columns; without them only .json, .jsonl, .ndjson and .parquet files that hold events are read"
 	const header = "id,type,time,user_id,jurisdiction\n"
 	parquetEvents := filepath.Join(dir, "events.parquet")
 	writeParquetEvents(t, parquetEvents)
@@ -460,20 +463,21 @@ func writeParquetEvents(t *testing.T, file string) {
 // TestWrongFiles: what is wrong with the command line or a file is a *config.Error, before anything is sent.
 func TestWrongFiles(t *testing.T) {
 	dir := t.TempDir()
-	good := write(t, filepath.Join(dir, "good.csv"), "time,user_id,type,item_id\n1,u,view,i\n")
+	good := write(t, filepath.Join(dir, "good.csv"), "time,user_id,type,item_id\n1430000001,u,view,i\n")
 	in := func(name, text string) string { return write(t, filepath.Join(dir, name), text) }
 	for _, c := range []struct{ name, events, to, want string }{
-		{"extension", in("a.xlsx", ""), "", "a.xlsx: must have one of the extensions .csv .tsv .jsonl .parquet, also with .gz or .zst"},
+		{"extension", in("a.xlsx", "x"), "", "a.xlsx: must have one of the extensions .csv .tsv .jsonl .ndjson .json .parquet, also with .gz or .zst, or --format say what it is"},
 		{"missing", filepath.Join(dir, "none.csv"), "", "none.csv: must be a readable file: no such file or directory"},
-		{"empty", in("empty.csv", ""), "", "empty.csv: the first line must hold the names of the columns"},
+		{"wide", in("wide.csv", "t\x00i\x00m\x00e\x00"), "", "wide.csv: line 1: must be UTF-8, and looks like UTF-16: set `encoding: utf-16le` in the map"},
+		{"header in Latin-1", in("latin.csv", "time,gr\xf6\xdfe,n\xe9\n"), "", "latin.csv: line 1: must be UTF-8, and looks like windows-1252 (Latin-1): set `encoding: windows-1252` in the map"},
 		{"twice", in("twice.csv", "a,b,a\n"), "", `twice.csv: column "a" is named twice`},
-		{"not zstd", in("x.csv.zst", "time,user_id"), "", "x.csv.zst: reading the names of the columns: invalid input: magic number mismatch"},
+		{"not zstd", in("x.csv.zst", "time,user_id"), "", "x.csv.zst: invalid input: magic number mismatch"},
 		{"not gzip", in("x.csv.gz", "time,user_id"), "", "x.csv.gz: must be gzip: gzip: invalid header"},
 		{"not parquet", in("x.parquet", strings.Repeat("PAR1", 9)), "", ""},
 		{"column missing", in("c.csv", "time,who,type,item_id\n"), "", `retail.yaml:7:12: fields.user_id: column "user_id" is not in c.csv, which has time, who, type, item_id`},
 		{
 			"milliseconds", in("ms.csv", "time,user_id,type,item_id\n1430623510000,u,view,i\n"), "",
-			"retail.yaml:13:7: time: ms.csv row 1, column time: must be a time before the year 5138: is the unit s right?",
+			"retail.yaml:13:7: time: ms.csv line 2, column time: must be a time from 2000-01-01 on and at most a day ahead of now, not one beyond the year 9999, which it is in seconds; `time: {unit: ms}` in the map would fit",
 		},
 		{"address", good, "localhost:8080", "--to: must be a URL such as http://127.0.0.1:8080"},
 	} {

@@ -24,26 +24,30 @@ const (
 // batch is one request's rows, with what is needed to make a dead letter of each.
 type batch struct {
 	body  []byte
-	rows  []int64  // numbers in the run, from 1
+	rows  []int64 // numbers in the run, from 1
+	at    []int64 // of each row: its place in the file
+	file  origin
 	ends  []int    // of each row's cells
 	cells []string // of all rows, one after the other
 	about []About
 	names []string // the columns
 }
 
-func (b *batch) reset(names []string) {
+func (b *batch) reset(file origin, names []string) {
 	clear(b.cells)
 	clear(b.about)
-	b.body, b.rows, b.ends, b.cells, b.about, b.names = b.body[:0], b.rows[:0], b.ends[:0], b.cells[:0], b.about[:0], names
+	b.body, b.rows, b.at, b.ends, b.cells, b.about = b.body[:0], b.rows[:0], b.at[:0], b.ends[:0], b.cells[:0], b.about[:0]
+	b.file, b.names = file, names
 }
 
-func (b *batch) add(row int64, m *Mapped, cells []string) {
+func (b *batch) add(row, at int64, m *Mapped, cells []string) {
 	b.body = append(b.body, `{"row":`...)
 	b.body = strconv.AppendInt(b.body, row, 10)
 	b.body = append(b.body, `,"event":`...)
 	b.body = append(b.body, m.Event...)
 	b.body = append(b.body, '}', '\n')
 	b.rows = append(b.rows, row)
+	b.at = append(b.at, at)
 	b.cells = append(b.cells, cells...)
 	b.ends = append(b.ends, len(b.cells))
 	b.about = append(b.about, m.About)
@@ -99,14 +103,33 @@ func (r *replay) send(ctx context.Context) (counts, error) {
 	return counts{s.counted.appended.Load(), s.counted.denied.Load(), s.counted.rejected.Load()}, err
 }
 
+// read reads one input after the other. One that breaks off ends the reading, and not the run: what was read of it is accounted for first.
 func (s *sender) read(ctx context.Context) error {
 	for _, in := range s.r.inputs {
-		if err := s.file(ctx, in); err != nil {
+		err := s.file(ctx, in)
+		if broken := (*brokenError)(nil); errors.As(err, &broken) && ctx.Err() == nil {
+			s.r.broken = err
+			return nil
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// brokenError is an input of which only a part could be read.
+type brokenError struct {
+	name string
+	rows int64 // that were read
+	err  error
+}
+
+func (e *brokenError) Error() string {
+	return fmt.Sprintf("%s: must be whole: %v; %s of it were read and are accounted for, nothing behind them", e.name, e.err, plural(int(e.rows), "row"))
+}
+
+func (e *brokenError) Unwrap() error { return e.err }
 
 func (s *sender) file(ctx context.Context, in input) error {
 	name := in.name
@@ -114,64 +137,76 @@ func (s *sender) file(ctx context.Context, in input) error {
 	if err != nil {
 		return err
 	}
+	if file.detected != "" {
+		s.r.o.notef("%s %s", name, file.detected)
+	}
 	err = s.rows(ctx, name, file)
 	for _, column := range s.r.o.Map.Unmapped(file.Columns()) {
 		s.r.account.Unmapped = append(s.r.account.Unmapped, name+": "+column)
 	}
-	return errors.Join(err, file.Close())
+	if closed := file.Close(); err == nil { // a file that broke off says so once more
+		err = closed
+	}
+	return err
 }
 
 func (s *sender) rows(ctx context.Context, name string, file *source) error {
+	if file.empty() {
+		return nil
+	}
 	r := s.r
 	columns := file.Columns()
-	if err := r.mapper.Bind(name, columns, !file.growing); err != nil {
+	if err := r.mapper.bind(name, file); err != nil {
 		return err
 	}
+	from := origin{name, file.unit()}
 	for {
 		cells, err := file.Read()
 		if errors.Is(err, io.EOF) {
 			return s.dispatchAll(ctx) // the next file may have other columns
 		}
+		var bad *BadRow
+		if err != nil && !errors.As(err, &bad) {
+			return errors.Join(&brokenError{name, file.rows, err}, s.dispatchAll(ctx))
+		}
 		r.account.Read++
 		if r.account.Read%maxRows == 0 {
 			r.bar.show(file.done, r.account.Read)
 		}
-		var bad *BadRow
-		if errors.As(err, &bad) {
-			if err := s.reject(ctx, letter{Fault: bad.Fault, row: r.account.Read, text: bad.Payload}); err != nil {
+		if bad != nil {
+			if err := s.reject(ctx, &letter{Fault: bad.Fault, row: r.account.Read, place: from.place(file.at()), text: bad.Payload}); err != nil {
 				return err
 			}
 			continue
 		}
-		if err != nil {
-			r.account.Read--
-			return fmt.Errorf("reading %s after row %d: %w", name, r.account.Read, err)
-		}
 		if all := file.Columns(); len(all) > len(columns) {
 			columns = all
-			if err := r.mapper.Bind(name, columns, false); err != nil {
+			if err := r.mapper.bind(name, file); err != nil {
 				return err
 			}
 			if err := s.dispatchAll(ctx); err != nil { // batches keep one list of names
 				return err
 			}
 		}
-		if err := s.row(ctx, name, columns, cells); err != nil {
+		if err := s.row(ctx, from, file.at(), columns, cells); err != nil {
 			return err
 		}
 	}
 }
 
 // row maps one row and puts it into its worker's batch.
-func (s *sender) row(ctx context.Context, name string, columns, cells []string) error {
+func (s *sender) row(ctx context.Context, from origin, at int64, columns, cells []string) error {
 	r := s.r
 	mapped, fault := r.mapper.Map(cells)
 	if fault != nil {
-		if fault.Code == codeTimeUnit && !r.pacer.dated {
-			// Not one time was plausible yet: the map is wrong, not the row.
-			return r.o.Map.fault("time", "", "%s row %d, %v", name, r.account.Read, fault)
+		if err := r.mapper.condemn(from.place(at), cells, fault); err != nil && !r.pacer.dated {
+			r.account.Read-- // nothing becomes of the row
+			return err
 		}
-		return s.reject(ctx, letter{Fault: *fault, row: r.account.Read, names: columns, cells: cells, about: mapped.About})
+		if r.imports != nil {
+			r.imports.note(&mapped.About) // or nothing of theirs could be kept
+		}
+		return s.reject(ctx, &letter{Fault: *fault, row: r.account.Read, place: from.place(at), names: columns, cells: cells, about: mapped.About})
 	}
 	if wait := r.pacer.wait(mapped.Time); wait > 0 {
 		if err := s.dispatchAll(ctx); err != nil {
@@ -187,15 +222,20 @@ func (s *sender) row(ctx context.Context, name string, columns, cells []string) 
 	worker := s.workerOf(&mapped.About)
 	b := s.open[worker]
 	if b == nil {
-		b = s.take(columns)
+		b = s.take(from, columns)
 		s.open[worker] = b
 	}
-	b.add(r.account.Read, &mapped, cells)
+	b.add(r.account.Read, at, &mapped, cells)
 	if len(b.rows) >= maxRows || len(b.body) >= maxBytes {
 		return s.dispatch(ctx, worker)
 	}
 	return nil
 }
+
+// origin is where rows come from: a file, and what is counted in it.
+type origin struct{ name, unit string }
+
+func (o origin) place(n int64) string { return o.name + " " + o.unit + " " + strconv.FormatInt(n, 10) }
 
 // workerOf is the worker of a row's subject.
 func (s *sender) workerOf(a *About) int {
@@ -205,14 +245,14 @@ func (s *sender) workerOf(a *About) int {
 	return int(maphash.String(s.seed, a.AnonymousID) % connections)
 }
 
-func (s *sender) take(columns []string) *batch {
+func (s *sender) take(from origin, columns []string) *batch {
 	var b *batch
 	select {
 	case b = <-s.free:
 	default:
 		b = new(batch)
 	}
-	b.reset(columns)
+	b.reset(from, columns)
 	return b
 }
 
@@ -300,7 +340,9 @@ func (s *sender) rejected(ctx context.Context, b *batch, faults []rowError) erro
 		if !sent {
 			return fmt.Errorf("sending rows %d to %d: the server names row %d, which was not sent", b.rows[0], b.rows[len(b.rows)-1], f.Row)
 		}
-		l := letter{Fault: Fault{Code: f.Code, Pointer: f.Pointer, Detail: f.Detail}, row: f.Row, names: b.names, cells: b.row(i), about: b.about[i]}
+		l := &letter{
+			Fault: Fault{Code: f.Code, Pointer: f.Pointer, Detail: f.Detail}, row: f.Row, place: b.file.place(b.at[i]), names: b.names, cells: b.row(i), about: b.about[i],
+		}
 		if err := s.reject(ctx, l); err != nil {
 			return err
 		}
@@ -308,7 +350,7 @@ func (s *sender) rejected(ctx context.Context, b *batch, faults []rowError) erro
 	return nil
 }
 
-func (s *sender) reject(ctx context.Context, l letter) error {
+func (s *sender) reject(ctx context.Context, l *letter) error {
 	s.counted.rejected.Add(1)
 	return s.r.letters.add(ctx, l)
 }

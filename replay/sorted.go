@@ -53,8 +53,8 @@ func newSortedReader(first *source, files []string, done *atomic.Int64) (*source
 }
 
 func (r *sortedReader) open(name string) (*source, error) {
-	s, err := openFile(name, r.done)
-	if err == nil && s.table != r.table {
+	s, err := openFile(name, layout{}, r.done)
+	if err == nil && s.table != r.table && !s.empty() {
 		err = errors.Join(fileError(name, "must hold rows of the warehouse's table "+r.table.name+", as the folder's first file does"), s.Close())
 	}
 	return s, err
@@ -111,6 +111,9 @@ func (r *sortedReader) spoolFile(w *bufio.Writer, name string) error {
 		return err
 	}
 	defer s.Close()
+	if s.empty() {
+		return nil
+	}
 	places := make([]int, len(r.columns)) // a file of an older version may lack a column
 	for i, c := range r.columns {
 		places[i] = slices.Index(s.Columns(), c)

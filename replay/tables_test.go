@@ -93,7 +93,7 @@ func writeRows[T any](t testing.TB, file string, rows ...T) string {
 // eventsOf maps a file's rows with the map that a run would take, and holds every event against what the collector accepts.
 func eventsOf(t *testing.T, file string) []string {
 	t.Helper()
-	s, err := openFile(file, new(atomic.Int64))
+	s, err := openFile(file, layout{}, new(atomic.Int64))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,7 +312,7 @@ func TestDayInTheOrderOfTime(t *testing.T) {
 		}
 		var got []string
 		for _, in := range all {
-			s, err := new(Options).open(t.Context(), in)
+			s, err := (&Options{Map: newMap("")}).open(t.Context(), in)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -366,7 +366,7 @@ func BenchmarkDay(b *testing.B) {
 	in.name = in.files[0]
 	b.ReportAllocs()
 	for b.Loop() {
-		s, err := new(Options).open(b.Context(), in)
+		s, err := (&Options{Map: newMap("")}).open(b.Context(), in)
 		if err != nil {
 			b.Fatal(err)
 		}

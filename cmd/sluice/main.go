@@ -47,7 +47,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "sluice:", err)
 		return exitFailed
 	}
-	parsed, err := parser.Parse(args)
+	parsed, err := parser.Parse(joinDash(args))
 	if exited >= 0 {
 		return exited // --help
 	}
@@ -59,6 +59,18 @@ func run(args []string, stdout, stderr io.Writer) int {
 	defer stop()
 	err = parsed.Run(&environment{Context: ctx, stdout: stdout, stderr: stderr})
 	return exitCode(err, stderr)
+}
+
+// joinDash writes a flag whose value is standard input as one word: the parser takes a dash for a flag.
+func joinDash(args []string) (joined []string) {
+	for i, arg := range args {
+		if last := len(joined) - 1; arg == "-" && i > 0 && args[i-1] == "--events" {
+			joined[last] += "=-"
+			continue
+		}
+		joined = append(joined, arg)
+	}
+	return joined
 }
 
 // environment is what every command gets.
@@ -106,11 +118,18 @@ func exitCode(err error, stderr io.Writer) int {
 	}
 	var line *app.UsageError
 	var file *config.Error
-	if errors.As(err, &line) || errors.As(err, &file) {
+	switch {
+	case errors.Is(err, errInterrupted):
+		return exitInterrupted
+	case errors.As(err, &line) || errors.As(err, &file):
 		return exitUsage
+	default:
+		return exitFailed
 	}
-	return exitFailed
 }
+
+// errInterrupted ends a tool whose work was interrupted before it was done.
+var errInterrupted = errors.New("interrupted")
 
 // errSilent fails a command that has told everything already.
 var errSilent = errors.New("failed")

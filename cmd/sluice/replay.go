@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"sluice/replay"
 )
 
 type replayCmd struct {
-	Events       []string `help:"Files of events, read one after the other: .csv .tsv .jsonl .parquet, also .gz .zst; a directory of Parquet files, or clickhouse://user@host:port/database/table." placeholder:"FILE"`
+	Events       []string `help:"Files of events, read one after the other: .csv .tsv .jsonl .ndjson .json .parquet, also .gz .zst; - for standard input; a directory of Parquet files, or clickhouse://user@host:port/database/table." placeholder:"FILE"`
 	More         []string `arg:"" optional:"" help:"More files of events." name:"file"`
 	Items        string   `help:"Catalogue file, sent first: .jsonl or .csv." type:"path" placeholder:"FILE"`
 	Map          string   `help:"Map from columns to events; warehouse:TABLE for the warehouse's own tables." placeholder:"FILE" xor:"map"`
@@ -19,6 +20,8 @@ type replayCmd struct {
 	Set          []string `help:"Constants: field=value,…" placeholder:"FIELD=VALUE"`
 	AcceptPolicy bool     `help:"The people in the files had accepted the policy in force, in their rows' jurisdiction."`
 	Grant        []string `help:"Purposes that the people in the files had allowed; implies --accept-policy." placeholder:"PURPOSE"`
+	Format       string   `help:"What standard input, or a file with another extension, holds: csv, tsv, jsonl, ndjson, json or parquet. Standard input is told by its first bytes if absent." enum:",csv,tsv,jsonl,ndjson,json,parquet" default:""`
+	Check        bool     `help:"Show the first rows as events, and the columns that nothing reads; send nothing. Exit code 1 if one of them would be rejected."`
 	Speed        string   `help:"max, or a multiple of the events' own pace such as 1x." default:"max"`
 	MaxRejected  int64    `help:"More rejected rows than this fail the replay, after everything is accounted for." default:"0"`
 	Password     string   `help:"Password for clickhouse:// addresses." env:"SLUICE_CLICKHOUSE_PASSWORD" hidden:""`
@@ -36,15 +39,22 @@ func (c *replayCmd) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
-	account, err := replay.Run(env, replay.Options{
-		Events: append(c.Events, c.More...), Items: c.Items, Map: m, AcceptPolicy: c.AcceptPolicy, Grants: c.Grant, Speed: speed,
+	options := replay.Options{
+		Events: append(c.Events, c.More...), Items: c.Items, Map: m, AcceptPolicy: c.AcceptPolicy, Grants: c.Grant, Speed: speed, Stdin: os.Stdin,
 		To: c.To, Key: c.keyOr("demo_server"), MaxRejected: c.MaxRejected, ClickHousePassword: c.Password, Stderr: env.stderr,
-	})
+	}
+	if c.Format != "" {
+		options.Format = "." + c.Format
+	}
+	if c.Check {
+		return replay.Check(env, options, env.stdout)
+	}
+	account, err := replay.Run(env, options)
 	if account.Read > 0 || err == nil {
 		err = errors.Join(err, c.print(env.stdout, account))
 	}
 	if errors.Is(err, context.Canceled) {
-		return errors.New("interrupted; the account is what is known so far")
+		return fmt.Errorf("%w; the account is what is known so far", errInterrupted)
 	}
 	return err
 }

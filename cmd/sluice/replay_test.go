@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"maps"
 	"math/rand/v2"
@@ -237,6 +238,61 @@ func copyKeys(t *testing.T, from, to string) {
 	t.Helper()
 	if err := os.CopyFS(filepath.Join(to, "keys"), os.DirFS(filepath.Join(from, "keys"))); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestReplayOfUnreadableRows: on a server with its gate, rows that cannot be read are rejected and kept as dead letters, each with its file and line; the
+// people of whom a grant is told are known before the gate is asked about their letters.
+func TestReplayOfUnreadableRows(t *testing.T) {
+	d := startEmpty(t, t.TempDir())
+	columns := []string{"--columns", "time=time,user_id=user,items.item_id=item,type=type", "--set", "jurisdiction=CN", "--to", d.url}
+	for _, c := range []struct{ name, rows, letter string }{
+		{"dates", "11/%02d/2026,ab%d,it,view_item\n", "invalid_time /time: dates.csv line 2: column time: must be a number"},
+		{"latin", "2026-11-%02d 10:00:00,caf\xe9%d,it,view_item\n", "invalid_utf8 /user_id: latin.csv line 2: column user: must be UTF-8, and looks like windows-1252"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			var text strings.Builder
+			text.WriteString("time,user,item,type\n")
+			for i := 1; i <= 8; i++ {
+				fmt.Fprintf(&text, c.rows, i, i)
+			}
+			if err := os.WriteFile(c.name+".csv", []byte(text.String()), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			stdout, stderr, code := sluice(t, append([]string{"replay", "--events", c.name + ".csv", "--grant", "personalize", "--max-rejected", "100"}, columns...)...)
+			if code != exitFailed || !strings.HasPrefix(stdout, "read 8 = accepted 0 + duplicate 0 + denied 0 + rejected 8,") || !strings.Contains(stderr, "every row was rejected: 8 of 8") {
+				t.Errorf("exit code %d: %s%s", code, stdout, stderr)
+			}
+			_, run, _ := strings.Cut(stdout, "(run ")
+			stdout, _, _ = sluice(t, "dead-letters", "list", "--to", d.url, "--source", strings.TrimSuffix(strings.TrimSpace(run), ")"))
+			if !strings.HasSuffix(stdout, "\n8 dead letters\n") || !strings.Contains(stdout, c.letter) {
+				t.Errorf("letters: %s", stdout)
+			}
+		})
+	}
+}
+
+// TestInterruptedReplay: a replay that waits for standard input exits 130 at the first Ctrl-C.
+func TestInterruptedReplay(t *testing.T) {
+	cmd := command(t.Context(), "replay", "--events", "-", "--columns", "time=time,user_id=user,type=type", "--set", "jurisdiction=CN", "--to", "http://127.0.0.1:1")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// More than a pipe holds, and so the process is reading when it is written.
+	row := `{"time":"2026-11-21","user":"u","type":"login","more":"` + strings.Repeat("x", 1000) + `"}` + "\n"
+	if _, err := io.WriteString(in, strings.Repeat(row, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitInterrupted {
+		t.Errorf("exit code %d: %v", cmd.ProcessState.ExitCode(), err)
 	}
 }
 
