@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+	"golang.org/x/sync/errgroup"
 
 	"sluice/internal/admission"
 )
@@ -24,8 +26,10 @@ type FollowerOptions struct {
 	// Unfed makes the follower fetch every record from the broker. The feed tells of a transaction's marker late; whoever waits for the end of the log needs it at once.
 	Unfed bool
 	// Ahead lets the follower apply what comes at once: requests wait for it. The others stay in the cluster's lane.
-	Ahead     bool
-	Source    Source        // of a changelog: what this process has of it already
+	Ahead  bool
+	Source Source // of a changelog: what this process has of it already
+	// Load is called before the source's records are applied, and what it returns after them. Each key comes once in between. nil: nobody wants to know.
+	Load      func() (loaded func())
 	FetchWait time.Duration // how long the broker may hold an answer while nothing comes; fetchWait if 0
 	Logger    *slog.Logger
 }
@@ -69,6 +73,7 @@ type Follower struct {
 	o       FollowerOptions
 	lane    *admission.Lane
 
+	starts   []int64 // by partition; nil: where the source ends, or the topic begins
 	fetched  fetchClock
 	caughtUp chan struct{}
 	wanted   chan struct{} // capacity 1: somebody waits
@@ -136,6 +141,9 @@ func (f *Follower) Wait(ctx context.Context, partition int32, next int64) error 
 	}
 }
 
+// StartAt makes the follower begin at the offset of each partition, as if all below it were applied. Call it before Run.
+func (f *Follower) StartAt(offsets []int64) { f.starts = offsets }
+
 // Run follows until ctx ends. Errors of the broker are waited out by the client.
 func (f *Follower) Run(ctx context.Context) error {
 	topic := f.cluster.Topic(f.topic)
@@ -174,18 +182,46 @@ func (f *Follower) start(ctx context.Context, topic string) (from map[int32]kgo.
 	if err != nil {
 		return nil, nil, err
 	}
+	nexts, err := f.load(ctx, source, starts, ends)
+	if err != nil {
+		return nil, nil, err
+	}
 	from = make(map[int32]kgo.Offset, len(starts))
-	for p, start := range starts {
-		next, err := source.load(ctx, f.topic, p, start, ends[p], f.o.Apply)
-		if err != nil {
-			return nil, nil, err
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for p := range starts {
+		if int(p) < len(f.starts) {
+			nexts[p] = max(nexts[p], f.starts[p])
 		}
-		from[p] = kgo.NewOffset().At(next)
-		f.mu.Lock()
-		f.applied[p] = next
-		f.mu.Unlock()
+		f.applied[p] = nexts[p]
+		from[p] = kgo.NewOffset().At(nexts[p])
 	}
 	return from, ends, nil
+}
+
+// load applies what the source has, while partitions are read side by side, and returns from where each must be read on.
+func (f *Follower) load(ctx context.Context, source *sourceSnapshot, starts, ends map[int32]int64) (nexts [Partitions]int64, err error) {
+	if f.o.Load != nil {
+		defer f.o.Load()()
+	}
+	batches := newSourceBatches()
+	read, ctx := errgroup.WithContext(ctx)
+	read.SetLimit(runtime.GOMAXPROCS(0))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		batches.apply(f.o.Apply)
+	}()
+	for p, start := range starts {
+		read.Go(func() (err error) {
+			nexts[p], err = source.load(ctx, f.topic, p, start, ends[p], batches)
+			return err
+		})
+	}
+	err = read.Wait()
+	close(batches.full)
+	<-done
+	return nexts, err
 }
 
 // bounds lists the first offsets and the high watermarks, trying until the broker answers.
@@ -296,8 +332,14 @@ func (f *Follower) apply(batch []Record, applied [Partitions]int64) []Record {
 	for changed := range f.waiters {
 		wake(changed)
 	}
+	if cap(batch) > batchKept {
+		return nil
+	}
 	return batch[:0]
 }
+
+// batchKept is how many records a batch's memory may have room for to be used again.
+const batchKept = 16 << 10
 
 // mostWanted is the highest offset of the partition that somebody waits for.
 func (f *Follower) mostWanted(p int32) (next int64) {

@@ -202,3 +202,59 @@ func TestFollowerOfMovedPartitions(t *testing.T) {
 		}
 	}
 }
+
+// TestFollowerLoadsPartitionsSideBySide: a partition's records come in the order of its tables and keys, from one goroutine at a time, between the beginning and
+// the end of loading; then come those of the log.
+func TestFollowerLoadsPartitionsSideBySide(t *testing.T) {
+	const keys, partitions = 6000, stream.Partitions
+	cluster, _ := brokertest.Empty(t)
+	createTopics(t, cluster)
+	client, store := producer(t, cluster), openStore(t)
+	for p := range int32(partitions) {
+		records := make([]stream.Record, keys)
+		for i := range records {
+			records[i] = stream.Record{Key: fmt.Appendf([]byte{byte(1 + i%2)}, "%d-%05d", p, i), Value: fmt.Append(nil, p)}
+		}
+		if err := store.Checkpoint(p, records, 1, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the checkpoint has the first one
+			client.Produce(t.Context(), &kgo.Record{Topic: cluster.Topic("state.counter"), Partition: p, Key: []byte("\x01log"), Value: fmt.Append(nil, p)}, nil)
+		}
+	}
+	if err := client.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var at string                 // of loading
+	var applying sync.Mutex       // free unless a batch is being applied
+	var read [partitions][]string // keys by partition
+	f := stream.NewFollower(cluster, "state.counter", stream.FollowerOptions{
+		Source: stream.Source{Store: store, Tables: []byte{1, 2}},
+		Load: func() func() {
+			at += "begun "
+			return func() { at += "loaded " }
+		},
+		Apply: func(recs []stream.Record) {
+			if !applying.TryLock() {
+				t.Error("two batches are applied at once")
+				return
+			}
+			defer applying.Unlock()
+			for _, r := range recs {
+				if isLog := string(r.Key) == "\x01log"; isLog != (at == "begun loaded ") {
+					t.Errorf("%q comes when loading is %q", r.Key, at)
+				}
+				if string(r.Value) != strconv.Itoa(int(r.Partition)) {
+					t.Errorf("%q has %q", r.Key, r.Value)
+				}
+				read[r.Partition] = append(read[r.Partition], string(r.Key))
+			}
+		},
+	})
+	runFollower(t, f)
+	for p, got := range read {
+		if len(got) != keys+1 || !slices.IsSorted(got[:keys]) || got[keys] != "\x01log" {
+			t.Errorf("partition %d: %d records, expected those of the checkpoint in order and one of the log", p, len(got))
+		}
+	}
+}
