@@ -2,8 +2,11 @@ package items
 
 import (
 	"cmp"
+	"runtime"
 	"slices"
 	"sort"
+	"sync"
+	"sync/atomic"
 
 	"sluice/features/slab"
 )
@@ -37,6 +40,7 @@ type postings struct {
 	entries slab.Slab[posting]
 	dirs    slab.Slab[chunk]
 	order   func(session uint32) uint64 // of sessions within one second
+	loading bool                        // lists are in no order, and nobody finds anything in them
 }
 
 const chunkSize = 256
@@ -61,6 +65,9 @@ func (p *postings) len(item uint32) int {
 
 // chunk finds the chunk of a list that a posting belongs to.
 func (p *postings) chunk(l *list, x posting) int {
+	if p.loading {
+		return int(l.chunks) - 1
+	}
 	dir := p.dirs.At(l.at, int(l.chunks))
 	after := sort.Search(len(dir), func(i int) bool { return p.compare(p.entries.At(dir[i].at, 1)[0], x) > 0 })
 	return max(0, after-1)
@@ -104,7 +111,7 @@ func (p *postings) insertChunked(l *list, x posting) {
 func (p *postings) put(c *chunk, x posting) int {
 	block := p.entries.At(c.at, int(c.n))
 	at := len(block)
-	if p.compare(block[at-1], x) > 0 { // newest last is the common case
+	if !p.loading && p.compare(block[at-1], x) > 0 { // newest last is the common case
 		at, _ = slices.BinarySearchFunc(block, x, p.compare)
 	}
 	c.at = p.entries.Resize(c.at, int(c.n), int(c.n)+1)
@@ -135,6 +142,7 @@ func (p *postings) split(l *list, i, added int) {
 
 // remove takes a posting away and tells whether it was the item's last.
 func (p *postings) remove(item uint32, x posting) bool {
+	p.loaded()
 	l := &p.lists[item]
 	if l.chunks == 1 {
 		c := chunk{l.at, l.n}
@@ -178,7 +186,7 @@ func (p *postings) take(c *chunk, x posting) {
 
 // newest yields the newest n postings of an item, chunk by chunk; each chunk is in ascending order.
 func (p *postings) newest(item uint32, n int, yield func([]posting)) {
-	if int(item) >= len(p.lists) || p.lists[item].n == 0 {
+	if p.loading || int(item) >= len(p.lists) || p.lists[item].n == 0 {
 		return
 	}
 	l := &p.lists[item]
@@ -193,5 +201,83 @@ func (p *postings) newest(item uint32, n int, yield func([]posting)) {
 		block = block[max(0, len(block)-n):]
 		n -= len(block)
 		yield(block)
+	}
+}
+
+// loaded ends loading: it brings the lists into their order, side by side.
+func (p *postings) loaded() {
+	if !p.loading {
+		return
+	}
+	p.loading = false
+	var next atomic.Int64
+	var sorting sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		sorting.Go(func() {
+			s := sorter{postings: p}
+			for item := next.Add(1) - 1; item < int64(len(p.lists)); item = next.Add(1) - 1 {
+				s.sort(&p.lists[item])
+			}
+		})
+	}
+	sorting.Wait()
+}
+
+// sorter brings lists into their order. Its memory is used again.
+type sorter struct {
+	*postings
+	all  []posting
+	ties []tie
+}
+
+// tie is a posting of a second that others have, too.
+type tie struct {
+	order uint64
+	posting
+}
+
+// sort keeps the list's blocks: other lists may be sorted meanwhile.
+func (s *sorter) sort(l *list) {
+	if l.n < 2 {
+		return
+	}
+	s.all = s.all[:0]
+	s.blocks(l, func(block []posting) { s.all = append(s.all, block...) })
+	slices.Sort(s.all) // by second
+	for from := 0; from < len(s.all); {
+		to := from + 1
+		for to < len(s.all) && s.all[to].second() == s.all[from].second() {
+			to++
+		}
+		s.untie(s.all[from:to])
+		from = to
+	}
+	rest := s.all
+	s.blocks(l, func(block []posting) { rest = rest[copy(block, rest):] })
+}
+
+// untie sorts postings of one second. To find a session's order takes longer than to compare two.
+func (s *sorter) untie(all []posting) {
+	if len(all) < 2 {
+		return
+	}
+	s.ties = s.ties[:0]
+	for _, x := range all {
+		s.ties = append(s.ties, tie{s.order(x.session()), x})
+	}
+	slices.SortFunc(s.ties, func(a, b tie) int { return cmp.Compare(a.order, b.order) })
+	for i := range s.ties {
+		all[i] = s.ties[i].posting
+	}
+}
+
+// blocks yields all postings of a list, block by block.
+func (p *postings) blocks(l *list, yield func([]posting)) {
+	if l.chunks == 1 {
+		yield(p.entries.At(l.at, int(l.n)))
+		return
+	}
+	for _, c := range p.dirs.At(l.at, int(l.chunks)) {
+		yield(p.entries.At(c.at, int(c.n)))
 	}
 }
