@@ -171,7 +171,7 @@ func TestFoldIsExact(t *testing.T) {
 			t.Fatalf("left after everything was purged: %+v, %d numbers", left, live.ids.Used())
 		}
 		for i := range live.shards {
-			if len(live.shards[i].people) != 0 {
+			if live.shards[i].people.Len() != 0 {
 				t.Fatal("people are left after everything was purged")
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -13,9 +14,11 @@ import (
 	"sluice/features/items"
 	"sluice/features/record"
 	"sluice/features/spec"
+	"sluice/internal/dense"
 	"sluice/internal/itemid"
 	"sluice/internal/stream"
 	"sluice/internal/vocab"
+	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
 )
 
@@ -43,14 +46,36 @@ type View struct {
 
 type personShard struct {
 	mu     sync.RWMutex // guards people
-	people map[items.Subject]*version
+	people dense.Map[items.Subject, version]
 }
 
-// version is one person's record under one floor, without its touches, which the model has.
+// version is one person's record under one floor, without its touches, which the model has. It has no pointers: there are millions.
 type version struct {
-	floor     string
-	partition int32
-	places    places // the applying goroutine's
+	floor     floor
+	partition int32 // plus 1; 0: there is no record
+	places    places
+}
+
+// same tells whether both show the same touches to the same readers.
+func (a *version) same(b *version) bool { return a.floor == b.floor && a.partition == b.partition }
+
+func (a *version) isNone() bool { return a.partition == 0 }
+
+// floor is a floor of up to maxFloor bytes, and their number.
+type floor struct {
+	bytes [maxFloor]byte
+	n     uint8
+}
+
+const maxFloor = privacyfilter.RevisionBytes
+
+// floorOf is no floor's for one that is too long.
+func floorOf(b []byte) (f floor, ok bool) {
+	if len(b) > maxFloor {
+		return floor{n: maxFloor + 1}, false
+	}
+	f.n = uint8(copy(f.bytes[:], b))
+	return f, true
 }
 
 // folder is the applying goroutine's scratch.
@@ -74,10 +99,9 @@ func NewView(cluster stream.Cluster, c *spec.Config, ids *itemid.Table, o record
 		pairs: items.Pairs{Weights: c.CoVisits.Weights, Positions: c.CoVisits.Positions, People: c.CoVisits.People, Sample: c.CoVisits.Sample},
 	}
 	v.fold.pending = make(map[string][]byte)
-	for i := range v.shards {
-		v.shards[i].people = make(map[items.Subject]*version)
-	}
-	v.follower = stream.NewFollower(cluster, "state.personal", o.Follower(v.apply, record.ChunkTable, record.ClockTable, record.Table))
+	following := o.Follower(v.apply, record.ChunkTable, record.ClockTable, record.Table)
+	following.Load = v.model.Load
+	v.follower = stream.NewFollower(cluster, "state.personal", following)
 	return v
 }
 
@@ -98,14 +122,15 @@ func (v *View) Now() int64 {
 // Touches appends what the person did under the identity's floor to out, the oldest first.
 func (v *View) Touches(out []items.Touch, id consent.Identity) []items.Touch {
 	before := len(out)
+	wanted, _ := floorOf(id.Floor)
 	for {
 		current := v.version(id.Subject)
-		if current == nil || current.floor != string(id.Floor) {
+		if current.isNone() || current.floor != wanted {
 			return out[:before]
 		}
 		out = v.model.Touches(out[:before], id.Subject)
-		if v.version(id.Subject) == current {
-			horizon := v.horizons.Of(current.partition)
+		if still := v.version(id.Subject); still.same(&current) {
+			horizon := v.horizons.Of(current.partition - 1)
 			expired, _ := slices.BinarySearchFunc(out[before:], horizon, func(t items.Touch, horizon int64) int { return cmp.Compare(t.Time, horizon) })
 			return slices.Delete(out, before, before+expired)
 		}
@@ -144,23 +169,24 @@ func (v *View) Linked(a, b uint32, own []items.Subject) bool {
 
 func (v *View) shard(subject items.Subject) *personShard { return &v.shards[subject[15]%record.Shards] }
 
-func (v *View) version(subject items.Subject) *version {
+func (v *View) version(subject items.Subject) version {
 	s := v.shard(subject)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.people[subject]
+	current, _ := s.people.Get(subject)
+	return current
 }
 
-// show makes a person's version what readers see; nil: nothing.
-func (v *View) show(subject items.Subject, next *version) {
+// show makes a person's version what readers see.
+func (v *View) show(subject items.Subject, next version) {
 	s := v.shard(subject)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if next == nil {
-		delete(s.people, subject)
+	if next.isNone() {
+		s.people.Delete(subject)
 		return
 	}
-	s.people[subject] = next
+	s.people.Set(subject, next)
 }
 
 func (v *View) apply(recs []stream.Record) {
@@ -197,19 +223,17 @@ func (v *View) head(subject items.Subject, rec *stream.Record) error {
 	f.touches, f.counts, f.acquired = f.touches[:0], f.counts[:0], f.acquired[:0]
 	defer func() { v.ids.Release(f.acquired...) }()
 	if rec.Value == nil {
-		v.replace(subject, old, nil, 0)
+		v.replace(subject, old, version{}, 0)
 		return nil
 	}
 	if err := f.heading.ReadHead(rec.Value, lists); err != nil {
 		return err
 	}
 	list := f.heading.Head.Lists[touchList]
-	next := old
-	if floor := f.heading.Head.Floor; old == nil || old.floor != string(floor) || old.partition != rec.Partition {
-		next = &version{floor: string(floor), partition: rec.Partition}
-		if old != nil {
-			next.places = old.places
-		}
+	next := version{partition: rec.Partition + 1, places: old.places}
+	var ok bool
+	if next.floor, ok = floorOf(f.heading.Head.Floor); !ok {
+		return errFloor
 	}
 	if err := v.chunks(subject, old, list.First, list.Chunks); err != nil {
 		return err
@@ -222,10 +246,10 @@ func (v *View) head(subject items.Subject, rec *stream.Record) error {
 }
 
 // chunks appends the touches of a person's chunks: of those that have come since the last head, and else what the model has of them.
-func (v *View) chunks(subject items.Subject, old *version, first, n uint32) error {
+func (v *View) chunks(subject items.Subject, old version, first, n uint32) error {
 	f := &v.fold
 	f.known = f.known[:0]
-	if n > 0 && old != nil {
+	if n > 0 && !old.isNone() {
 		f.known = v.model.Touches(f.known, subject)
 	}
 	for number := first; number < first+n; number++ {
@@ -237,7 +261,7 @@ func (v *View) chunks(subject items.Subject, old *version, first, n uint32) erro
 			if err := v.decode(f.chunking.Entries); err != nil {
 				return err
 			}
-		} else if old != nil {
+		} else if !old.isNone() {
 			begin, end := f.places.stretch(old.places, number)
 			f.touches = append(f.touches, f.known[min(begin, len(f.known)):min(end, len(f.known))]...)
 		}
@@ -246,21 +270,20 @@ func (v *View) chunks(subject items.Subject, old *version, first, n uint32) erro
 	return nil
 }
 
-// replace makes the touches at hand the person's, and next what readers see; nil: nothing. Its chunks begin with the number first.
-func (v *View) replace(subject items.Subject, old, next *version, first uint32) {
-	f := &v.fold
-	if old != nil && old != next {
-		v.show(subject, nil)
+// replace makes the touches at hand the person's, and next what readers see. Its chunks begin with the number first.
+func (v *View) replace(subject items.Subject, old, next version, first uint32) {
+	f, stays := &v.fold, old.same(&next)
+	if !stays && !old.isNone() {
+		v.show(subject, version{})
 	}
 	f.change[0] = items.Change{Subject: subject, Touches: f.touches}
 	v.model.Apply(f.change[:])
-	switch {
-	case next != nil:
-		next.places = f.places.set(next.places, first, f.counts)
-	case old != nil:
+	if next.isNone() {
 		f.places.drop(old.places)
+		return
 	}
-	if next != nil && old != next {
+	next.places = f.places.set(old.places, first, f.counts)
+	if !stays || next.places != old.places {
 		v.show(subject, next)
 	}
 }
@@ -281,7 +304,10 @@ func (v *View) decode(entries []record.Entry) error {
 	return nil
 }
 
-var errTouch = errors.New("a touch that cannot be read")
+var (
+	errTouch = errors.New("a touch that cannot be read")
+	errFloor = fmt.Errorf("a floor must have at most %d bytes", maxFloor)
+)
 
 func (v *View) seen(micros int64) {
 	if micros > v.newest.Load() { // one writer

@@ -123,7 +123,7 @@ func TestTrendingFoldIsExact(t *testing.T) {
 			})
 			h.Commit()
 		}
-		if len(live.windows)+len(live.contributions)+live.ids.Used() != 0 {
+		if len(live.windows)+live.contributions.Len()+live.ids.Used() != 0 {
 			t.Fatalf("left after everything was deleted: %v", trendingPeople(live))
 		}
 	})

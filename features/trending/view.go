@@ -12,6 +12,7 @@ import (
 	"sluice/features/scored"
 	"sluice/features/slab"
 	"sluice/features/spec"
+	"sluice/internal/dense"
 	"sluice/internal/itemid"
 	"sluice/internal/stream"
 )
@@ -37,7 +38,7 @@ type View struct {
 	lists    atomic.Pointer[Lists]
 
 	mu            sync.Mutex // guards what follows
-	contributions map[contribution]stretches
+	contributions dense.Map[contribution, stretches]
 	words         slab.Slab[uint32] // of stretches
 	windows       map[int64]*window
 	newest        int64 // event time
@@ -66,7 +67,7 @@ func NewView(cluster stream.Cluster, c *spec.Config, ids *itemid.Table, o record
 	o.Fill()
 	v := &View{
 		c: c.Trending, ids: ids, byEvents: c.EventClock, now: o.Now, metrics: record.NewViewMetrics(o.Registerer, "trending"),
-		contributions: make(map[contribution]stretches), windows: make(map[int64]*window),
+		windows: make(map[int64]*window),
 	}
 	v.lists.Store(&Lists{})
 	v.follower = stream.NewFollower(cluster, "state.trending", o.Follower(v.apply, record.ChunkTable, record.Table))
@@ -138,7 +139,7 @@ func (v *View) apply(recs []stream.Record) {
 	for _, w := range v.windows {
 		items += w.items
 	}
-	v.metrics.Applied(began, map[string]int{"contributions": len(v.contributions), "items": items})
+	v.metrics.Applied(began, map[string]int{"contributions": v.contributions.Len(), "items": items})
 }
 
 // record takes a record's new version, nil = gone: what the old one had added goes, what the new one adds comes.
@@ -189,7 +190,7 @@ func (v *View) entries(number uint32, value []byte) ([]record.Entry, error) {
 
 // replace makes items those of one record of a contribution. The person counts for an item as long as one of the records has it.
 func (v *View) replace(key contribution, number uint32, items []uint32) {
-	s := v.contributions[key]
+	s, _ := v.contributions.Get(key)
 	words := v.words.At(s.at, int(s.n))
 	from, to := find(words, number)
 	w := v.window(windowOf(key[:]))
@@ -213,11 +214,11 @@ func (v *View) replace(key contribution, number uint32, items []uint32) {
 	v.fold.words = next
 	s = stretches{v.words.Resize(s.at, int(s.n), len(next)), uint32(len(next))}
 	if s.n == 0 {
-		delete(v.contributions, key)
+		v.contributions.Delete(key)
 		return
 	}
 	copy(v.words.At(s.at, int(s.n)), next)
-	v.contributions[key] = s
+	v.contributions.Set(key, s)
 }
 
 func (v *View) window(number int64) *window {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"sluice/internal/dense"
 	"sluice/internal/stream"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/purposepb"
@@ -35,7 +36,7 @@ type people struct {
 
 type shard struct {
 	mu       sync.RWMutex // guards the fields below
-	people   map[logKey]person
+	people   dense.Map[logKey, person]
 	changed  chan struct{}      // closed and replaced after rows were applied
 	unburied map[string]arrival // restrictions on the log without a tombstone after them, by Kafka key
 }
@@ -59,7 +60,7 @@ const (
 func newPeople(shapes *privacyfilter.Shapes) *people {
 	t := &people{shapes: shapes}
 	for i := range t.shards {
-		t.shards[i] = shard{people: make(map[logKey]person), changed: make(chan struct{}), unburied: make(map[string]arrival)}
+		t.shards[i] = shard{changed: make(chan struct{}), unburied: make(map[string]arrival)}
 	}
 	return t
 }
@@ -71,16 +72,17 @@ func (t *people) find(key logKey) person {
 	s := t.shardOf(key)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.people[key]
+	p, _ := s.people.Get(key)
+	return p
 }
 
 // put replaces a person. The shard is locked.
 func (s *shard) put(key logKey, p *person) {
 	if p.empty() {
-		delete(s.people, key)
+		s.people.Delete(key)
 		return
 	}
-	s.people[key] = *p
+	s.people.Set(key, *p)
 }
 
 // applyRows takes committed records.
@@ -121,7 +123,7 @@ func (t *people) applyRow(key logKey, rec *stream.Record, row *privacyfilter.Row
 	s := t.shardOf(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := s.people[key]
+	old, _ := s.people.Get(key)
 	next, overtaken := old.withRow(came)
 	s.put(key, &next)
 	t.count(&old, &next)
@@ -167,7 +169,7 @@ func (t *people) applyRestriction(key logKey, kafkaKey string, r *restriction, n
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unburied[kafkaKey] = arrival(now)
-	old := s.people[key]
+	old, _ := s.people.Get(key)
 	next, overtaken := old.withRestriction(r)
 	if next == old || overtaken && left <= 0 {
 		return
@@ -197,7 +199,7 @@ func (t *people) sweep(now time.Duration) {
 	for _, h := range t.ended(now) {
 		s := t.shardOf(h.key)
 		s.mu.Lock()
-		if p, ok := s.people[h.key]; ok {
+		if p, ok := s.people.Get(h.key); ok {
 			next := p.without(h.revision)
 			s.put(h.key, &next)
 		}
@@ -229,7 +231,7 @@ func (t *people) unburied(now time.Duration) (keys []string) {
 				continue
 			}
 			key, revision, _ := parseRestrictionKey([]byte(kafkaKey))
-			if p := s.people[key]; p.shape != nil && p.revision.Compare(revision) >= 0 {
+			if p, _ := s.people.Get(key); p.shape != nil && p.revision.Compare(revision) >= 0 {
 				keys = append(keys, kafkaKey)
 			}
 		}
@@ -243,7 +245,8 @@ func (t *people) awaitRow(ctx context.Context, key logKey, revision privacyfilte
 	s := t.shardOf(key)
 	for {
 		s.mu.RLock()
-		p, changed := s.people[key], s.changed
+		p, _ := s.people.Get(key)
+		changed := s.changed
 		s.mu.RUnlock()
 		if p.shape != nil && p.revision.Compare(revision) >= 0 {
 			return p.offset, nil
