@@ -41,6 +41,7 @@ type Options struct {
 //
 //	committed reads ───▶ rows ─────────┐
 //	uncommitted reads ─▶ restrictions ─┴▶ people ──▶ Lookup, Gate
+//	                                      (restrictions that are stable at the start come by committed reads: the topic is read once)
 //	offsets listed at t0 ─ applied up to them? ─▶ lease = t0
 //	heartbeats ⇄ sluice.nodes ──▶ Acknowledge
 type View struct {
@@ -53,6 +54,7 @@ type View struct {
 	people       *people
 	rows         *stream.Follower
 	restrictions *stream.Follower
+	stable       []int64 // where restrictions begins, by partition; those below come by rows
 	nodes        *nodes
 	lease        lease
 	boot         func() time.Duration
@@ -74,7 +76,9 @@ func NewView(cluster stream.Cluster, register *privacyfilter.Register, ring *sea
 	}
 	v.stranger = v.people.shapes.None()
 	v.rows = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Unfed: true, Ahead: true, Apply: func(recs []stream.Record) {
-		v.people.applyRows(recs, v.boot())
+		now := v.boot()
+		v.people.applyRows(recs, now)
+		v.people.applyRestrictions(v.early(recs), now, time.Now())
 		v.applied()
 	}})
 	v.restrictions = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Uncommitted: true, Ahead: true, Apply: func(recs []stream.Record) {
@@ -114,6 +118,10 @@ func (v *View) Run(ctx context.Context) error {
 	defer own.Close()
 	v.client.Store(client)
 	defer v.client.Store(nil)
+	if v.stable, err = v.listStable(ctx, own); err != nil {
+		return nil //nolint:nilerr // the context has ended
+	}
+	v.restrictions.StartAt(v.stable)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return v.rows.Run(ctx) })
 	group.Go(func() error { return v.restrictions.Run(ctx) })
@@ -135,6 +143,27 @@ func (v *View) Run(ctx context.Context) error {
 	v.lease.end()
 	v.leave(own)
 	return err
+}
+
+// listStable asks how far sluice.consent is stable, trying until the broker answers or the context ends.
+func (v *View) listStable(ctx context.Context, client *kgo.Client) ([]int64, error) {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		at, err := ends(ctx, client, v.cluster.Topic(topics.Consent), int(v.cluster.PartitionCount()), lastStable)
+		if err == nil || !every(ctx, wait) {
+			return at, err
+		}
+		v.logger.Warn("listing the stable ends of consent", "error", err)
+	}
+}
+
+// early are the records of the fast path that the reader of restrictions does not read.
+func (v *View) early(recs []stream.Record) (early []stream.Record) {
+	for i := range recs {
+		if r := &recs[i]; r.Offset < v.stable[r.Partition] && len(r.Key) > 0 && r.Key[0] != rowTag {
+			early = append(early, *r)
+		}
+	}
+	return early
 }
 
 // open opens a client that writes at once.
