@@ -159,6 +159,12 @@ func (c *Client) do(ctx context.Context, who person, method, path string, body, 
 	return json.Unmarshal(data, into)
 }
 
+// hasCode tells whether err is the API's problem with this code.
+func hasCode(err error, code string) bool {
+	problem := new(httpx.Problem)
+	return errors.As(err, &problem) && problem.Code == code
+}
+
 // hasStatus tells whether err is the API's problem with this status.
 func hasStatus(err error, status int) bool {
 	problem := new(httpx.Problem)

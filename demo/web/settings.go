@@ -223,7 +223,9 @@ func (s *site) privacy(v *visit) error {
 	if cursor := v.r.URL.Query().Get("cursor"); cursor != "" {
 		path += "&cursor=" + url.QueryEscape(cursor)
 	}
-	if err := s.API.do(v.r.Context(), v.person, http.MethodGet, path, nil, &history); err != nil {
+	err = s.API.do(v.r.Context(), v.person, http.MethodGet, path, nil, &history)
+	unreadable := hasCode(err, "history_unavailable") // the switches beside it must stay
+	if err != nil && !unreadable {
 		return err
 	}
 	lines := make([]footprintLine, len(history.Items))
@@ -244,7 +246,7 @@ func (s *site) privacy(v *visit) error {
 		items = append(items, item)
 	}
 	return v.render("privacy", http.StatusOK, map[string]any{
-		"Title": "Privacy", "Purposes": purposeLines(policy.Purposes, state), "Revision": state.Revision, "Because": state.Purposes["personalize"].why("switchable"), "BrowserOff": off, "History": lines, "NextCursor": history.NextCursor,
+		"Title": "Privacy", "Purposes": purposeLines(policy.Purposes, state), "Revision": state.Revision, "Because": state.Purposes["personalize"].why("switchable"), "BrowserOff": off, "History": lines, "Unreadable": unreadable, "NextCursor": history.NextCursor,
 		"BlockedItems": items, "BlockedCategories": blocked.Categories,
 	})
 }

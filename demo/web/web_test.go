@@ -42,6 +42,7 @@ type api struct {
 	account, visitor string
 	policy           *string // what was last written about it; nil = accepted, and not to be changed
 	busy             bool
+	unreadable       bool // the history
 }
 
 func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -53,6 +54,10 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	accepted := a.policy == nil || strings.Contains(*a.policy, `"accepted":true`)
 	if a.busy && strings.HasSuffix(r.URL.Path, "/recommendations") {
 		httpx.WriteProblem(w, httpx.Overloaded())
+		return
+	}
+	if a.unreadable && strings.HasSuffix(r.URL.Path, "/history") {
+		httpx.WriteProblem(w, httpx.NewProblem(http.StatusServiceUnavailable, "history_unavailable", "Not now."))
 		return
 	}
 	if r.Method == http.MethodPut && strings.HasSuffix(r.URL.Path, "/policy") && a.policy != nil {
@@ -274,6 +279,15 @@ func TestBusy(t *testing.T) {
 		t.Errorf("answered %d", status)
 	}
 	(&shop{t: t}).expect(page, "too busy right now", "!Something went wrong")
+}
+
+// TestUnreadableHistory: the page says so, instead of showing none, and people can still change their settings.
+func TestUnreadableHistory(t *testing.T) {
+	status, page := openShop(t, api{visitor: "allow choice", unreadable: true}).send(http.MethodGet, "/settings/privacy", nil)
+	if status != http.StatusOK {
+		t.Errorf("answered %d", status)
+	}
+	(&shop{t: t}).expect(page, "They cannot be shown right now", "Delete all footprints", "What you do not want to see", "!None.")
 }
 
 // TestOddNames: links lead to items and categories that have in their names what means something in an address.
