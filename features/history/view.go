@@ -31,7 +31,9 @@ type View struct {
 func NewView(cluster stream.Cluster, _ *spec.Config, o record.ViewOptions) *View {
 	o.Fill()
 	v := &View{metrics: record.NewViewMetrics(o.Registerer, "history"), people: record.NewCopy(lists, o.Spill("history"))}
-	v.follower = stream.NewFollower(cluster, "state.history", o.Follower(v.apply, record.ChunkTable, record.ClockTable, record.Table))
+	options := o.Follower(v.apply, record.ChunkTable, record.ClockTable, record.Table)
+	options.Ahead = true // it may wait for a full disk, and whoever is in the lane holds others up
+	v.follower = stream.NewFollower(cluster, "state.history", options)
 	return v
 }
 

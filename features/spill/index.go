@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"sluice/features/slab"
+	"sluice/internal/dense"
 )
 
 // Owner is whose values they are.
@@ -50,7 +51,7 @@ func (s spot) compare(at Place) int {
 
 // index knows the spots of each owner, in the order of places.
 type index struct {
-	blocks map[Owner]block
+	blocks dense.Map[Owner, block]
 	spots  slab.Slab[spot]
 }
 
@@ -61,13 +62,11 @@ const leastRoom = 4
 
 func room(n int) int { return max(n, leastRoom) }
 
-func newIndex() index { return index{blocks: make(map[Owner]block)} }
-
-func (x *index) owners() int { return len(x.blocks) }
+func (x *index) owners() int { return x.blocks.Len() }
 
 // of are an owner's spots.
 func (x *index) of(owner Owner) []spot {
-	b, ok := x.blocks[owner]
+	b, ok := x.blocks.Get(owner)
 	if !ok {
 		return nil
 	}
@@ -86,7 +85,7 @@ func (x *index) find(owner Owner, at Place) (spot, bool) {
 
 // set notes a spot, and returns the one that it replaces.
 func (x *index) set(owner Owner, s spot) (old spot, replaced bool) {
-	b, known := x.blocks[owner]
+	b, known := x.blocks.Get(owner)
 	n := int(b.n)
 	if !known {
 		b.at = x.spots.Alloc(leastRoom)
@@ -102,13 +101,13 @@ func (x *index) set(owner Owner, s spot) (old spot, replaced bool) {
 	spots = x.spots.At(b.at, room(n+1))
 	copy(spots[i+1:n+1], spots[i:n])
 	spots[i] = s
-	x.blocks[owner] = b
+	x.blocks.Set(owner, b)
 	return spot{}, false
 }
 
 // drop forgets the spot of a place, and returns it.
 func (x *index) drop(owner Owner, at Place) (old spot, known bool) {
-	b := x.blocks[owner]
+	b, _ := x.blocks.Get(owner)
 	spots := x.of(owner)
 	i, found := slices.BinarySearchFunc(spots, at, spot.compare)
 	if !found {
@@ -119,11 +118,11 @@ func (x *index) drop(owner Owner, at Place) (old spot, known bool) {
 	n := len(spots)
 	if n == 1 {
 		x.spots.Release(b.at, leastRoom)
-		delete(x.blocks, owner)
+		x.blocks.Delete(owner)
 		return old, true
 	}
 	b.at = x.spots.Resize(b.at, room(n), room(n-1))
 	b.n--
-	x.blocks[owner] = b
+	x.blocks.Set(owner, b)
 	return old, true
 }

@@ -81,7 +81,7 @@ func New(o Options) *Store {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Store{o: o, limits: usual, metrics: newMetrics(o.Registerer, o.View), stop: make(chan struct{}), index: newIndex()}
+	return &Store{o: o, limits: usual, metrics: newMetrics(o.Registerer, o.View), stop: make(chan struct{})}
 }
 
 // createUnnamed makes a file that has no name any more.
@@ -127,7 +127,7 @@ func (s *Store) close() error {
 			errs = errors.Join(errs, seg.unref())
 		}
 	}
-	s.segments, s.active, s.buffer, s.index, s.cleaner = segments{}, nil, nil, newIndex(), cleaner{}
+	s.segments, s.active, s.buffer, s.index, s.cleaner = segments{}, nil, nil, index{}, cleaner{}
 	s.live, s.size = 0, 0
 	return errs
 }

@@ -25,7 +25,7 @@ type FollowerOptions struct {
 	Uncommitted bool
 	// Unfed makes the follower fetch every record from the broker. The feed tells of a transaction's marker late; whoever waits for the end of the log needs it at once.
 	Unfed bool
-	// Ahead lets the follower apply what comes at once: requests wait for it. The others stay in the cluster's lane.
+	// Ahead lets the follower apply what comes at once, since requests wait for it, or since it may wait for a disk. The others stay in the cluster's lane.
 	Ahead  bool
 	Source Source // of a changelog: what this process has of it already
 	// Load is called before the source's records are applied, and what it returns after them. Each key comes once in between. nil: nobody wants to know.
