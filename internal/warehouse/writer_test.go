@@ -741,9 +741,14 @@ func TestMembersComeAndGo(t *testing.T) {
 			}
 			return nil
 		}}
-		started := warehouse.Store(expiring{h})
+		tidy := func(ctx context.Context) error {
+			mu.RLock()
+			defer mu.RUnlock()
+			return store.Tidy(ctx)
+		}
+		started := warehouse.Store(expiring{h, tidy})
 		if roll(2) == 0 {
-			started = ahead{expiring{h}, func(topic string, partition int32) (int64, bool) {
+			started = ahead{expiring{h, tidy}, func(topic string, partition int32) (int64, bool) {
 				mu.RLock()
 				defer mu.RUnlock()
 				return store.Next(topic, partition)
@@ -791,8 +796,13 @@ func TestMembersComeAndGo(t *testing.T) {
 	b.check(store)
 }
 
-// expiring is a store that is asked for nothing else than to append: the one beneath is exchanged.
-type expiring struct{ warehouse.Store }
+// expiring is a store that is asked for nothing else than to append and to tidy: the one beneath is exchanged.
+type expiring struct {
+	warehouse.Store
+	tidy func(context.Context) error
+}
+
+func (e expiring) Tidy(ctx context.Context) error { return e.tidy(ctx) }
 
 func (expiring) Expire(context.Context, time.Time) error { return nil }
 
