@@ -17,7 +17,7 @@ import (
 const (
 	leaseLength = time.Second            // a node without a newer lease refuses after this
 	fetchWait   = 250 * time.Millisecond // of the broker, on sluice.consent: a fetch that is lost must not cost the lease
-	leaseEvery  = 200 * time.Millisecond // between the beginnings of two renewals, unless one takes longer
+	leaseEvery  = 200 * time.Millisecond // between the beginnings of two renewals
 	// heartbeatLife is how long a heartbeat speaks for its node. A node that could not write one for so long refuses, and the others do not wait for it.
 	heartbeatLife = 3 * time.Second
 	// drift is what a waiting node adds, since two machines' clocks do not run at quite the same rate.
@@ -86,22 +86,39 @@ func (l *lease) beaten(sent, durable time.Duration) {
 
 func (l *lease) end() { l.update(func(s *leaseState) { s.ended = true }) }
 
-// keepLease renews the lease until ctx ends.
+// keepLease begins a renewal every leaseEvery until ctx ends, whether or not those before are done: one after the other, two that each take more than half of
+// leaseLength would let the lease lapse between them.
 func (v *View) keepLease(ctx context.Context, client *kgo.Client) error {
-	failing, open := false, false
-	for {
-		began := time.Now()
-		err := v.renew(ctx, client)
-		if err != nil && !failing && ctx.Err() == nil {
-			v.logger.Warn("renewing the lease on consent", "error", err)
+	const most = int(leaseLength / leaseEvery)
+	renewed := make(chan error, most)
+	var renewing sync.WaitGroup
+	defer renewing.Wait()
+	ticker := time.NewTicker(leaseEvery)
+	defer ticker.Stop()
+	under := 0
+	begin := func() {
+		if under < most {
+			under++
+			renewing.Go(func() { renewed <- v.renew(ctx, client) })
 		}
-		failing = err != nil
-		if !open && v.Leased() {
-			open = true
-			close(v.caughtUp)
-		}
-		if !every(ctx, max(leaseEvery-time.Since(began), leaseEvery/10)) {
+	}
+	begin()
+	for failing, open := false, false; ; {
+		select {
+		case <-ctx.Done():
 			return nil
+		case <-ticker.C:
+			begin()
+		case err := <-renewed:
+			under--
+			if err != nil && !failing && ctx.Err() == nil {
+				v.logger.Warn("renewing the lease on consent", "error", err)
+			}
+			failing = err != nil
+			if !open && v.Leased() {
+				open = true
+				close(v.caughtUp)
+			}
 		}
 	}
 }
