@@ -145,20 +145,21 @@ func (v *View) signal() {
 	}
 }
 
-// publish makes snapshots from what has been applied.
+// publish makes snapshots from what has been applied: the first one when the topic has been read, since each makes the index of all items.
 func (v *View) publish(ctx context.Context) {
-	followed := v.follower.CaughtUp()
+	select {
+	case <-ctx.Done():
+		return
+	case <-v.follower.CaughtUp():
+	}
+	v.show()
+	close(v.caughtUp)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-v.wake:
 			v.show()
-		case <-followed:
-			v.show() // all that was applied before it caught up
-			close(v.caughtUp)
-			followed = nil
-			continue
 		}
 		select {
 		case <-ctx.Done():
