@@ -16,14 +16,14 @@ const (
 	spare = 50
 	// mostSpare bounds it: what a large heap holds is mostly without pointers, and soon marked.
 	mostSpare   = 768 << 20
-	memoryEvery = time.Second
+	memoryEvery = 250 * time.Millisecond
 )
 
 // keepMemory holds the process to its budget until ctx ends: garbage is collected early enough that the heap stays below it, unless so much of it lives that
 // spare would be missed. Where the environment says how to collect, nothing is done.
-func keepMemory(ctx context.Context, budget int64) error {
+func keepMemory(ctx context.Context, budget int64) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return nil
+		return
 	}
 	percent := debug.SetGCPercent(gcPercent)
 	limit := debug.SetMemoryLimit(budget)
@@ -34,7 +34,7 @@ func keepMemory(ctx context.Context, budget int64) error {
 	for set := budget; ; {
 		select {
 		case <-ctx.Done():
-			return nil
+			return
 		case <-ticker.C:
 		}
 		live, other := memoryUse()

@@ -97,6 +97,7 @@ func (n *Node) openKeys() (*seal.Keyring, error) {
 func (n *Node) Run(ctx context.Context) (err error) {
 	var opened closer
 	defer func() { err = errors.Join(err, opened.close()) }()
+	opened.add(n.watchMemory(ctx)) // first: the broker reads its files when it is opened
 	if err := n.open(ctx, &opened); err != nil {
 		return err
 	}
@@ -106,6 +107,18 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	}
 	opened.add(p.close)
 	return n.serve(ctx, p)
+}
+
+// watchMemory keeps the process to its memory until stop is called.
+func (n *Node) watchMemory(ctx context.Context) (stop func() error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var watching sync.WaitGroup
+	watching.Go(func() { keepMemory(ctx, n.deployment.Server.Memory<<20) })
+	return func() error {
+		cancel()
+		watching.Wait()
+		return nil
+	}
 }
 
 // open takes the port and the data directory before anything else starts: one that is in use is told at once.

@@ -148,7 +148,6 @@ func (p *parts) open(ctx context.Context) (err error) {
 		return err
 	}
 	p.keys = pseudonym.New(p.ring)
-	p.run("memory", func(ctx context.Context) error { return keepMemory(ctx, n.deployment.Server.Memory<<20) })
 	p.doors = admission.New(admission.Options{Places: n.deployment.Server.Places, Waiting: n.deployment.Server.Waiting, Lane: n.cluster.Lane, Registerer: p.registry})
 	p.tokens = collector.NewTokens(p.rooms.collector, time.Now)
 	p.consents = consent.NewView(n.cluster, p.register, p.ring, p.keys, consent.Options{

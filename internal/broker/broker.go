@@ -50,6 +50,9 @@ type Broker struct {
 // compacted topics takes (about a second a gigabyte), and leases are a second long.
 const compactEvery = 5 * time.Minute
 
+// segmentBytes is how large the broker's files grow. At a start it reads the files of all partitions at once, each into memory as a whole.
+const segmentBytes = 16 << 20
+
 // Start opens the data directory and listens on 127.0.0.1, for other processes; this one comes by Cluster.
 func Start(o Options) (*Broker, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
@@ -76,6 +79,7 @@ func Start(o Options) (*Broker, error) {
 		kfake.ClusterID("sluice"),
 		kfake.BrokerConfigs(map[string]string{
 			"message.max.bytes":      "16777216",
+			"log.segment.bytes":      strconv.Itoa(segmentBytes),
 			"log.cleaner.backoff.ms": "315360000000", // never by itself: it would not wait for open transactions
 		}),
 		kfake.WithLogger(kfake.BasicLogger(io.Discard, kfake.LogLevelNone)),
