@@ -1,8 +1,13 @@
 package app
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
+	"time"
 
 	"sluice/features/spec"
 	"sluice/ingest/collector"
@@ -30,18 +35,33 @@ func Builtins() []Builtin {
 	}
 }
 
-// Config is the built-in configuration with the sections of the user's file in their place.
+// merged says how the user's sections are merged over the built-in ones, where it is not by the keys of mappings alone.
+var merged = map[string]config.By{
+	"features": {Name: "name", Whole: []string{"aggregate"}},
+	"rules":    {Name: "id"},
+	"surfaces": {Whole: []string{"diversify"}},
+}
+
+// restsOn says which sections a section is checked against: what a user's file changes there may make a built-in part of it wrong.
+var restsOn = map[string][]string{
+	"purposes": {"retention", "policy"}, "fields": {"purposes", "policy"}, "retention": {"policy"}, "policy": {"purposes"},
+	"features": {"fields", "purposes"}, "profiles": {"purposes", "retention"}, "item_structures": {"profiles", "purposes", "retention"}, "rules": {"features"},
+}
+
+// Config is the built-in configuration with the user's file merged over it, by name.
 type Config struct {
+	file     string // the user's, empty without one
 	sections map[string]config.Section
 	builtin  map[string]config.Section
 	source   map[string]Builtin // file that declares a section
 	custom   map[string]bool    // sections of the user's file
+	changes  []config.Change
 }
 
-// Load reads the user's file, if a path is given, over the built-in one. A section of the file replaces the whole built-in section.
+// Load reads the user's file, if a path is given, over the built-in one. An error tells everything that is wrong with it, as config.Errors.
 func Load(path string) (*Config, error) {
 	c := &Config{
-		sections: make(map[string]config.Section), builtin: make(map[string]config.Section), source: make(map[string]Builtin), custom: make(map[string]bool),
+		file: path, sections: make(map[string]config.Section), builtin: make(map[string]config.Section), source: make(map[string]Builtin), custom: make(map[string]bool),
 	}
 	var names []string
 	for _, b := range Builtins() {
@@ -50,6 +70,7 @@ func Load(path string) (*Config, error) {
 			return nil, fmt.Errorf("built-in configuration: %w", err)
 		}
 		for _, s := range file.Sections() {
+			s = s.Named(merged[s.Name].Name)
 			c.sections[s.Name], c.builtin[s.Name], c.source[s.Name] = s, s, b
 			names = append(names, s.Name)
 		}
@@ -65,18 +86,33 @@ func Load(path string) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := file.Allow(names...); err != nil {
-		return nil, err
-	}
+	var faults config.Faults
+	faults.Add(file.Allow(names...))
 	for _, s := range file.Sections() {
-		c.sections[s.Name] = s
-		c.custom[s.Name] = true
+		if _, known := c.builtin[s.Name]; known {
+			faults.Add(c.merge(s))
+		}
+	}
+	if faults.Any() {
+		faults.Add(c.Check()) // all at once
+		return nil, sorted(faults.Err())
 	}
 	return c, nil
 }
 
+// merge puts the user's section over the built-in one.
+func (c *Config) merge(own config.Section) (err error) {
+	var changes []config.Change
+	c.sections[own.Name], changes, err = config.Merge(c.builtin[own.Name], own, merged[own.Name])
+	c.changes, c.custom[own.Name] = append(c.changes, changes...), true
+	return err
+}
+
 // Section is the effective section; its errors name the file that it came from.
 func (c *Config) Section(name string) config.Section { return c.sections[name] }
+
+// builtinSection is the section as it is built in.
+func (c *Config) builtinSection(name string) config.Section { return c.builtin[name] }
 
 // Source is the built-in file that declares a section.
 func (c *Config) Source(section string) (Builtin, bool) {
@@ -84,12 +120,85 @@ func (c *Config) Source(section string) (Builtin, bool) {
 	return b, ok
 }
 
-// Check loads everything that a file can configure. It needs no brokers, data or keys.
+// Changes lists how the configuration differs from the built-in one, by name.
+func (c *Config) Changes() []config.Change { return c.changes }
+
+// Check loads everything that a file can configure. It needs no brokers, data or keys. The error tells everything that is wrong, as config.Errors.
 func (c *Config) Check() error {
-	if _, err := loadDeployment(c); err != nil {
+	_, _, err := c.load()
+	return err
+}
+
+func (c *Config) load() (*deployment, *rooms, error) {
+	var faults config.Faults
+	d, err := loadDeployment(c)
+	faults.Add(err)
+	r, err := loadRooms(c)
+	faults.Add(err)
+	return d, r, sorted(faults.Err())
+}
+
+// Warnings lists what can be loaded and is of no use, or is worth a second look, as of now: rules that have expired, or that can never hit.
+func (c *Config) Warnings(now time.Time) (config.Errors, error) {
+	rooms, err := loadRooms(c)
+	if err != nil {
+		return nil, err
+	}
+	warnings := rooms.risk.Warnings(now, rooms.features.OfInstruments)
+	builtin, err := privacyfilter.Load(c.builtinSection)
+	if err != nil {
+		return nil, err
+	}
+	for class, was := range rooms.register.LongerKept(builtin) {
+		warnings = append(warnings, c.Section("retention").Errorf(config.Key(class)+".period", "this is longer than the %s that are built in; the policy must say so", was))
+	}
+	var found config.Errors
+	errors.As(sorted(warnings), &found)
+	return found, nil
+}
+
+// explain turns faults of built-in sections, which the user has not in a file, into faults of what the user's file changes elsewhere.
+func (c *Config) explain(err error) error {
+	var faults config.Errors
+	if !errors.As(err, &faults) {
 		return err
 	}
-	_, err := loadRooms(c)
+	for i, fault := range faults {
+		section, _, _ := strings.Cut(fault.Path, ".")
+		section, _, _ = strings.Cut(section, "[")
+		if c.custom[section] || c.file == "" {
+			continue
+		}
+		if cause := c.cause(section); cause != "" {
+			faults[i] = c.Section(cause).Errorf("", "%s, which is built in, rests on this section and does not load with it: %s", fault.Path, fault.Message)
+		}
+	}
+	return sorted(faults)
+}
+
+// cause is the section of the user's file that a section rests on, itself or by another; empty if there is none.
+func (c *Config) cause(section string) string {
+	seen := map[string]bool{section: true}
+	for queue := restsOn[section]; len(queue) > 0; queue = queue[1:] {
+		if c.custom[queue[0]] {
+			return queue[0]
+		}
+		if !seen[queue[0]] {
+			seen[queue[0]] = true
+			queue = append(queue, restsOn[queue[0]]...)
+		}
+	}
+	return ""
+}
+
+// sorted orders faults by their lines.
+func sorted(err error) error {
+	var faults config.Errors
+	if errors.As(err, &faults) {
+		slices.SortStableFunc(faults, func(a, b *config.Error) int {
+			return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+		})
+	}
 	return err
 }
 

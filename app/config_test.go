@@ -2,8 +2,9 @@ package app
 
 import (
 	"os"
-	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -35,11 +36,7 @@ func TestDeploymentKeepsWhatIsLeftOut(t *testing.T) {
 		{"one role's keys", "keys: {server: [s]}\n", func(d *deployment) { d.Keys.Server = []string{"s"} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "sluice.yaml")
-			if err := os.WriteFile(path, []byte(c.yaml), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			config, err := Load(path)
+			config, err := loadText(t, c.yaml)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,6 +47,173 @@ func TestDeploymentKeepsWhatIsLeftOut(t *testing.T) {
 			want := builtin()
 			c.want(&want)
 			if diff := cmp.Diff(&want, got, cmpopts.IgnoreUnexported(serverConfig{}, warehouseConfig{})); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// loadText loads a user's file.
+func loadText(t *testing.T, text string) (*Config, error) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("f.yaml", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return Load("f.yaml")
+}
+
+const ownFeature = `features:
+  - name: refunds_per_account
+    doc: Refunds of this account before this event.
+    purpose: risk
+    events: [refund]
+    key: user_id
+    aggregate: count
+    windows: [7d, 30d]
+`
+
+func ownRule(when, expires string) string {
+	return `rules:
+  - id: own_rule
+    doc: A rule of one's own.
+    events: [payment]
+    when: ` + when + `
+    outcome: review
+    score: 100
+    reason: {code: own, text: This is looked at., tell_user: true}
+    mode: shadow
+    owner: us
+    expires: ` + expires + `
+    tests: [{given: {}, hits: false}]
+`
+}
+
+// TestFilesMergeByName: what a file names is added, changed or removed, and everything else stays as it is built in.
+func TestFilesMergeByName(t *testing.T) {
+	for _, c := range []struct {
+		name, yaml        string
+		changes, warnings []string
+	}{
+		{"one surface", "surfaces: {home: {page_size: 10}}", []string{"surfaces.home changed: page_size"}, nil},
+		{"a surface as the guide has it", "\uFEFFsurfaces:\n  deals:\n    page_size: 10\n    non_personal: [{retriever: trending, candidates: 100}]\n", []string{"surfaces.deals added"}, nil},
+		{"no surface for carts", "surfaces: {cart: null}", []string{"surfaces.cart removed"}, nil},
+		{"a feature and a rule that reads it", ownFeature + ownRule("refunds_per_account_7d >= 3", "2030-01-01"), []string{"features.refunds_per_account added", "rules.own_rule added"}, nil},
+		{
+			"rules that do nothing", ownRule("order.value > 5 and order.value < 3", "2024-01-01"),
+			[]string{"rules.own_rule added"},
+			[]string{
+				"f.yaml:5:11: rules.own_rule.when: the rule can never hit: no value of order.value meets what is asked of it",
+				"f.yaml:11:14: rules.own_rule.expires: the rule has expired and judges no event any more; its owner must look at it again",
+			},
+		},
+		{"a rule in shadow", "rules: [{id: instrument_shared, mode: shadow}, {shipped_abroad: null}]", []string{"rules.instrument_shared changed: mode", "rules.shipped_abroad removed"}, nil},
+		{"a narrower register", "fields: {device.mac: {collected_for: []}}\npolicy: {version: \"2027-01\", jurisdiction: EU}", []string{"fields.device.mac changed: collected_for", "policy.jurisdiction changed", "policy.version changed"}, nil},
+		{
+			"kept longer", "retention: {security: {period: 400d}}",
+			[]string{"retention.security changed: period"},
+			[]string{"f.yaml:1:32: retention.security.period: this is longer than the 180 days that are built in; the policy must say so"},
+		},
+		{"a jurisdiction with a basis", "purposes: {personalize: {legal_basis: {US: notice}, default: {US: allow}}}", []string{"purposes.personalize changed: default, legal_basis"}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config, err := loadText(t, c.yaml)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := config.Check(); err != nil {
+				t.Fatal(err)
+			}
+			var changes, warnings []string
+			for _, change := range config.Changes() {
+				changes = append(changes, change.String())
+			}
+			if diff := cmp.Diff(c.changes, changes, cmpopts.SortSlices(func(a, b string) bool { return a < b })); diff != "" {
+				t.Error(diff)
+			}
+			found, err := config.Warnings(time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range found {
+				warnings = append(warnings, w.Error())
+			}
+			if diff := cmp.Diff(c.warnings, warnings); diff != "" {
+				t.Error(diff)
+			}
+			r, err := loadRooms(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(r.recommend.Surfaces()) < 6 {
+				t.Errorf("surfaces: %v", r.recommend.Surfaces())
+			}
+		})
+	}
+}
+
+// TestFaultsAreToldAtOnce: every fault of a file with a line of that file, also where what is wrong is built in.
+func TestFaultsAreToldAtOnce(t *testing.T) {
+	for _, c := range []struct {
+		name, yaml string
+		want       []string
+	}{
+		{
+			"in every room",
+			"server: {places: -1, waiting: 0}\ncolours: {}\nsurfaces:\n  home: {page_size: 0, pages: 3}\n  deals: {page_size: 3}\nclock: sundial\nrules: [{id: own, mode: dead}]\n",
+			[]string{
+				"f.yaml:1:18: server.places: must be between 0 and 1024",
+				"f.yaml:1:31: server.waiting: must be between 1 and 100000",
+				"f.yaml:2:10: colours: unknown section; it must be one of server, kafka, warehouse, keys, collector, policy, purposes, fields, retention, clock, features, profiles, item_structures, surfaces, decisions, rules",
+				"f.yaml:4:21: surfaces.home.page_size: must be between 1 and 100",
+				"f.yaml:4:24: surfaces.home.pages: unknown key; it must be one of diversify, non_personal, page_size, personal, require, seen",
+				"f.yaml:5:10: surfaces.deals.non_personal: must name at least one retriever: it is what everyone gets who does not allow, or has, a personal list",
+				"f.yaml:6:8: clock: must be wall or event",
+				"f.yaml:7:9: rules.own.doc: must be a sentence that says what the rule finds",
+				"f.yaml:7:9: rules.own.events: must be at least one of sign_up, login, payment",
+				"f.yaml:7:9: rules.own.outcome: must be allow, challenge, review or block",
+				"f.yaml:7:9: rules.own.reason.code: must be a code of a to z, 0 to 9 and _",
+				"f.yaml:7:9: rules.own.reason.text: must be a sentence that explains the decision",
+				"f.yaml:7:9: rules.own.owner: must name the team that answers for the rule",
+				"f.yaml:7:9: rules.own.tests: must be at least one test: {given: {order.value: 2.5}, hits: false}",
+				"f.yaml:7:9: rules.own.expires: must be the last day that the rule runs, such as 2027-06-30",
+				"f.yaml:7:9: rules.own.when: must be a condition",
+				"f.yaml:7:25: rules.own.mode: must be shadow or live",
+			},
+		},
+		{
+			"a feature that built-in rules read is gone", "features: [{sign_ups_per_ip: null}]",
+			[]string{"f.yaml:1:11: features: rules.sign_ups_from_address.when, which is built in, rests on this section and does not load with it: at character 1: unknown name sign_ups_per_ip_1h; `sluice config print rules` lists the names"},
+		},
+		{
+			"a rule that a built-in test fails", "rules: [{id: sign_ups_from_address, when: sign_ups_per_ip_1h >= 50}]",
+			[]string{"f.yaml:1:9: rules.sign_ups_from_address.tests[0]: the test of sign_ups_from_address fails: it must hit, but the condition is false (what stands there is built in)"},
+		},
+		{
+			"a wider register", "fields: {device.mac: {collected_for: [risk, personalize]}, device.model: {collected_for: [risk]}}\npurposes:\n  personalize: {default: {EU: allow, US: allow}}\n  trending: {events: [view_item, search]}\n  marketing.sms: {default: {CN: allow}}\n",
+			[]string{
+				"f.yaml:1:45: fields.'device.mac'.collected_for[1]: the event type of the purpose personalize cannot hold this field: the type is the upper bound, the register may only narrow it",
+				"f.yaml:5:33: purposes.'marketing.sms'.default.CN: must be deny: a purpose of tier additional needs the person's own consent",
+			},
+		},
+		{
+			"a register that only widens what is built in", "purposes:\n  personalize: {default: {EU: allow, US: allow}}\n  trending: {events: [view_item, search]}\n",
+			[]string{
+				"f.yaml:2:31: purposes.personalize.default.EU: must be deny, as built in: the register may only narrow it",
+				"f.yaml:2:42: purposes.personalize.default.US: must be deny, or rest on a legal_basis for US",
+				"f.yaml:3:22: purposes.trending.events: must not have search: the register may only narrow what is built in",
+			},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			config, err := loadText(t, c.yaml)
+			if err == nil {
+				err = config.Check()
+			}
+			if err == nil {
+				t.Fatal("it loads")
+			}
+			if diff := cmp.Diff(c.want, strings.Split(err.Error(), "\n")); diff != "" {
 				t.Error(diff)
 			}
 		})

@@ -31,7 +31,7 @@ func NewDemo(c *Config, o DemoOptions) (*Node, error) {
 	if !listenable(o.Listen) {
 		return nil, &UsageError{fmt.Errorf("--listen %s: %s", o.Listen, listenText)}
 	}
-	d, err := loadDeployment(c)
+	d, r, err := c.load()
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func NewDemo(c *Config, o DemoOptions) (*Node, error) {
 			return nil, err
 		}
 	}
-	n := newNode(c, d, allRoles(), o.Options)
+	n := newNode(c, d, r, allRoles(), o.Options)
 	n.demo = &o
 	return n, nil
 }

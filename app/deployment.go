@@ -100,79 +100,77 @@ func (k keysConfig) holdsDemoKey() bool {
 	return false
 }
 
-// loadDeployment reads the sections of the deployment. What the user's file leaves out of them stays as it is built in: each holds values
-// that have nothing to do with one another, unlike the lists of the rooms.
+// loadDeployment reads the sections of the deployment. The error tells everything that is wrong, as config.Errors.
 func loadDeployment(file *Config) (*deployment, error) {
 	d := new(deployment)
+	var faults config.Faults
 	for _, s := range []struct {
 		name string
 		into any
 	}{{"server", &d.Server}, {"kafka", &d.Kafka}, {"warehouse", &d.Warehouse}, {"keys", &d.Keys}} {
-		if err := file.builtin[s.name].Decode(s.into); err != nil {
-			return nil, err
-		}
-		if err := file.Section(s.name).Decode(s.into); err != nil {
-			return nil, err
-		}
+		faults.Add(file.Section(s.name).Decode(s.into))
 	}
-	return d, d.validate(file)
+	d.Server.validate(file.Section("server"), &faults)
+	d.Kafka.validate(file.Section("kafka"), &faults)
+	d.Warehouse.validate(file.Section("warehouse"), &faults)
+	d.Keys.validate(file.Section("keys"), &faults)
+	return d, sorted(faults.Err())
 }
 
 // minState is the least of server.state_mib: what the tables of one transaction may take beside those that are full.
 const minState = 16
 
-func (d *deployment) validate(file *Config) (err error) {
-	if d.Server.linger, err = config.ParseDuration(d.Server.Linger); err != nil && d.Server.Linger != "0s" {
-		return file.Section("server").Errorf(".linger", "%v", err)
+func (s *serverConfig) validate(section config.Section, faults *config.Faults) {
+	var err error
+	if s.linger, err = config.ParseDuration(s.Linger); err != nil && s.Linger != "0s" {
+		faults.Add(section.Errorf(".linger", "%v, or 0s", err))
 	}
-	if d.Server.State < minState {
-		return file.Section("server").Errorf(".state_mib", "must be at least %d", minState)
+	if s.State < minState {
+		faults.Add(section.Errorf(".state_mib", "must be at least %d", minState))
 	}
-	if d.Server.Places < 0 || d.Server.Places > 1024 {
-		return file.Section("server").Errorf(".places", "must be between 0 and 1024")
+	for _, n := range []struct {
+		path               string
+		value, least, most int64
+	}{{".places", int64(s.Places), 0, 1024}, {".waiting", int64(s.Waiting), 1, 100_000}, {".memory_mib", s.Memory, 64, 1 << 20}} {
+		if n.value < n.least || n.value > n.most {
+			faults.Add(section.Errorf(n.path, "must be between %d and %d", n.least, n.most))
+		}
 	}
-	if d.Server.Waiting < 1 || d.Server.Waiting > 100_000 {
-		return file.Section("server").Errorf(".waiting", "must be between 1 and 100000")
+}
+
+func (k *kafkaConfig) validate(section config.Section, faults *config.Faults) {
+	if k.Replicas < 1 {
+		faults.Add(section.Errorf(".replicas", "must be at least 1"))
 	}
-	if d.Server.Memory < 64 || d.Server.Memory > 1<<20 {
-		return file.Section("server").Errorf(".memory_mib", "must be between 64 and 1048576")
+	if k.Partitions < 0 || k.Partitions > stream.Partitions {
+		faults.Add(section.Errorf(".partitions", "must be between 0 and %d", stream.Partitions))
 	}
-	if d.Kafka.Replicas < 1 {
-		return file.Section("kafka").Errorf(".replicas", "must be at least 1")
+	if k.Generation < 1 {
+		faults.Add(section.Errorf(".generation", "must be at least 1"))
 	}
-	if d.Kafka.Partitions < 0 || d.Kafka.Partitions > stream.Partitions {
-		return file.Section("kafka").Errorf(".partitions", "must be between 0 and %d", stream.Partitions)
+	if m := k.SASL.Mechanism; m != "" && m != "plain" && m != "scram-sha-256" && m != "scram-sha-512" {
+		faults.Add(section.Errorf(".sasl.mechanism", "must be plain, scram-sha-256 or scram-sha-512"))
 	}
-	if d.Kafka.Generation < 1 {
-		return file.Section("kafka").Errorf(".generation", "must be at least 1")
-	}
-	if m := d.Kafka.SASL.Mechanism; m != "" && m != "plain" && m != "scram-sha-256" && m != "scram-sha-512" {
-		return file.Section("kafka").Errorf(".sasl.mechanism", "must be plain, scram-sha-256 or scram-sha-512")
-	}
-	if err := d.Warehouse.validate(file.Section("warehouse")); err != nil {
-		return err
-	}
-	return d.Keys.validate(file.Section("keys"))
 }
 
 // validate refuses a key that requests without one would have, too, and one that no header can carry.
-func (k keysConfig) validate(section config.Section) error {
+func (k keysConfig) validate(section config.Section, faults *config.Faults) {
 	seen := make(map[string]bool)
 	for _, role := range []struct {
 		name string
 		keys []string
 	}{{"write", k.Write}, {"server", k.Server}, {"operator", k.Operator}} {
 		for i, key := range role.keys {
+			path := fmt.Sprintf(".%s[%d]", role.name, i)
 			if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-				return section.Errorf(fmt.Sprintf(".%s[%d]", role.name, i), "must be visible ASCII characters, at least one, without spaces")
+				faults.Add(section.Errorf(path, "must be visible ASCII characters, at least one, without spaces"))
 			}
 			if seen[key] {
-				return section.Errorf("", "one key stands under two roles")
+				faults.Add(section.Errorf(path, "must stand once: a key has one role"))
 			}
 			seen[key] = true
 		}
 	}
-	return nil
 }
 
 // cluster makes the connection settings of a cluster, which the embedded broker does not need.

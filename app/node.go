@@ -58,6 +58,7 @@ type Node struct {
 	Options
 	config     *Config
 	deployment *deployment
+	rooms      *rooms
 	roles      []string
 	demo       *DemoOptions // nil on a cluster
 	logger     *slog.Logger
@@ -72,8 +73,8 @@ type Node struct {
 	shoppers   atomic.Pointer[shop.Shoppers] // the demo's, once they are in
 }
 
-func newNode(c *Config, d *deployment, roles []string, o Options) *Node {
-	return &Node{Options: o, config: c, deployment: d, roles: roles, logger: NewLogger(o.Stderr), shopLoaded: make(chan struct{})}
+func newNode(c *Config, d *deployment, r *rooms, roles []string, o Options) *Node {
+	return &Node{Options: o, config: c, deployment: d, rooms: r, roles: roles, logger: NewLogger(o.Stderr), shopLoaded: make(chan struct{})}
 }
 
 // NewLogger makes a log that is quiet when all is well.

@@ -92,11 +92,7 @@ func (p *parts) follow(what string, view follower) {
 
 // build makes the parts of the node's roles.
 func (n *Node) build(ctx context.Context) (*parts, error) {
-	r, err := loadRooms(n.config)
-	if err != nil {
-		return nil, err
-	}
-	p := &parts{rooms: r, node: n, memory: stream.NewMemory(n.deployment.Server.State << 20), stores: make(map[string]*stream.Store), registry: newRegistry(), api: httpx.NewAPI(n.Version, n.deployment.Keys.keys()), ready: &readiness{roles: n.roles}}
+	p := &parts{rooms: n.rooms, node: n, memory: stream.NewMemory(n.deployment.Server.State << 20), stores: make(map[string]*stream.Store), registry: newRegistry(), api: httpx.NewAPI(n.Version, n.deployment.Keys.keys()), ready: &readiness{roles: n.roles}}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
 	}

@@ -15,7 +15,7 @@ import (
 // New makes a node with some of the roles, or all, on the Kafka cluster that the configuration names. A *UsageError or a *config.Error tells what is wrong
 // with the roles or the file.
 func New(c *Config, roles []string, o Options) (*Node, error) {
-	d, err := loadDeployment(c)
+	d, r, err := c.load()
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +41,7 @@ func New(c *Config, roles []string, o Options) (*Node, error) {
 	if slices.Contains(roles, roleWeb) && len(d.Keys.Server) == 0 {
 		return nil, c.Section("keys").Errorf(".server", "must hold a key: the role web calls the API with it")
 	}
-	n := newNode(c, d, roles, o)
+	n := newNode(c, d, r, roles, o)
 	n.cluster = cluster
 	n.cluster.Feed, n.cluster.Lane = stream.NewFeed(), admission.NewLane(0)
 	return n, nil
@@ -67,11 +67,8 @@ func parseRoles(names []string, d *deployment) ([]string, error) {
 	return names, nil
 }
 
-// Check loads everything that the node needs of the configuration and its keys, without starting anything.
+// Check looks at what the node needs beside its configuration, without starting anything.
 func (n *Node) Check() error {
-	if _, err := loadRooms(n.config); err != nil {
-		return err
-	}
 	_, err := n.openKeys()
 	return err
 }

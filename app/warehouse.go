@@ -44,30 +44,29 @@ type clickhouseConfig struct {
 	TLS          tlsConfig `yaml:"tls"`
 }
 
-func (w *warehouseConfig) validate(section config.Section) (err error) {
+func (w *warehouseConfig) validate(section config.Section, faults *config.Faults) {
+	var err error
 	if w.flush, err = config.ParseDuration(w.Flush); err != nil {
-		return section.Errorf(".flush", "%v", err)
+		faults.Add(section.Errorf(".flush", "%v", err))
 	}
 	switch w.Store {
 	case storeParquet:
-		return nil
 	case storeClickHouse:
-		return w.ClickHouse.validate(section)
+		w.ClickHouse.validate(section, faults)
 	default:
-		return section.Errorf(".store", "must be parquet or clickhouse")
+		faults.Add(section.Errorf(".store", "must be parquet or clickhouse"))
 	}
 }
 
-func (c *clickhouseConfig) validate(section config.Section) error {
-	switch {
-	case len(c.Addresses) != 1:
-		return section.Errorf(".clickhouse.addresses", "must be one host:port: the tables are not replicated, and purges would miss rows on another server")
-	case c.Protocol != "native" && c.Protocol != "http":
-		return section.Errorf(".clickhouse.protocol", "must be native or http")
-	case c.Database == "":
-		return section.Errorf(".clickhouse.database", "must not be empty")
-	default:
-		return nil
+func (c *clickhouseConfig) validate(section config.Section, faults *config.Faults) {
+	if len(c.Addresses) != 1 {
+		faults.Add(section.Errorf(".clickhouse.addresses", "must be one host:port: the tables are not replicated, and purges would miss rows on another server"))
+	}
+	if c.Protocol != "native" && c.Protocol != "http" {
+		faults.Add(section.Errorf(".clickhouse.protocol", "must be native or http"))
+	}
+	if c.Database == "" {
+		faults.Add(section.Errorf(".clickhouse.database", "must not be empty"))
 	}
 }
 

@@ -5,11 +5,10 @@ import (
 	_ "embed" // for the built-in register
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
-
-	"github.com/goccy/go-yaml"
 
 	"sluice/internal/config"
 	"sluice/internal/vocab"
@@ -65,17 +64,18 @@ var (
 	jurisdictionName = regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,3})?$`)
 )
 
-// Load reads and compiles the register from the sections policy, purposes, fields and retention. Errors are *config.Error.
+// Load reads and compiles the register from the sections policy, purposes, fields and retention. The error is config.Errors: everything that is wrong.
 func Load(sections func(string) config.Section) (*Register, error) {
 	l := &loader{
 		r:       &Register{byName: map[string]*Purpose{}, byField: map[string]*Field{}, byClass: map[string]*Class{}},
 		policy:  sections("policy"),
 		purpose: sections("purposes"), field: sections("fields"), retention: sections("retention"),
 	}
-	for _, step := range []func() error{l.loadPolicy, l.loadRetention, l.loadPurposes, l.loadVersions, l.loadFields, l.checkEnvelope} {
-		if err := step(); err != nil {
-			return nil, err
-		}
+	for _, step := range []func(){l.loadPolicy, l.loadRetention, l.loadPurposes, l.loadVersions, l.loadFields, l.checkEnvelope} {
+		step()
+	}
+	if err := l.faults.Err(); err != nil {
+		return nil, err
 	}
 	sum := sha256.Sum256([]byte(strings.Join(l.r.lines(), "\n")))
 	l.r.digest = "sha256:" + hex.EncodeToString(sum[:])
@@ -86,238 +86,170 @@ type loader struct {
 	r                                 *Register
 	policy, purpose, field, retention config.Section
 	from                              policyYAML
+	faults                            config.Faults
 }
 
-func (l *loader) loadPolicy() error {
-	if err := l.policy.Decode(&l.from); err != nil {
-		return err
+// expect notes a fault at a path of a section unless ok, and returns ok.
+func (l *loader) expect(ok bool, s config.Section, path, format string, args ...any) bool {
+	if !ok {
+		l.faults.Add(s.Errorf(path, format, args...))
 	}
-	if l.from.Version == "" {
-		return l.policy.Errorf("", "version: the policy version in force expected")
-	}
-	if !jurisdictionName.MatchString(l.from.Jurisdiction) {
-		return l.policy.Errorf(".jurisdiction", "the deployment's jurisdiction expected, such as CN")
-	}
+	return ok
+}
+
+func (l *loader) loadPolicy() {
+	l.faults.Add(l.policy.Decode(&l.from))
+	l.expect(l.from.Version != "", l.policy, ".version", "must be the policy version in force")
+	l.expect(jurisdictionName.MatchString(l.from.Jurisdiction), l.policy, ".jurisdiction", "must be the deployment's jurisdiction, such as CN")
 	l.r.jurisdiction = l.from.Jurisdiction
 	l.r.versions = []string{l.from.Version}
 	for i, old := range l.from.Older {
 		path := fmt.Sprintf(".older[%d]", i)
-		if old.Version == "" {
-			return l.policy.Errorf(path, "version: a policy version expected")
-		}
-		if slices.Contains(l.r.versions, old.Version) {
-			return l.policy.Errorf(path+".version", "the version stands here twice")
-		}
+		l.expect(old.Version != "", l.policy, path+".version", "must be a policy version")
+		l.expect(old.Version == "" || !slices.Contains(l.r.versions, old.Version), l.policy, path+".version", "must stand once among the versions")
 		l.r.versions = append(l.r.versions, old.Version)
 	}
-	return nil
 }
 
 // loadVersions computes, by version, the purposes for which any newer version is a major change.
-func (l *loader) loadVersions() error {
-	newer, err := l.purposesOf(".major_for", l.from.MajorFor)
-	if err != nil {
-		return err
-	}
+func (l *loader) loadVersions() {
+	newer := l.purposesOf(".major_for", l.from.MajorFor)
 	l.r.superseded = []purposeSet{0}
 	for i, old := range l.from.Older {
 		l.r.superseded = append(l.r.superseded, newer)
-		major, err := l.purposesOf(fmt.Sprintf(".older[%d].major_for", i), old.MajorFor)
-		if err != nil {
-			return err
-		}
-		newer |= major
+		newer |= l.purposesOf(fmt.Sprintf(".older[%d].major_for", i), old.MajorFor)
 	}
-	return nil
 }
 
 // purposesOf is the set of the purposes that the policy names at path.
-func (l *loader) purposesOf(path string, names []string) (set purposeSet, err error) {
+func (l *loader) purposesOf(path string, names []string) (set purposeSet) {
 	for i, name := range names {
 		p, ok := l.r.byName[name]
-		if !ok {
-			return 0, l.policy.Errorf(fmt.Sprintf("%s[%d]", path, i), "unknown purpose; expected one of %s", l.purposeNames())
+		if l.expect(ok, l.policy, fmt.Sprintf("%s[%d]", path, i), "unknown purpose; it must be one of %s", l.purposeNames()) {
+			set |= 1 << uint(p.Index)
 		}
-		set |= 1 << uint(p.Index)
 	}
-	return set, nil
+	return set
 }
 
 // cite checks that an entry names a clause of the policy version in force.
-func (l *loader) cite(s config.Section, path, clause string) error {
+func (l *loader) cite(s config.Section, path, clause string) {
 	if clause == "" {
-		return s.Errorf(path, "clause: every entry cites a clause of policy version %s", l.from.Version)
+		l.expect(false, s, path+".clause", "every entry must cite a clause of policy version %s", l.from.Version)
+		return
 	}
-	if !slices.Contains(l.from.Clauses, clause) {
-		return s.Errorf(path+".clause", "no clause of policy version %s; see policy.clauses", l.from.Version)
-	}
-	return nil
+	l.expect(slices.Contains(l.from.Clauses, clause), s, path+".clause", "must be a clause of policy version %s; see policy.clauses", l.from.Version)
 }
 
-func (l *loader) loadRetention() error {
-	entries, order, err := decodeEntries[classYAML](l.retention)
-	if err != nil {
-		return err
-	}
+func (l *loader) loadRetention() {
+	entries, order := decodeEntries[classYAML](l, l.retention)
 	for _, name := range order {
-		entry, path := entries[name], pathOf(name)
-		if err := l.cite(l.retention, path, entry.Clause); err != nil {
-			return err
-		}
+		entry, path := entries[name], config.Key(name)
+		l.cite(l.retention, path, entry.Clause)
 		period, err := config.ParseDuration(entry.Period)
-		if err != nil {
-			return l.retention.Errorf(path+".period", "%v", err)
-		}
-		if !slices.Contains(criteria, entry.Criterion) {
-			return l.retention.Errorf(path+".criterion", "expected one of %s", strings.Join(criteria, ", "))
-		}
+		l.expect(err == nil, l.retention, path+".period", "%v", err)
+		l.expect(slices.Contains(criteria, entry.Criterion), l.retention, path+".criterion", "must be one of %s", strings.Join(criteria, ", "))
 		class := &Class{Name: name, Period: period, Criterion: entry.Criterion, Clause: entry.Clause}
 		l.r.classes, l.r.byClass[name] = append(l.r.classes, class), class
 	}
-	return nil
 }
 
-func (l *loader) loadPurposes() error {
-	entries, order, err := decodeEntries[purposeYAML](l.purpose)
-	if err != nil {
-		return err
-	}
-	if len(order) > maxPurposes {
-		return l.purpose.Errorf("", "at most %d purposes expected", maxPurposes)
+func (l *loader) loadPurposes() {
+	entries, order := decodeEntries[purposeYAML](l, l.purpose)
+	if !l.expect(len(order) <= maxPurposes, l.purpose, "", "must be at most %d purposes", maxPurposes) {
+		return
 	}
 	for i, name := range order {
 		entry := entries[name]
-		p, err := l.compilePurpose(name, &entry)
-		if err != nil {
-			return err
-		}
+		p := l.compilePurpose(name, &entry)
 		p.Index = i
 		l.r.purposes, l.r.byName[name] = append(l.r.purposes, p), p
 	}
-	return nil
 }
 
-func (l *loader) compilePurpose(name string, entry *purposeYAML) (*Purpose, error) {
-	s, path := l.purpose, pathOf(name)
-	if !purposeName.MatchString(name) || len(name) > 64 {
-		return nil, s.Errorf(path, "the name of a purpose is lower-case words, such as marketing.push")
-	}
-	if err := l.cite(s, path, entry.Clause); err != nil {
-		return nil, err
-	}
-	if entry.Doc == "" {
-		return nil, s.Errorf(path, "doc: what the notice says of this purpose expected")
-	}
+func (l *loader) compilePurpose(name string, entry *purposeYAML) *Purpose {
+	s, path := l.purpose, config.Key(name)
+	l.expect(purposeName.MatchString(name) && len(name) <= 64, s, path, "the name of a purpose must be lower-case words, such as marketing.push")
+	l.cite(s, path, entry.Clause)
+	l.expect(entry.Doc != "", s, path+".doc", "must be what the notice says of this purpose")
 	p := &Purpose{Name: name, Doc: entry.Doc, Clause: entry.Clause, Retention: entry.Retention, LegalBasis: entry.LegalBasis}
 	for tier, word := range tierNames {
 		if word == entry.Tier {
 			p.Tier = tier
 		}
 	}
-	if p.Tier == 0 {
-		return nil, s.Errorf(path+".tier", "expected one of basic, switchable, additional, legal")
+	l.expect(p.Tier != 0, s, path+".tier", "must be one of basic, switchable, additional, legal")
+	l.expect(l.r.byClass[entry.Retention] != nil, s, path+".retention", "must be a class of the section retention")
+	for _, place := range slices.Sorted(maps.Keys(entry.LegalBasis)) {
+		l.expect(jurisdictionName.MatchString(place), s, path+".legal_basis"+config.Key(place), "must be of a jurisdiction, such as CN")
 	}
-	if l.r.byClass[entry.Retention] == nil {
-		return nil, s.Errorf(path+".retention", "a class of the section retention expected")
+	if p.Tier != 0 {
+		l.compileDefaults(p, path, entry.Default)
+		l.compileTypes(p, path, entry)
 	}
-	for place := range entry.LegalBasis {
-		if !jurisdictionName.MatchString(place) {
-			return nil, s.Errorf(path+".legal_basis", "jurisdictions such as CN expected")
-		}
-	}
-	if err := l.compileDefaults(p, path, entry.Default); err != nil {
-		return nil, err
-	}
-	return p, l.compileTypes(p, path, entry)
+	return p
 }
 
-func (l *loader) compileDefaults(p *Purpose, path string, words map[string]string) error {
-	if len(words) > 0 && !p.Tier.Optional() {
-		return l.purpose.Errorf(path+".default", "a purpose of tier %s has no default: only switchable and additional ones do", p.Tier)
-	}
+// compileDefaults reads what holds where a person has not chosen.
+func (l *loader) compileDefaults(p *Purpose, path string, words map[string]string) {
 	p.Default = make(map[string]bool, len(words))
-	for place, word := range words {
-		if !jurisdictionName.MatchString(place) {
-			return l.purpose.Errorf(path+".default", "jurisdictions such as CN expected")
-		}
-		if word != "allow" && word != "deny" {
-			return l.purpose.Errorf(path+".default."+place, "expected allow or deny")
-		}
+	if !l.expect(len(words) == 0 || p.Tier.Optional(), l.purpose, path+".default", "must not be there: a purpose of tier %s has no default, only switchable and additional ones do", p.Tier) {
+		return
+	}
+	for _, place := range slices.Sorted(maps.Keys(words)) {
+		at, word := path+".default"+config.Key(place), words[place]
+		l.expect(jurisdictionName.MatchString(place), l.purpose, at, "must be of a jurisdiction, such as CN")
+		l.expect(word == "allow" || word == "deny", l.purpose, at, "must be allow or deny")
+		l.expect(word != "allow" || p.Tier != Additional, l.purpose, at, "must be deny: a purpose of tier additional needs the person's own consent")
 		p.Default[place] = word == "allow"
 	}
-	return nil
 }
 
-func (l *loader) compileTypes(p *Purpose, path string, entry *purposeYAML) error {
-	always, err := l.typesOf(path+".events", entry.Events)
-	if err != nil {
-		return err
-	}
-	after, err := l.typesOf(path+".events_after_acceptance", entry.EventsAfterAcceptance)
-	if err != nil {
-		return err
-	}
-	if after != 0 && p.Tier != Legal {
-		return l.purpose.Errorf(path+".events_after_acceptance", "only a legal purpose tells its types apart: any other waits for the acceptance anyway")
-	}
-	if both := always & after; both != 0 {
-		return l.purpose.Errorf(path+".events_after_acceptance", "a type stands in events, too")
-	}
+func (l *loader) compileTypes(p *Purpose, path string, entry *purposeYAML) {
+	always := l.typesOf(path+".events", entry.Events)
+	after := l.typesOf(path+".events_after_acceptance", entry.EventsAfterAcceptance)
+	l.expect(after == 0 || p.Tier == Legal, l.purpose, path+".events_after_acceptance", "must not be there: only a legal purpose tells its types apart, any other waits for the acceptance anyway")
+	l.expect(always&after == 0, l.purpose, path+".events_after_acceptance", "must not repeat a type of events")
 	p.types, p.after = always|after, after
-	return nil
 }
 
-func (l *loader) typesOf(path string, names []string) (set typeSet, err error) {
+func (l *loader) typesOf(path string, names []string) (set typeSet) {
 	for i, name := range names {
+		at := fmt.Sprintf("%s[%d]", path, i)
 		t, ok := vocab.ParseType(name)
-		if !ok {
-			return 0, l.purpose.Errorf(fmt.Sprintf("%s[%d]", path, i), "unknown event type; expected one of %s", strings.Join(vocab.Types(), ", "))
+		if l.expect(ok, l.purpose, at, "unknown event type; it must be one of %s", strings.Join(vocab.Types(), ", ")) {
+			l.expect(!set.has(t), l.purpose, at, "must stand once in its list")
+			set |= 1 << uint(t)
 		}
-		if set.has(t) {
-			return 0, l.purpose.Errorf(fmt.Sprintf("%s[%d]", path, i), "the type stands here twice")
-		}
-		set |= 1 << uint(t)
 	}
-	return set, nil
+	return set
 }
 
-func (l *loader) loadFields() error {
-	entries, order, err := decodeEntries[fieldYAML](l.field)
-	if err != nil {
-		return err
-	}
+func (l *loader) loadFields() {
+	entries, order := decodeEntries[fieldYAML](l, l.field)
 	for _, name := range order {
 		entry := entries[name]
-		f, err := l.compileField(name, &entry)
-		if err != nil {
-			return err
-		}
+		f := l.compileField(name, &entry)
 		l.r.fields, l.r.byField[name] = append(l.r.fields, f), f
 	}
-	return nil
 }
 
-func (l *loader) compileField(name string, entry *fieldYAML) (*Field, error) {
-	s, path := l.field, pathOf(name)
-	if _, known := CanHold("", name); !known {
-		return nil, s.Errorf(path, "unknown field of an event; docs/storefront.md lists the fields")
-	}
-	if err := l.cite(s, path, entry.Clause); err != nil {
-		return nil, err
-	}
-	if !categoryName.MatchString(entry.Category) {
-		return nil, s.Errorf(path+".category", "a category of the Fides taxonomy expected, such as user.device.device_id")
-	}
+func (l *loader) compileField(name string, entry *fieldYAML) *Field {
+	s, path := l.field, config.Key(name)
 	f := &Field{Name: name, Category: entry.Category, Clause: entry.Clause}
+	if _, known := CanHold("", name); !l.expect(known, s, path, "must be a field of an event; docs/storefront.md lists the fields") {
+		return f
+	}
+	l.cite(s, path, entry.Clause)
+	l.expect(categoryName.MatchString(entry.Category), s, path+".category", "must be a category of the Fides taxonomy, such as user.device.device_id")
 	for i, purpose := range entry.CollectedFor {
 		at := fmt.Sprintf("%s.collected_for[%d]", path, i)
 		p, ok := l.r.byName[purpose]
-		if !ok {
-			return nil, s.Errorf(at, "unknown purpose; expected one of %s", l.purposeNames())
+		if !l.expect(ok, s, at, "unknown purpose; it must be one of %s", l.purposeNames()) {
+			continue
 		}
-		if can, _ := CanHold(purpose, name); !can {
-			return nil, s.Errorf(at, "the event type of the purpose %s cannot hold this field: the type is the upper bound, the register may only narrow it", purpose)
-		}
+		can, _ := CanHold(purpose, name)
+		l.expect(can, s, at, "the event type of the purpose %s cannot hold this field: the type is the upper bound, the register may only narrow it", purpose)
 		f.purposes |= 1 << uint(p.Index)
 	}
 	for _, p := range l.r.purposes {
@@ -325,22 +257,19 @@ func (l *loader) compileField(name string, entry *fieldYAML) (*Field, error) {
 			f.CollectedFor = append(f.CollectedFor, p.Name)
 		}
 	}
-	return f, nil
+	return f
 }
 
 // checkEnvelope makes sure that every stream knows whose event it holds, which one, what and when.
-func (l *loader) checkEnvelope() error {
+func (l *loader) checkEnvelope() {
 	for _, purpose := range streams {
 		if l.r.byName[purpose] == nil {
 			continue
 		}
 		for _, field := range envelope {
-			if !l.r.Holds(purpose, field) {
-				return l.field.Errorf(pathOf(field)+".collected_for", "the purpose %s expected: no purpose with a stream can do without this field", purpose)
-			}
+			l.expect(l.r.Holds(purpose, field), l.field, config.Key(field)+".collected_for", "must name the purpose %s: no purpose with a stream can do without this field", purpose)
 		}
 	}
-	return nil
 }
 
 func (l *loader) purposeNames() string {
@@ -352,24 +281,12 @@ func (l *loader) purposeNames() string {
 }
 
 // decodeEntries reads a section that is a mapping, with its keys in the file's order.
-func decodeEntries[T any](s config.Section) (entries map[string]T, order []string, err error) {
-	if err := s.Decode(&entries); err != nil {
-		return nil, nil, err
+func decodeEntries[T any](l *loader, s config.Section) (entries map[string]T, order []string) {
+	l.faults.Add(s.Decode(&entries))
+	for _, name := range s.Keys() {
+		if _, ok := entries[name]; ok {
+			order = append(order, name)
+		}
 	}
-	var ordered yaml.MapSlice
-	if err := s.Decode(&ordered); err != nil {
-		return nil, nil, err
-	}
-	for _, item := range ordered {
-		order = append(order, fmt.Sprint(item.Key))
-	}
-	return entries, order, nil
-}
-
-// pathOf is a section's path to the entry called name, which may hold dots.
-func pathOf(name string) string {
-	if strings.ContainsRune(name, '.') {
-		return ".'" + name + "'"
-	}
-	return "." + name
+	return entries, order
 }

@@ -93,37 +93,37 @@ func TestDeviceIdentifiersAreForRiskAlone(t *testing.T) {
 func TestWrongRegisters(t *testing.T) {
 	mac := "  device.mac:\n    category: user.device.device_id\n    clause: \"2(9)\"\n"
 	cases := []struct{ name, old, new, want string }{
-		{"field without clause", mac, "  device.mac:\n    category: user.device.device_id\n", "fields.'device.mac': clause: every entry cites a clause of policy version 2026-09"},
-		{"unknown clause", mac, strings.Replace(mac, "2(9)", "99", 1), "fields.'device.mac'.clause: no clause of policy version 2026-09; see policy.clauses"},
-		{"purpose without clause", "    clause: \"2(9)\"\n    legal_basis: {CN: legal_duty", "    legal_basis: {CN: legal_duty", "purposes.risk: clause: every entry cites a clause"},
-		{"class without clause", "security: {period: 180d, criterion: safety, clause: \"5(I)\"}", "security: {period: 180d, criterion: safety}", "retention.security: clause: every entry"},
-		{"unknown purpose of a field", mac + "    collected_for: [risk]", mac + "    collected_for: [risk, ads]", "fields.'device.mac'.collected_for[1]: unknown purpose; expected one of history,"},
+		{"field without clause", mac, "  device.mac:\n    category: user.device.device_id\n", "fields.'device.mac'.clause: every entry must cite a clause of policy version 2026-09"},
+		{"unknown clause", mac, strings.Replace(mac, "2(9)", "99", 1), "fields.'device.mac'.clause: must be a clause of policy version 2026-09; see policy.clauses"},
+		{"purpose without clause", "    clause: \"2(9)\"\n    legal_basis: {CN: legal_duty", "    legal_basis: {CN: legal_duty", "purposes.risk.clause: every entry must cite a clause of policy version 2026-09"},
+		{"class without clause", "security: {period: 180d, criterion: safety, clause: \"5(I)\"}", "security: {period: 180d, criterion: safety}", "retention.security.clause: every entry must cite a clause of policy version 2026-09"},
+		{"unknown purpose of a field", mac + "    collected_for: [risk]", mac + "    collected_for: [risk, ads]", "fields.'device.mac'.collected_for[1]: unknown purpose; it must be one of history,"},
 		{"beyond the type", mac + "    collected_for: [risk]", mac + "    collected_for: [risk, personalize]", "fields.'device.mac'.collected_for[1]: the event type of the purpose personalize cannot hold this field: the type is the upper bound"},
 		{"a purpose without a stream", mac + "    collected_for: [risk]", mac + "    collected_for: [marketing.push]", "collected_for[0]: the event type of the purpose marketing.push cannot hold"},
-		{"unknown field", "  device.mac:", "  device.serial:", "fields.'device.serial': unknown field of an event"},
-		{"unknown event type", "events: [sign_up, login,", "events: [sign_up, logon,", "purposes.risk.events[1]: unknown event type; expected one of page_view,"},
-		{"event type twice", "events: [sign_up, login,", "events: [sign_up, sign_up,", "purposes.risk.events[1]: the type stands here twice"},
-		{"event type in both lists", "events_after_acceptance: [page_view,", "events_after_acceptance: [login, page_view,", "purposes.risk.events_after_acceptance: a type stands in events, too"},
+		{"unknown field", "  device.mac:", "  device.serial:", "fields.'device.serial': must be a field of an event; docs/storefront.md lists the fields"},
+		{"unknown event type", "events: [sign_up, login,", "events: [sign_up, logon,", "purposes.risk.events[1]: unknown event type; it must be one of page_view,"},
+		{"event type twice", "events: [sign_up, login,", "events: [sign_up, sign_up,", "purposes.risk.events[1]: must stand once in its list"},
+		{"event type in both lists", "events_after_acceptance: [page_view,", "events_after_acceptance: [login, page_view,", "purposes.risk.events_after_acceptance: must not repeat a type of events"},
 		{"acceptance list of another tier", "tier: switchable", "tier: switchable\n    events_after_acceptance: [refund]", "only a legal purpose"},
-		{"unknown tier", "tier: switchable", "tier: optional", "purposes.personalize.tier: expected one of basic, switchable, additional, legal"},
+		{"unknown tier", "tier: switchable", "tier: optional", "purposes.personalize.tier: must be one of basic, switchable, additional, legal"},
 		{"default of a basic purpose", "legal_basis: {CN: contract, EU: contract}", "default: {CN: allow}", "a purpose of tier basic has no default"},
-		{"default that is no decision", "default: {CN: allow, EU: deny}", "default: {CN: yes!, EU: deny}", "purposes.personalize.default.CN: expected allow or deny"},
-		{"default for no jurisdiction", "default: {CN: allow, EU: deny}", "default: {china: allow}", "jurisdictions such as CN expected"},
-		{"unknown class", "retention: profile", "retention: forever", "purposes.personalize.retention: a class of the section retention expected"},
-		{"no period", "period: 180d", "period: long", "retention.security.period: a duration"},
-		{"no criterion", "criterion: safety", "criterion: because", "retention.security.criterion: expected one of transaction,"},
-		{"no doc", "    doc: Commercial text messages.\n", "", "purposes.'marketing.sms': doc:"},
-		{"name", "  marketing.sms:", "  Marketing SMS:", "the name of a purpose is lower-case words"},
-		{"no category", "category: user.contact.email", "category: mail", "fields.'account.email'.category: a category of the Fides taxonomy"},
-		{"envelope", "    category: user.unique_id\n    clause: \"2(1)\"\n    collected_for: [history, trending, risk, personalize]", "    category: user.unique_id\n    clause: \"2(1)\"\n    collected_for: [history]", "fields.user_id.collected_for: the purpose trending expected"},
-		{"unknown key", "tier: switchable", "teir: switchable", "unknown field \"teir\""},
+		{"default that is no decision", "default: {CN: allow, EU: deny}", "default: {CN: yes!, EU: deny}", "purposes.personalize.default.CN: must be allow or deny"},
+		{"default for no jurisdiction", "default: {CN: allow, EU: deny}", "default: {china: allow}", "purposes.personalize.default.china: must be of a jurisdiction, such as CN"},
+		{"unknown class", "retention: profile", "retention: forever", "purposes.personalize.retention: must be a class of the section retention"},
+		{"no period", "period: 180d", "period: long", "retention.security.period: must be a duration such as 30m, 6h or 7d"},
+		{"no criterion", "criterion: safety", "criterion: because", "retention.security.criterion: must be one of transaction, safety, consent, limitation, law"},
+		{"no doc", "    doc: Commercial text messages.\n", "", "purposes.'marketing.sms'.doc: must be what the notice says of this purpose"},
+		{"name", "  marketing.sms:", "  Marketing SMS:", "purposes.Marketing SMS: the name of a purpose must be lower-case words, such as marketing.push"},
+		{"no category", "category: user.contact.email", "category: mail", "fields.'account.email'.category: must be a category of the Fides taxonomy, such as user.device.device_id"},
+		{"envelope", "    category: user.unique_id\n    clause: \"2(1)\"\n    collected_for: [history, trending, risk, personalize]", "    category: user.unique_id\n    clause: \"2(1)\"\n    collected_for: [history]", "fields.user_id.collected_for: must name the purpose trending: no purpose with a stream can do without this field"},
+		{"unknown key", "tier: switchable", "teir: switchable", "purposes.personalize.teir: unknown key; did you mean tier?"},
 		{"major for nobody", "major_for: []", "major_for: [ads]", "policy.major_for[0]: unknown purpose"},
 		{"older major for nobody", "older: []  ", "older: [{version: \"1\", major_for: [ads]}]  ", "policy.older[0].major_for[0]: unknown purpose"},
-		{"version twice", "older: []  ", "older: [{version: \"2026-09\"}]  ", "policy.older[0].version: the version stands here twice"},
-		{"version without a name", "older: []  ", "older: [{major_for: []}]  ", "policy.older[0]: version: a policy version expected"},
-		{"no version", "version: \"2026-09\"", "version: \"\"", "policy: version:"},
-		{"no jurisdiction", "jurisdiction: CN ", "jurisdiction: China ", "policy.jurisdiction: the deployment's jurisdiction expected"},
-		{"no section", "retention:\n  footprints", "retentions:\n  footprints", "section is missing"},
+		{"version twice", "older: []  ", "older: [{version: \"2026-09\"}]  ", "policy.older[0].version: must stand once among the versions"},
+		{"version without a name", "older: []  ", "older: [{major_for: []}]  ", "policy.older[0].version: must be a policy version"},
+		{"no version", "version: \"2026-09\"", "version: \"\"", "policy.version: must be the policy version in force"},
+		{"no jurisdiction", "jurisdiction: CN ", "jurisdiction: China ", "policy.jurisdiction: must be the deployment's jurisdiction, such as CN"},
+		{"no section", "retention:\n  footprints", "retentions:\n  footprints", "this section must be there"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -211,14 +211,14 @@ func TestCheckFindsWhatIsLeftOpen(t *testing.T) {
 
 func TestDiffAndDigest(t *testing.T) {
 	a := mustLoad(t)
-	b := mustLoad(t, "tier: switchable", "tier: additional", "  device.imei:\n    category: user.device.device_id\n    clause: \"2(9)\"\n    collected_for: [risk]\n", "",
+	b := mustLoad(t, "default: {CN: allow, EU: deny}", "default: {CN: deny, EU: deny}", "  device.imei:\n    category: user.device.device_id\n    clause: \"2(9)\"\n    collected_for: [risk]\n", "",
 		"    collected_for: [trending, personalize]", "    collected_for: [personalize]")
 	want := []string{
 		"field device.imei, category: was user.device.device_id, is gone",
 		"field device.imei, clause: was 2(9), is gone",
 		"field device.imei, collected for: was risk, is gone",
 		"field locale, collected for: trending, personalize → personalize",
-		"purpose personalize, tier: switchable → additional",
+		"purpose personalize, default in CN: allow → deny",
 	}
 	if diff := cmp.Diff(want, Diff(a, b)); diff != "" {
 		t.Error(diff)

@@ -144,32 +144,31 @@ type (
 	}
 )
 
-// Load reads the section surfaces. Errors are *config.Error with line and column.
+// Load reads the section surfaces. The error is config.Errors: everything that is wrong, with line and column.
 func Load(sections func(name string) config.Section) (*Config, error) {
 	section := sections("surfaces")
 	var file map[string]surfaceYAML
-	if err := section.Decode(&file); err != nil {
-		return nil, err
-	}
+	var faults config.Faults
+	faults.Add(section.Decode(&file))
 	if len(file) == 0 {
-		return nil, section.Errorf("", "at least one surface expected")
+		faults.Add(section.Errorf("", "must have at least one surface"))
 	}
 	c := &Config{surfaces: make(map[string]*Surface, len(file)+1)}
 	for _, name := range slices.Sorted(maps.Keys(file)) {
-		l := loader{section: section, path: "." + name}
-		if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" || len(name) > maxSurfaceName || name == "" {
-			return nil, section.Errorf(".'"+name+"'", "a surface's name is 1 to %d of a–z, 0–9 and _", maxSurfaceName)
-		}
+		l := loader{section: section, path: config.Key(name), faults: &faults}
+		validName := strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == "" && len(name) <= maxSurfaceName && name != ""
+		l.expect(validName, "", "a surface's name must be 1 to %d of a–z, 0–9 and _", maxSurfaceName)
 		y := file[name]
-		if c.surfaces[name] = l.surface(name, &y); l.err != nil {
-			return nil, l.err
-		}
+		c.surfaces[name] = l.surface(name, &y)
 	}
 	if c.surfaces[similarSurface] == nil {
 		c.surfaces[similarSurface] = builtInSimilar()
 	}
 	if s := c.surfaces[similarSurface]; len(s.Personal) > 0 {
-		return nil, section.Errorf("."+similarSurface+".personal", "the similar items of an item are the same for everyone; only non_personal expected")
+		faults.Add(section.Errorf("."+similarSurface+".personal", "must not be there: the similar items of an item are the same for everyone"))
+	}
+	if err := faults.Err(); err != nil {
+		return nil, err
 	}
 	c.version = versionOf(c.surfaces)
 	return c, nil
@@ -204,33 +203,33 @@ func (c *Config) Surface(name string) (*Surface, bool) {
 // Surfaces lists the names of the surfaces, sorted.
 func (c *Config) Surfaces() []string { return slices.Sorted(maps.Keys(c.surfaces)) }
 
-// loader checks one surface and keeps the first error.
+// loader checks one surface.
 type loader struct {
 	section config.Section
 	path    string
-	err     error
+	faults  *config.Faults
 }
 
 // expect notes an error at path below the surface unless ok.
 func (l *loader) expect(ok bool, path, format string, args ...any) {
-	if !ok && l.err == nil {
-		l.err = l.section.Errorf(l.path+path, format, args...)
+	if !ok {
+		l.faults.Add(l.section.Errorf(l.path+path, format, args...))
 	}
 }
 
 func (l *loader) surface(name string, y *surfaceYAML) *Surface {
 	s := &Surface{Name: name, PageSize: y.PageSize}
-	l.expect(y.PageSize >= 1 && y.PageSize <= maxLimit, ".page_size", "1 to %d expected", maxLimit)
+	l.expect(y.PageSize >= 1 && y.PageSize <= maxLimit, ".page_size", "must be between 1 and %d", maxLimit)
 	for i := range y.Personal {
 		s.Personal = append(s.Personal, l.retriever(fmt.Sprintf(".personal[%d]", i), &y.Personal[i], true))
 	}
-	l.expect(len(y.NonPersonal) > 0, ".non_personal", "at least one retriever expected: it is what everyone gets who does not allow, or has, a personal list")
+	l.expect(len(y.NonPersonal) > 0, ".non_personal", "must name at least one retriever: it is what everyone gets who does not allow, or has, a personal list")
 	for i := range y.NonPersonal {
 		s.NonPersonal = append(s.NonPersonal, l.retriever(fmt.Sprintf(".non_personal[%d]", i), &y.NonPersonal[i], false))
 	}
 	s.Viewed = l.seen(".seen.viewed", y.Seen.Viewed)
 	s.Purchased = l.seen(".seen.purchased", y.Seen.Purchased)
-	l.expect(len(y.Require) <= maxRules, ".require", "at most %d promises expected", maxRules)
+	l.expect(len(y.Require) <= maxRules, ".require", "must be at most %d promises", maxRules)
 	for i := range y.Require {
 		s.Rules = append(s.Rules, l.rule(fmt.Sprintf(".require[%d]", i), &y.Require[i]))
 	}
@@ -240,15 +239,18 @@ func (l *loader) surface(name string, y *surfaceYAML) *Surface {
 
 func (l *loader) retriever(path string, y *retrieverYAML, personal bool) Retriever {
 	kind, known := retrieverKinds[y.Retriever]
-	l.expect(known, path+".retriever", "unknown retriever; expected one of %s", strings.Join(slices.Sorted(maps.Keys(retrieverKinds)), ", "))
-	l.expect(personal || !kind.personal, path+".retriever", "%s needs personalize and cannot stand under non_personal", y.Retriever)
-	l.expect(y.Candidates >= 1 && y.Candidates <= maxCandidates, path+".candidates", "1 to %d expected", maxCandidates)
+	if !known {
+		kind = retrieverKind{halfLife: true, knn: true} // what it takes is not known
+	}
+	l.expect(known, path+".retriever", "unknown retriever; it must be one of %s", strings.Join(slices.Sorted(maps.Keys(retrieverKinds)), ", "))
+	l.expect(personal || !kind.personal, path+".retriever", "%s needs personalize and must not stand under non_personal", y.Retriever)
+	l.expect(y.Candidates >= 1 && y.Candidates <= maxCandidates, path+".candidates", "must be between 1 and %d", maxCandidates)
 	r := Retriever{Name: y.Retriever, Candidates: y.Candidates, Weight: 1}
 	if y.Weight != nil {
 		r.Weight = *y.Weight
-		l.expect(r.Weight > 0 && r.Weight <= maxWeight, path+".weight", "more than 0 and at most %d expected", maxWeight)
+		l.expect(r.Weight > 0 && r.Weight <= maxWeight, path+".weight", "must be more than 0 and at most %d", maxWeight)
 	}
-	l.expect(kind.halfLife || y.HalfLife == "", path+".half_life", "%s takes no half_life", y.Retriever)
+	l.expect(kind.halfLife || y.HalfLife == "", path+".half_life", "must not be there: %s takes no half_life", y.Retriever)
 	if kind.halfLife {
 		r.HalfLife = l.halfLife(path+".half_life", y.HalfLife)
 	}
@@ -261,7 +263,7 @@ func (l *loader) knn(path string, r *Retriever, y *retrieverYAML, takes bool) {
 	if !takes {
 		given := []bool{y.Items != nil, y.Sample != nil, y.Neighbours != nil, y.Decay != nil, y.Distance != nil, y.Rarity != nil}
 		for i, name := range []string{"items", "sample", "neighbours", "decay", "distance", "rarity"} {
-			l.expect(!given[i], path+"."+name, "%s takes no %s", y.Retriever, name)
+			l.expect(!given[i], path+"."+name, "must not be there: %s takes no %s", y.Retriever, name)
 		}
 		return
 	}
@@ -276,7 +278,7 @@ func (l *loader) knn(path string, r *Retriever, y *retrieverYAML, takes bool) {
 	}
 	if y.Rarity != nil {
 		r.KNN.Rarity = *y.Rarity
-		l.expect(r.KNN.Rarity >= 0 && r.KNN.Rarity <= maxRarity, path+".rarity", "0 to %d expected", maxRarity)
+		l.expect(r.KNN.Rarity >= 0 && r.KNN.Rarity <= maxRarity, path+".rarity", "must be between 0 and %d", maxRarity)
 	}
 }
 
@@ -284,7 +286,7 @@ func (l *loader) places(path string, given *float64, absent float64) float64 {
 	if given == nil {
 		return absent
 	}
-	l.expect(*given >= 0.1 && *given <= maxPlaces, path, "0.1 to %d places expected", maxPlaces)
+	l.expect(*given >= 0.1 && *given <= maxPlaces, path, "must be between 0.1 and %d places", maxPlaces)
 	return *given
 }
 
@@ -292,7 +294,7 @@ func (l *loader) number(path string, given *int, absent, most int) int {
 	if given == nil {
 		return absent
 	}
-	l.expect(*given >= 1 && *given <= most, path, "1 to %d expected", most)
+	l.expect(*given >= 1 && *given <= most, path, "must be between 1 and %d", most)
 	return *given
 }
 
@@ -305,7 +307,7 @@ func (l *loader) halfLife(path, text string) time.Duration {
 		l.expect(false, path, "%s", err.Error())
 		return 0
 	}
-	l.expect(d <= maxHalfLife, path, "at most 365d expected")
+	l.expect(d <= maxHalfLife, path, "must be at most 365d")
 	return d
 }
 
@@ -313,16 +315,16 @@ func (l *loader) seen(path string, p SeenPolicy) SeenPolicy {
 	if p == "" {
 		return Allow
 	}
-	l.expect(p == Allow || p == Demote || p == Exclude, path, "allow, demote or exclude expected")
+	l.expect(p == Allow || p == Demote || p == Exclude, path, "must be allow, demote or exclude")
 	return p
 }
 
 func (l *loader) rule(path string, y *requireYAML) rank.Rule {
 	same, known := sameKinds[y.Same]
-	l.expect(known, path+".same", "category, brand or seller expected")
-	l.expect(y.Within >= 2 && y.Within <= maxWithin, path+".within", "2 to %d slots expected", maxWithin)
-	l.expect(y.AtMost >= 1, path+".at_most", "at least 1 expected")
-	l.expect(y.AtMost < y.Within, path+".at_most", "fewer than within expected: the promise would always hold")
+	l.expect(known, path+".same", "must be category, brand or seller")
+	l.expect(y.Within >= 2 && y.Within <= maxWithin, path+".within", "must be between 2 and %d slots", maxWithin)
+	l.expect(y.AtMost >= 1, path+".at_most", "must be at least 1")
+	l.expect(y.AtMost < y.Within || y.Within < 2, path+".at_most", "must be less than within, or the promise always holds")
 	return rank.Rule{AtMost: y.AtMost, Within: y.Within, Same: same}
 }
 
@@ -330,20 +332,20 @@ func (l *loader) diversity(y *diversifyYAML) Diversity {
 	if y == nil {
 		return Diversity{Method: "none", Lambda: 1}
 	}
-	l.expect(y.Method == "mmr" || y.Method == "none", ".diversify.method", "mmr or none expected")
+	l.expect(y.Method == "mmr" || y.Method == "none", ".diversify.method", "must be mmr or none")
 	if y.Method != "mmr" {
-		l.expect(y.Lambda == nil, ".diversify.lambda", "method none takes no lambda")
-		l.expect(y.Similarity == "", ".diversify.similarity", "method none takes no similarity")
+		l.expect(y.Lambda == nil, ".diversify.lambda", "must not be there: method none takes no lambda")
+		l.expect(y.Similarity == "", ".diversify.similarity", "must not be there: method none takes no similarity")
 		return Diversity{Method: "none", Lambda: 1}
 	}
 	d := Diversity{Method: "mmr", Lambda: 0.7, Similarity: y.Similarity}
 	if y.Lambda != nil {
 		d.Lambda = *y.Lambda
-		l.expect(d.Lambda >= 0 && d.Lambda <= 1, ".diversify.lambda", "0 to 1 expected")
+		l.expect(d.Lambda >= 0 && d.Lambda <= 1, ".diversify.lambda", "must be between 0 and 1")
 	}
 	if d.Similarity == "" {
 		d.Similarity = "category"
 	}
-	l.expect(d.Similarity == "category" || d.Similarity == "co_visitation", ".diversify.similarity", "category or co_visitation expected")
+	l.expect(d.Similarity == "category" || d.Similarity == "co_visitation", ".diversify.similarity", "must be category or co_visitation")
 	return d
 }

@@ -1,6 +1,7 @@
 package recommend
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"sluice/features/items"
 	"sluice/recommend/rank"
 )
+
+var update = flag.Bool("update", false, "write the messages that testdata expects")
 
 func TestDefaultsLoad(t *testing.T) {
 	c, err := load(t, string(Defaults))
@@ -87,6 +90,13 @@ func TestBadFiles(t *testing.T) {
 			_, err = load(t, string(data))
 			if err == nil {
 				t.Fatal("it loads")
+			}
+			if *update {
+				_, rest, _ := strings.Cut(string(data), "\n")
+				if err := os.WriteFile(name, []byte("# "+err.Error()+"\n"+rest), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
 			}
 			if diff := cmp.Diff(strings.TrimPrefix(first, "# "), err.Error()); diff != "" {
 				t.Error(diff)

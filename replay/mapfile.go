@@ -203,10 +203,6 @@ func (m *Map) decodeTime() error {
 		Latest   string `yaml:"latest"`
 	}
 	if err := s.Decode(&t); err != nil {
-		if fault := new(config.Error); errors.As(err, &fault) && strings.HasPrefix(fault.Message, "unknown field") {
-			unknown, _, _ := strings.Cut(fault.Message, ";")
-			fault.Message = unknown + "; expected zone, unit or layout, earliest and latest"
-		}
 		return err
 	}
 	if t.Unit != "" && t.Layout != "" {

@@ -47,6 +47,7 @@ type condition struct {
 	left, right *condition  // right is nil for not; both are for a leaf
 	program     *vm.Program // of a leaf
 	reads       []int       // slots of the values that a leaf reads
+	bound       *bound      // of a leaf that compares one value with a constant
 }
 
 type operator uint8
@@ -172,10 +173,10 @@ func (l *language) slot(name string) int {
 // compile checks and compiles a condition. The error says what was expected, and where in the text.
 func (l *language) compile(source string) (*condition, error) {
 	if strings.TrimSpace(source) == "" {
-		return nil, errors.New("a condition expected")
+		return nil, errors.New("must be a condition")
 	}
 	if len(source) > maxLength {
-		return nil, fmt.Errorf("a condition of at most %d characters expected", maxLength)
+		return nil, fmt.Errorf("must be a condition of at most %d characters", maxLength)
 	}
 	o := conf.CreateNew()
 	for _, option := range []expr.Option{expr.Env(l.environ), expr.AsBool(), expr.MaxNodes(maxNodes), expr.DisableAllBuiltins()} {
@@ -197,7 +198,7 @@ func (l *language) compile(source string) (*condition, error) {
 		return nil, err
 	}
 	if len(c.slots()) == 0 {
-		return nil, errors.New("a condition that reads a value expected")
+		return nil, errors.New("must read a value")
 	}
 	return c, nil
 }
@@ -243,14 +244,14 @@ func (l *language) resolve(node *ast.Node) error {
 	case *ast.CallNode, *ast.BuiltinNode:
 		return faultAt((*node).Location(), "a condition cannot call functions")
 	default:
-		return faultAt((*node).Location(), "only names, numbers, texts, comparisons, + - * /, and, or, not expected")
+		return faultAt((*node).Location(), "there must only be names, numbers, texts, comparisons, + - * /, and, or, not")
 	}
 }
 
 func (l *language) resolveName(node *ast.Node) error {
 	name, ok := dotted(*node)
 	if !ok {
-		return faultAt((*node).Location(), "the name of a feature or of a field of the event expected")
+		return faultAt((*node).Location(), "this must be the name of a feature or of a field of the event")
 	}
 	if _, known := l.kinds[name]; !known {
 		return faultAt(start(*node), "unknown name %s%s", name, l.suggest(name))
@@ -273,11 +274,11 @@ func (l *language) resolveBinary(n *ast.BinaryNode) error {
 		return listOfConstants(n)
 	case "/":
 		if !nonZero(n.Right) {
-			return faultAt(n.Location(), "a number other than 0 expected as divisor; write a > 3 * b instead of a / b > 3")
+			return faultAt(n.Location(), "the divisor must be a number other than 0; write a > 3 * b instead of a / b > 3")
 		}
 	case "matches":
 		if _, ok := n.Right.(*ast.StringNode); !ok {
-			return faultAt(n.Location(), "a text expected as pattern")
+			return faultAt(n.Location(), "the pattern must be a text")
 		}
 	}
 	return l.resolve(&n.Right)
@@ -286,12 +287,12 @@ func (l *language) resolveBinary(n *ast.BinaryNode) error {
 func listOfConstants(n *ast.BinaryNode) error {
 	list, ok := n.Right.(*ast.ArrayNode)
 	if !ok || len(list.Nodes) == 0 {
-		return faultAt(n.Location(), "a list such as [\"a\", \"b\"] expected after in")
+		return faultAt(n.Location(), "after in there must be a list such as [\"a\", \"b\"]")
 	}
 	first, _ := constantKind(list.Nodes[0])
 	for _, element := range list.Nodes {
 		if k, constant := constantKind(element); !constant || k != first {
-			return faultAt(n.Location(), "only numbers, or only texts, expected in the list")
+			return faultAt(n.Location(), "the list must hold only numbers, or only texts")
 		}
 	}
 	return nil
@@ -388,6 +389,7 @@ func (l *language) split(tree *parser.Tree, o *conf.Config) (*condition, error) 
 func (l *language) compileLeaf(tree *parser.Tree, o *conf.Config) (*condition, error) {
 	names := &nameCollector{language: l}
 	ast.Walk(&tree.Node, names)
+	compared := boundOf(tree.Node)
 	if err := optimizer.Optimize(&tree.Node, o); err != nil {
 		return nil, located(err)
 	}
@@ -395,7 +397,7 @@ func (l *language) compileLeaf(tree *parser.Tree, o *conf.Config) (*condition, e
 	if err != nil {
 		return nil, located(err)
 	}
-	return &condition{program: program, reads: names.slots}, nil
+	return &condition{program: program, reads: names.slots, bound: compared}, nil
 }
 
 // nameCollector gathers the slots of the names in a tree.

@@ -36,6 +36,7 @@ type Config struct {
 	thresholds thresholds
 	version    string
 	sheets     sync.Pool // of *sheet
+	section    config.Section
 }
 
 // rule is one rule, compiled.
@@ -115,37 +116,29 @@ type scoreYAML struct {
 }
 
 // Load reads the sections rules and decisions. Names are the features that rules may read (spec.Config.RiskNames).
-// Errors are *config.Error: they name file, line, column and field, and say what was expected; a rule whose own test fails is one.
+// The error is config.Errors: everything that is wrong, with file, line, column and field; a rule whose own test fails is one.
 func Load(sections func(name string) config.Section, names []string) (*Config, error) {
 	var (
 		rules     []ruleYAML
 		decisions decisionsYAML
 	)
-	ruleSection, decisionSection := sections("rules"), sections("decisions")
-	if err := ruleSection.Decode(&rules); err != nil {
-		return nil, err
-	}
-	if err := decisionSection.Decode(&decisions); err != nil {
-		return nil, err
-	}
-	c := new(Config)
-	if err := c.setDecisions(decisionSection, &decisions); err != nil {
-		return nil, err
-	}
-	l := &loader{section: ruleSection, language: newLanguage(names), lines: make(map[string]int)}
+	c, l := new(Config), &loader{section: sections("rules"), language: newLanguage(names), lines: make(map[string]int)}
+	l.faults.Add(l.section.Decode(&rules))
+	l.faults.Add(sections("decisions").Decode(&decisions))
+	l.decisions(c, sections("decisions"), &decisions)
 	for i := range rules {
-		r, err := l.rule(i, &rules[i])
-		if err != nil {
-			return nil, err
-		}
-		c.rules = append(c.rules, r)
+		c.rules = append(c.rules, l.rule(i, &rules[i]))
 	}
 	c.setSlots(l.language, names)
 	for i := range rules {
-		if err := l.test(c, i, &rules[i]); err != nil {
-			return nil, err
+		if c.rules[i].when != nil && c.rules[i].types != 0 {
+			l.test(c, i, &rules[i])
 		}
 	}
+	if err := l.faults.Err(); err != nil {
+		return nil, err
+	}
+	c.section = l.section
 	var err error
 	c.version, err = versionOf(rules, decisions)
 	return c, err
@@ -161,9 +154,10 @@ func versionOf(rules []ruleYAML, decisions decisionsYAML) (string, error) {
 	return "sha256:" + hex.EncodeToString(sum[:]), nil
 }
 
-func (c *Config) setDecisions(s config.Section, y *decisionsYAML) (err error) {
+func (l *loader) decisions(c *Config, s config.Section, y *decisionsYAML) {
+	var err error
 	if c.ttl, err = config.ParseDuration(y.TTL); err != nil {
-		return s.Errorf(".ttl", "%s", err)
+		l.faults.Add(s.Errorf(".ttl", "%v", err))
 	}
 	last := int64(0)
 	for _, t := range []struct {
@@ -175,16 +169,15 @@ func (c *Config) setDecisions(s config.Section, y *decisionsYAML) (err error) {
 		{"review", y.Score.Review, &c.thresholds.review},
 		{"block", y.Score.Block, &c.thresholds.block},
 	} {
-		if t.score < 0 || t.score > maxScore {
-			return s.Errorf(".score."+t.name, "a score from 1 to 1000 expected, or 0 for none")
-		}
-		if t.score != 0 && t.score < last {
-			return s.Errorf(".score."+t.name, "a score of at least %d, that of the milder outcome, expected", last)
+		switch {
+		case t.score < 0 || t.score > maxScore:
+			l.faults.Add(s.Errorf(".score."+t.name, "must be between 1 and %d, or 0 for none", maxScore))
+		case t.score != 0 && t.score < last:
+			l.faults.Add(s.Errorf(".score."+t.name, "must be at least %d, the score of the milder outcome", last))
 		}
 		*t.into = uint32(t.score)
 		last = max(last, t.score)
 	}
-	return nil
 }
 
 // setSlots lays out the sheets on which conditions are judged.
@@ -204,6 +197,12 @@ type loader struct {
 	section  config.Section
 	language *language
 	lines    map[string]int // of the ids that were seen
+	faults   config.Faults
+}
+
+// fault notes what is wrong at a path of the section rules.
+func (l *loader) fault(path, format string, args ...any) {
+	l.faults.Add(l.section.Errorf(path, format, args...))
 }
 
 var (
@@ -213,114 +212,106 @@ var (
 	}
 )
 
-// flaw is what is wrong with a rule, and at which of its fields.
-type flaw struct{ path, message string }
-
-func (l *loader) rule(i int, y *ruleYAML) (*rule, error) {
+// rule checks and compiles one rule. What cannot be read of it is left out.
+func (l *loader) rule(i int, y *ruleYAML) *rule {
 	at := fmt.Sprintf("[%d]", i)
-	if f := check(y); f != nil {
-		return nil, l.section.Errorf(at+f.path, "%s", f.message)
-	}
-	if line, twice := l.lines[y.ID]; twice {
-		return nil, l.section.Errorf(at+".id", "an id of its own expected; %s is used on line %d", y.ID, line)
+	l.check(at, y)
+	if line, twice := l.lines[y.ID]; twice && y.ID != "" {
+		l.fault(at+".id", "must be an id of its own; %s is used on line %d", y.ID, line)
 	}
 	l.lines[y.ID] = l.section.Line(at + ".id")
 	r := &rule{
-		id: y.ID, outcome: outcomes[y.Outcome], score: uint32(y.Score), live: y.Mode == "live",
+		id: y.ID, types: l.types(at, y.Events), outcome: outcomes[y.Outcome], score: uint32(y.Score), live: y.Mode == "live",
 		reason: riskpb.Reason{Code: y.Reason.Code, Text: y.Reason.Text, TellUser: y.Reason.TellUser},
 	}
 	var err error
-	if r.types, err = l.types(at, y.Events); err != nil {
-		return nil, err
-	}
 	if r.expiresAt, err = expiry(y.Expires); err != nil {
-		return nil, l.section.Errorf(at+".expires", "%s", err)
+		l.fault(at+".expires", "%v", err)
 	}
 	if r.when, err = l.language.compile(y.When); err != nil {
-		return nil, l.section.Errorf(at+".when", "%s", err)
+		l.fault(at+".when", "%v", err)
+		return r
 	}
 	r.reads = r.when.slots()
-	return r, nil
+	return r
 }
 
 // check looks at the fields that need no context.
-func check(y *ruleYAML) *flaw {
+func (l *loader) check(at string, y *ruleYAML) {
 	_, knownOutcome := outcomes[y.Outcome]
 	for _, f := range []struct {
 		bad           bool
 		path, message string
 	}{
-		{!identifier.MatchString(y.ID), ".id", "an id of a to z, 0 to 9 and _, such as card_testing_burst, expected"},
-		{blank(y.Doc), ".doc", "a sentence that says what the rule finds expected"},
-		{len(y.Events) == 0, ".events", "at least one of sign_up, login, payment expected"},
-		{!knownOutcome, ".outcome", "allow, challenge, review or block expected"},
-		{y.Score < 0 || y.Score > maxScore, ".score", "a score from 0 to 1000 expected"},
-		{!identifier.MatchString(y.Reason.Code), ".reason.code", "a code of a to z, 0 to 9 and _ expected"},
-		{blank(y.Reason.Text), ".reason.text", "a sentence that explains the decision expected"},
-		{y.Mode != "live" && y.Mode != "shadow", ".mode", "shadow or live expected"},
-		{blank(y.Owner), ".owner", "the team that answers for the rule expected"},
-		{len(y.Tests) == 0, ".tests", "at least one test expected: {given: {order.value: 2.5}, hits: false}"},
+		{!identifier.MatchString(y.ID), ".id", "must be an id of a to z, 0 to 9 and _, such as card_testing_burst"},
+		{blank(y.Doc), ".doc", "must be a sentence that says what the rule finds"},
+		{len(y.Events) == 0, ".events", "must be at least one of sign_up, login, payment"},
+		{!knownOutcome, ".outcome", "must be allow, challenge, review or block"},
+		{y.Score < 0 || y.Score > maxScore, ".score", "must be between 0 and 1000"},
+		{!identifier.MatchString(y.Reason.Code), ".reason.code", "must be a code of a to z, 0 to 9 and _"},
+		{blank(y.Reason.Text), ".reason.text", "must be a sentence that explains the decision"},
+		{y.Mode != "live" && y.Mode != "shadow", ".mode", "must be shadow or live"},
+		{blank(y.Owner), ".owner", "must name the team that answers for the rule"},
+		{len(y.Tests) == 0, ".tests", "must be at least one test: {given: {order.value: 2.5}, hits: false}"},
 	} {
 		if f.bad {
-			return &flaw{f.path, f.message}
+			l.fault(at+f.path, "%s", f.message)
 		}
 	}
-	return nil
 }
 
 func blank(s string) bool { return strings.TrimSpace(s) == "" }
 
-func (l *loader) types(at string, events []string) (uint64, error) {
-	var bits uint64
+func (l *loader) types(at string, events []string) (set uint64) {
 	for i, name := range events {
 		t, known := vocab.ParseType(name)
 		if !known || !decided(t) {
-			return 0, l.section.Errorf(fmt.Sprintf("%s.events[%d]", at, i), "sign_up, login or payment expected: no other event gets a decision")
+			l.fault(fmt.Sprintf("%s.events[%d]", at, i), "must be sign_up, login or payment: no other event gets a decision")
+			continue
 		}
-		bits |= 1 << t
+		set |= 1 << t
 	}
-	return bits, nil
+	return set
 }
 
 // expiry is the end of the day, in UTC, that a rule names.
 func expiry(s string) (int64, error) {
 	day, err := time.Parse(time.DateOnly, s)
 	if err != nil {
-		return 0, errors.New("the last day that the rule runs expected, such as 2027-06-30")
+		return 0, errors.New("must be the last day that the rule runs, such as 2027-06-30")
 	}
 	return day.AddDate(0, 0, 1).UnixMicro(), nil
 }
 
 // test runs a rule's own tests.
-func (l *loader) test(c *Config, i int, y *ruleYAML) error {
+func (l *loader) test(c *Config, i int, y *ruleYAML) {
+	r, s := c.rules[i], c.sheet()
+	defer c.sheets.Put(s)
 	for n, t := range y.Tests {
 		at := fmt.Sprintf("[%d].tests[%d]", i, n)
 		if t.Hits == nil {
-			return l.section.Errorf(at, "hits: true or hits: false expected")
+			l.fault(at+".hits", "must be true or false")
+			continue
 		}
-		s := c.sheet()
-		if err := l.fill(c, s, at, y, t.Given); err != nil {
-			return err
+		clear(s.present)
+		if !l.fill(c, s, at, y, t.Given) {
+			continue
 		}
-		r := c.rules[i]
-		got := r.when.judge(s)
-		if (got == yes) != *t.Hits {
-			return l.section.Errorf(at, "the test of %s fails: %s", r.id, c.explain(r, s, got))
+		if got := r.when.judge(s); (got == yes) != *t.Hits {
+			l.fault(at, "the test of %s fails: %s", r.id, c.explain(r, s, got))
 		}
-		c.sheets.Put(s)
 	}
-	return nil
 }
 
 // explain says why a test came out other than it says.
 func (c *Config) explain(r *rule, s *sheet, got truth) string {
 	switch got {
 	case yes:
-		return "the condition is true, expected not to hit"
+		return "it must not hit, but the condition is true"
 	case no:
-		return "the condition is false, expected to hit"
+		return "it must hit, but the condition is false"
 	default:
-		return "expected to hit, but the condition is unknown without " + strings.Join(c.names(r.when.missing(s, nil)), ", ")
+		return "it must hit, but the condition is unknown without " + strings.Join(c.names(r.when.missing(s, nil)), ", ")
 	}
 }
 
@@ -332,24 +323,30 @@ func (c *Config) names(slots []int) []string {
 	return names
 }
 
-// fill puts a test's values on a sheet. The event's type is the first that the rule judges, where the test does not give it.
-func (l *loader) fill(c *Config, s *sheet, at string, y *ruleYAML, given map[string]any) error {
+// fill puts a test's values on a sheet, and tells whether all of them can be. The event's type is the first that the rule judges, where the test does not give it.
+func (l *loader) fill(c *Config, s *sheet, at string, y *ruleYAML, given map[string]any) bool {
 	values := map[string]any{"type": y.Events[0]}
 	maps.Copy(values, given)
+	filled := true
 	for _, name := range slices.Sorted(maps.Keys(values)) {
+		path := at + ".given" + config.Key(name)
 		k, known := l.language.kinds[name]
 		if !known {
-			return l.section.Errorf(at+".given."+name, "unknown name %s%s", name, l.language.suggest(name))
+			l.fault(path, "unknown name %s%s", name, l.language.suggest(name))
+			filled = false
+			continue
 		}
 		v, ok := valueOf(k, values[name])
 		if !ok {
-			return l.section.Errorf(at+".given."+name, "%s expected", k)
+			l.fault(path, "must be %s", k)
+			filled = false
+			continue
 		}
 		if i := slices.Index(l.language.slots, name); i >= 0 {
 			s.set(&c.slots[i], i, v)
 		}
 	}
-	return nil
+	return filled
 }
 
 // valueOf reads a value as YAML gives it.

@@ -141,7 +141,7 @@ func TestBadFiles(t *testing.T) {
 		{"bad YAML", demo(file("yaml.yaml", "rules: [\n"))},
 		{"unknown section", demo(file("section.yaml", "colours: {}\n"))},
 		{"unknown purpose in the register", demo(file("purpose.yaml", "fields:\n  device.mac: {category: user.device.device_id, clause: \"2(9)\", collected_for: [astrology]}\n"))},
-		{"missing clause", demo(file("clause.yaml", "fields:\n  device.mac: {category: user.device.device_id, collected_for: [risk]}\n"))},
+		{"missing clause", demo(file("clause.yaml", "fields:\n  device.mac: {category: user.device.device_id, clause: null, collected_for: [risk]}\n"))},
 		{"a feature reads a field that its purpose does not hold", demo(file("feature.yaml", "features:\n  - {name: macs, doc: Macs., purpose: personalize, events: [view_item], key: device.mac, aggregate: count, windows: [1h]}\n"))},
 		{"unknown retriever", demo(file("retriever.yaml", "surfaces:\n  home:\n    page_size: 20\n    personal: [{retriever: oracle, candidates: 10}]\n    non_personal: [{retriever: trending, candidates: 10}]\n"))},
 		{"a personal retriever for strangers", demo(file("stranger.yaml", "surfaces:\n  home:\n    page_size: 20\n    personal: [{retriever: session_knn, candidates: 10}]\n    non_personal: [{retriever: session_knn, candidates: 10}]\n"))},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"sluice/app"
 	"sluice/internal/config"
@@ -24,18 +25,19 @@ type configCheckCmd struct {
 
 // Run checks the file: exit code 2 if something is wrong with it.
 func (c *configCheckCmd) Run(env *environment) error {
-	err := checkConfig(c.File)
+	v, err := checkConfig(c.File)
 	if !c.JSON {
 		if err == nil {
-			fmt.Fprintln(env.stdout, validText)
+			v.print(env.stdout)
 		}
 		return err
 	}
-	var fault *config.Error
-	if err != nil && !errors.As(err, &fault) {
+	var faults config.Errors
+	if err != nil && !errors.As(err, &faults) {
 		return err // the file cannot be read
 	}
-	if err := json.NewEncoder(env.stdout).Encode(verdictOf(fault)); err != nil || fault == nil {
+	v.Errors = findings(faults)
+	if err := json.NewEncoder(env.stdout).Encode(v); err != nil || v.Valid {
 		return err
 	}
 	return usage(errSilent)
@@ -43,30 +45,62 @@ func (c *configCheckCmd) Run(env *environment) error {
 
 const validText = "the configuration is valid"
 
+// verdict is what `sluice config check` tells; with --json as it is.
+type verdict struct {
+	Valid    bool            `json:"valid"`
+	Errors   []finding       `json:"errors"`
+	Warnings []finding       `json:"warnings"`
+	Changes  []config.Change `json:"changes"` // against what is built in
+}
+
+// finding is an error or a warning, and where it is.
+type finding struct {
+	File   string `json:"file"`
+	Line   int    `json:"line,omitempty"` // from 1
+	Column int    `json:"column,omitempty"`
+	Field  string `json:"field,omitempty"`
+	Detail string `json:"detail"`
+}
+
+func findings(faults config.Errors) []finding {
+	found := make([]finding, len(faults))
+	for i, f := range faults {
+		found[i] = finding{File: f.File, Line: f.Line, Column: f.Column, Field: f.Path, Detail: f.Message}
+	}
+	return found
+}
+
 // checkConfig loads everything that a file can configure.
-func checkConfig(path string) error {
+func checkConfig(path string) (*verdict, error) {
+	v := &verdict{Errors: []finding{}, Warnings: []finding{}, Changes: []config.Change{}}
 	c, err := app.Load(path)
 	if err != nil {
-		return err
+		return v, err
 	}
-	return c.Check()
+	if err := c.Check(); err != nil {
+		return v, err
+	}
+	warnings, err := c.Warnings(time.Now())
+	if err != nil {
+		return v, err
+	}
+	v.Valid, v.Warnings, v.Changes = true, findings(warnings), append(v.Changes, c.Changes()...)
+	return v, nil
 }
 
-// verdict is what `sluice config check --json` prints.
-type verdict struct {
-	Valid bool   `json:"valid"`
-	File  string `json:"file,omitempty"`
-	Line  int    `json:"line,omitempty"` // from 1
-	Col   int    `json:"column,omitempty"`
-	Field string `json:"field,omitempty"`
-	Error string `json:"error,omitempty"`
-}
-
-func verdictOf(fault *config.Error) verdict {
-	if fault == nil {
-		return verdict{Valid: true}
+func (v *verdict) print(w io.Writer) {
+	fmt.Fprintln(w, validText)
+	if len(v.Changes) == 0 {
+		fmt.Fprintln(w, "nothing differs from what is built in")
+	} else {
+		fmt.Fprintln(w, "against what is built in:")
 	}
-	return verdict{File: fault.File, Line: fault.Line, Col: fault.Column, Field: fault.Path, Error: fault.Message}
+	for _, change := range v.Changes {
+		fmt.Fprintln(w, " ", change)
+	}
+	for _, f := range v.Warnings {
+		fmt.Fprintf(w, "warning: %s:%d:%d: %s: %s\n", f.File, f.Line, f.Column, f.Field, f.Detail)
+	}
 }
 
 type configPrintCmd struct {

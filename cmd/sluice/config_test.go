@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"sluice/internal/config"
 )
 
 // writeConfig writes a configuration file.
@@ -23,12 +25,13 @@ func writeConfig(t *testing.T, text string) string {
 // TestConfigCheck: a file is checked without brokers, data or keys.
 func TestConfigCheck(t *testing.T) {
 	good, bad := writeConfig(t, "kafka:\n  brokers: [127.0.0.1:1]\n"), writeConfig(t, "kafka:\n  replicas: 0\n")
-	if stdout, stderr, code := sluice(t, "config", "check", good); code != exitDone || stdout != "the configuration is valid\n" || stderr != "" {
+	const tells = "the configuration is valid\nagainst what is built in:\n  kafka.brokers changed\n"
+	if stdout, stderr, code := sluice(t, "config", "check", good); code != exitDone || stdout != tells || stderr != "" {
 		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
 	}
 	for path, want := range map[string]verdict{
-		good: {Valid: true},
-		bad:  {File: bad, Line: 2, Col: 13, Field: "kafka.replicas", Error: "must be at least 1"},
+		good: {Valid: true, Errors: []finding{}, Warnings: []finding{}, Changes: []config.Change{{Section: "kafka", Name: "brokers", Kind: config.Changed}}},
+		bad:  {Errors: []finding{{File: bad, Line: 2, Column: 13, Field: "kafka.replicas", Detail: "must be at least 1"}}, Warnings: []finding{}, Changes: []config.Change{}},
 	} {
 		stdout, stderr, code := sluice(t, "config", "check", "--json", path)
 		var got verdict

@@ -16,7 +16,7 @@ type demoCmd struct {
 	Data     string `help:"Data directory; a folder in the user's cache directory by default." type:"path"`
 	Shop     string `help:"Demo shop: retail or none." enum:"retail,none" default:"retail"`
 	Shoppers count  `help:"Simulated shoppers; 0 turns them off." default:"60"`
-	Config   string `help:"Configuration file; its sections replace the built-in ones." type:"path"`
+	Config   string `help:"Configuration file, merged over the built-in configuration." type:"path"`
 	Reset    bool   `help:"Start over: forget everything in the data directory."`
 }
 

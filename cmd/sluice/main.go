@@ -113,7 +113,14 @@ func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	if !errors.Is(err, errSilent) {
+	var faults config.Errors
+	switch {
+	case errors.Is(err, errSilent):
+	case errors.As(err, &faults):
+		for _, fault := range faults {
+			fmt.Fprintln(stderr, "sluice:", fault)
+		}
+	default:
 		fmt.Fprintln(stderr, "sluice:", err)
 	}
 	var line *app.UsageError

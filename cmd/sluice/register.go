@@ -17,7 +17,7 @@ type registerCmd struct {
 	Diff    registerDiffCmd    `cmd:"" help:"Tell in words what changes from one file to another."`
 }
 
-// registerFile names the file whose register sections replace the built-in ones.
+// registerFile names the file that narrows the built-in register.
 type registerFile struct {
 	Config string `help:"Configuration file; the built-in register by default." type:"path"`
 }
@@ -29,7 +29,7 @@ func loadRegister(path string) (*privacyfilter.Register, error) {
 	if err != nil {
 		return nil, err
 	}
-	return privacyfilter.Load(config.Section)
+	return app.LoadRegister(config)
 }
 
 type registerCheckCmd struct{ registerFile }

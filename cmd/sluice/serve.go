@@ -7,7 +7,7 @@ import (
 )
 
 type serveCmd struct {
-	Config string   `help:"Configuration file; its sections replace the built-in ones." type:"path" required:""`
+	Config string   `help:"Configuration file, merged over the built-in configuration." type:"path" required:""`
 	Roles  []string `help:"Roles of this process: collector, filter, features, ranker, risk, warehouse, web. All by default, warehouse only where its store is ClickHouse."`
 	Check  bool     `help:"Check the configuration, and exit."`
 }

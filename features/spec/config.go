@@ -2,6 +2,7 @@
 package spec
 
 import (
+	"slices"
 	"time"
 
 	"sluice/internal/vocab"
@@ -24,6 +25,16 @@ type Config struct {
 
 // RiskNames lists the whole names of the risk features (payments_per_account_1h), in the order of Values.
 func (c *Config) RiskNames() []string { return c.Names }
+
+// OfInstruments tells whether a feature, by its whole name, is counted under a payment instrument, which only an order names.
+func (c *Config) OfInstruments(name string) bool {
+	for _, f := range c.Risk {
+		if i := slices.Index(c.Names, name); i >= f.First && i < f.First+len(f.Windows) {
+			return f.Kind == Instrument
+		}
+	}
+	return false
+}
 
 // Counts tells whether a risk feature counts events of the type for entities of the kind. What none counts is neither sent to entities nor kept for them.
 func (c *Config) Counts(entity byte, t vocab.Type) bool {

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"cmp"
 	_ "embed" // for the built-in features
 	"fmt"
 	"maps"
@@ -80,125 +81,105 @@ const (
 
 var featureName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
-// Load reads and compiles the configuration from the sections clock, features, profiles and item_structures. Errors are *config.Error.
+// Load reads and compiles the configuration from the sections clock, features, profiles and item_structures. The error is config.Errors: everything that is
+// wrong. The names of the declared features are known all the same, so that the rules that read them can be checked.
 func Load(sections func(string) config.Section, reg *privacyfilter.Register) (*Config, error) {
 	l := &loader{c: &Config{Exact: 1}, reg: reg}
-	for _, step := range []struct {
-		section string
-		load    func(config.Section) error
-	}{{"clock", l.loadClock}, {"features", l.loadFeatures}, {"profiles", l.loadProfiles}, {"item_structures", l.loadStructures}} {
-		if err := step.load(sections(step.section)); err != nil {
-			return nil, err
-		}
-	}
-	return l.c, nil
+	l.loadClock(sections("clock"))
+	l.loadFeatures(sections("features"))
+	l.loadProfiles(sections("profiles"))
+	l.loadStructures(sections("item_structures"))
+	return l.c, l.faults.Err()
 }
 
 type loader struct {
-	c   *Config
-	reg *privacyfilter.Register
+	c      *Config
+	reg    *privacyfilter.Register
+	faults config.Faults
 }
 
-func (l *loader) loadClock(s config.Section) error {
+// at is a place of a section, of which the loader notes faults.
+func (l *loader) at(s config.Section, path string) place { return place{s, path, &l.faults} }
+
+func (l *loader) loadClock(s config.Section) {
 	var clock string
-	if err := s.Decode(&clock); err != nil {
-		return err
-	}
-	if clock != "wall" && clock != "event" {
-		return s.Errorf("", "wall or event expected")
-	}
+	l.faults.Add(s.Decode(&clock))
+	l.at(s, "").expect(clock == "wall" || clock == "event", "", "must be wall or event")
 	l.c.EventClock = clock == "event"
-	return nil
 }
 
-func (l *loader) loadFeatures(s config.Section) error {
+func (l *loader) loadFeatures(s config.Section) {
 	var declared []featureYAML
-	if err := s.Decode(&declared); err != nil {
-		return err
-	}
+	l.faults.Add(s.Decode(&declared))
 	for i := range declared {
-		at := fault{s, fmt.Sprintf("[%d]", i)}
-		f, err := l.feature(at, &declared[i])
-		if err != nil {
-			return err
-		}
+		y, at := &declared[i], l.at(s, fmt.Sprintf("[%d]", i))
+		f := l.feature(at, y)
 		f.First = len(l.c.Names)
-		for _, w := range declared[i].Windows {
-			name := f.name + "_" + w
-			if slices.Contains(l.c.Names, name) {
-				return at.errorf(".name", "%s stands here twice", name)
-			}
-			l.c.Names = append(l.c.Names, name)
-		}
+		l.c.Names = append(l.c.Names, l.wholeNames(at, f.name, y.Windows)...)
 		l.c.Risk = append(l.c.Risk, f)
-		l.c.counted[f.Kind.Place()] |= f.Types
+		if place := f.Kind.Place(); place >= 0 {
+			l.c.counted[place] |= f.Types
+		}
 	}
-	return nil
 }
 
-func (l *loader) feature(at fault, y *featureYAML) (*Feature, error) {
-	if !featureName.MatchString(y.Name) {
-		return nil, at.errorf(".name", "a name of lower-case letters, digits and _ expected")
+// wholeNames are the names of a feature's windows, which no other feature may have.
+func (l *loader) wholeNames(at place, feature string, windows []string) []string {
+	var names []string
+	for _, w := range windows {
+		names = append(names, feature+"_"+w)
 	}
-	if y.Doc == "" {
-		return nil, at.errorf("", "doc: a sentence that says what the feature counts expected")
+	if i := slices.IndexFunc(names, func(name string) bool { return slices.Contains(l.c.Names, name) }); i >= 0 {
+		at.expect(false, ".name", "must be a name of its own; another feature has a window %s", names[i])
 	}
+	return names
+}
+
+func (l *loader) feature(at place, y *featureYAML) *Feature {
+	f := &Feature{name: y.Name, Kind: KeyFields[y.Key]}
+	at.expect(featureName.MatchString(y.Name), ".name", "must be lower-case letters, digits and _")
+	at.expect(y.Doc != "", ".doc", "must be a sentence that says what the feature counts")
+	f.Windows = windows(at, y.Windows)
 	purpose, ok := l.reg.Purpose(y.Purpose)
 	if !ok {
-		return nil, at.errorf(".purpose", "a purpose of the register expected")
+		at.expect(false, ".purpose", "must be a purpose of the register")
+		return f
 	}
-	f := &Feature{name: y.Name}
-	var err error
-	if f.Types, err = types(at, ".events", y.Events, purpose); err != nil {
-		return nil, err
-	}
-	if err := l.holds(at, ".key", y.Purpose, y.Key); err != nil {
-		return nil, err
-	}
-	if err := l.aggregate(at, y, f); err != nil {
-		return nil, err
-	}
+	f.Types = types(at, ".events", y.Events, purpose)
+	held := l.holds(at, ".key", y.Purpose, y.Key)
+	computed := l.aggregate(at, y, f)
 	if y.Purpose != privacyfilter.Risk {
-		return nil, at.errorf(".purpose", "aggregates are kept for risk alone; what %s may compute are the profiles and item_structures", y.Purpose)
+		at.expect(!held || !computed, ".purpose", "must be risk: aggregates are kept for risk alone; what %s may compute are the profiles and item_structures", y.Purpose)
+		return f
 	}
-	if f.Kind, ok = KeyFields[y.Key]; !ok {
-		return nil, at.errorf(".key", "a field that names an entity expected: %s", keyFieldNames())
-	}
-	if f.Op == OpDistinct && f.Of == f.Kind {
-		return nil, at.errorf(".aggregate", "distinct: another field than the key expected: an entity has one %s", y.Key)
-	}
-	f.Windows, err = windows(at, y.Windows)
-	return f, err
+	at.expect(!held || f.Kind != 0, ".key", "must be a field that names an entity: %s", keyFieldNames())
+	at.expect(f.Op != OpDistinct || f.Of != f.Kind, ".aggregate", "distinct must be of another field than the key: an entity has one %s", y.Key)
+	return f
 }
 
 // holds checks that the purpose's events have the field and that the register collects it for the purpose.
-func (l *loader) holds(at fault, path, purpose, field string) error {
-	if field == "" {
-		return at.errorf(path, "a field of an event expected")
-	}
+func (l *loader) holds(at place, path, purpose, field string) bool {
 	can, known := privacyfilter.CanHold(purpose, field)
 	switch {
+	case field == "":
+		return at.expect(false, path, "must be a field of an event")
 	case !known:
-		return at.errorf(path, "%s is no field of an event", field)
+		return at.expect(false, path, "%s is no field of an event", field)
 	case !can:
-		return at.errorf(path, "%s: events of the purpose %s do not hold this field", field, purpose)
-	case !l.reg.Holds(purpose, field):
-		return at.errorf(path, "%s: the register does not collect this field for %s", field, purpose)
+		return at.expect(false, path, "%s: events of the purpose %s do not hold this field", field, purpose)
+	default:
+		return at.expect(l.reg.Holds(purpose, field), path, "%s: the register does not collect this field for %s", field, purpose)
 	}
-	return nil
 }
 
-// aggregate reads `count`, `{sum: F}` and the like, and `{distinct: F, exact_up_to: n}`.
-func (l *loader) aggregate(at fault, y *featureYAML, f *Feature) error {
-	const shapes = "count, {sum: F}, {mean: F}, {stddev: F}, {max: F} or {distinct: F, exact_up_to: 25} expected"
+// aggregate reads `count`, `{sum: F}` and the like, and `{distinct: F, exact_up_to: n}`. It tells whether the purpose has what is computed from.
+func (l *loader) aggregate(at place, y *featureYAML, f *Feature) bool {
+	const shapes = "must be count, {sum: F}, {mean: F}, {stddev: F}, {max: F} or {distinct: F, exact_up_to: 25}"
 	if y.Aggregate == "count" {
 		f.Op = OpCount
-		return nil
+		return true
 	}
-	parts, ok := y.Aggregate.(map[string]any)
-	if !ok {
-		return at.errorf(".aggregate", shapes)
-	}
+	parts, _ := y.Aggregate.(map[string]any)
 	var field string
 	for name, op := range map[string]Operation{"sum": OpSum, "mean": OpMean, "stddev": OpStddev, "max": OpMax, "distinct": OpDistinct} {
 		if of, ok := parts[name].(string); ok {
@@ -210,230 +191,160 @@ func (l *loader) aggregate(at fault, y *featureYAML, f *Feature) error {
 	if bounded {
 		members = 2
 	}
-	if f.Op == 0 || len(parts) != members || bounded && f.Op != OpDistinct {
-		return at.errorf(".aggregate", shapes)
-	}
-	if err := l.holds(at, ".aggregate", y.Purpose, field); err != nil {
-		return err
+	if !at.expect(f.Op != 0 && len(parts) == members && (!bounded || f.Op == OpDistinct), ".aggregate", shapes) || !l.holds(at, ".aggregate", y.Purpose, field) {
+		return false
 	}
 	if f.Op == OpDistinct {
-		return l.distinct(at, f, field, bound, bounded)
+		l.distinct(at, f, field, bound, bounded)
+		return true
 	}
-	if field != "order.value" {
-		return at.errorf(".aggregate", "a number of an event expected: order.value")
-	}
-	return nil
+	return at.expect(field == "order.value", ".aggregate", "must be of a number of an event: order.value")
 }
 
-func (l *loader) distinct(at fault, f *Feature, field string, bound any, bounded bool) error {
-	var ok bool
-	if f.Of, ok = KeyFields[field]; !ok {
-		return at.errorf(".aggregate", "distinct: a field that names an entity expected: %s", keyFieldNames())
-	}
+func (l *loader) distinct(at place, f *Feature, field string, bound any, bounded bool) {
+	f.Of = KeyFields[field]
+	at.expect(f.Of != 0, ".aggregate", "distinct must be of a field that names an entity: %s", keyFieldNames())
 	f.OfPlace = f.Of.Place()
 	exact := uint64(25)
 	if bounded {
-		if exact, ok = bound.(uint64); !ok || exact < 1 || exact > maxExact {
-			return at.errorf(".aggregate.exact_up_to", "a number from 1 to %d expected", maxExact)
-		}
+		exact, _ = bound.(uint64)
+		at.expect(exact >= 1 && exact <= maxExact, ".aggregate.exact_up_to", "must be between 1 and %d", maxExact)
 	}
-	l.c.Exact = max(l.c.Exact, int(exact))
-	return nil
+	l.c.Exact = max(l.c.Exact, int(min(exact, maxExact)))
 }
 
 func keyFieldNames() string {
 	return strings.Join(slices.Sorted(maps.Keys(KeyFields)), ", ")
 }
 
-func windows(at fault, names []string) ([]int64, error) {
-	if len(names) == 0 || len(names) > maxWindows {
-		return nil, at.errorf(".windows", "1 to %d windows expected", maxWindows)
-	}
+func windows(at place, names []string) []int64 {
+	at.expect(len(names) > 0 && len(names) <= maxWindows, ".windows", "must be 1 to %d windows", maxWindows)
 	var out []int64
 	for i, name := range names {
 		path := fmt.Sprintf(".windows[%d]", i)
-		d, err := at.duration(path, name, time.Minute, maxWindow)
-		if err != nil {
-			return nil, err
-		}
-		if i > 0 && d.Microseconds() <= out[i-1] {
-			return nil, at.errorf(path, "windows in ascending order expected")
-		}
+		d := at.duration(path, name, time.Minute, maxWindow)
+		at.expect(d == 0 || i == 0 || d.Microseconds() > out[i-1], path, "windows must be in ascending order")
 		out = append(out, d.Microseconds())
 	}
-	return out, nil
+	return out
 }
 
 // types reads the names of event types, all of which the purpose must take.
-func types(at fault, path string, names []string, purpose *privacyfilter.Purpose) (TypeSet, error) {
-	if len(names) == 0 {
-		return 0, at.errorf(path, "at least one event type expected")
-	}
+func types(at place, path string, names []string, purpose *privacyfilter.Purpose) TypeSet {
+	at.expect(len(names) > 0, path, "must be at least one event type")
 	var set TypeSet
 	for i, name := range names {
+		path := fmt.Sprintf("%s[%d]", path, i)
 		t, ok := vocab.ParseType(name)
-		if !ok {
-			return 0, at.errorf(fmt.Sprintf("%s[%d]", path, i), "an event type expected, such as view_item")
+		if at.expect(ok, path, "must be an event type, such as view_item") && at.expect(purpose.Takes(t), path, "the purpose %s does not take %s", purpose.Name, name) {
+			set |= 1 << uint(t)
 		}
-		if !purpose.Takes(t) {
-			return 0, at.errorf(fmt.Sprintf("%s[%d]", path, i), "the purpose %s does not take %s", purpose.Name, name)
-		}
-		set |= 1 << uint(t)
 	}
-	return set, nil
+	return set
 }
 
-func (l *loader) loadProfiles(s config.Section) error {
+func (l *loader) loadProfiles(s config.Section) {
 	var y profilesYAML
-	if err := s.Decode(&y); err != nil {
-		return err
-	}
-	var err error
-	if l.c.Personal, err = l.profile(fault{s, "." + privacyfilter.Personalize}, privacyfilter.Personalize, &y.Personalize); err != nil {
-		return err
-	}
-	at := fault{s, "." + privacyfilter.History}
-	if l.c.History, err = l.profile(at, privacyfilter.History, &y.History); err != nil {
-		return err
-	}
+	l.faults.Add(s.Decode(&y))
+	l.c.Personal = l.profile(l.at(s, "."+privacyfilter.Personalize), privacyfilter.Personalize, &y.Personalize)
+	at := l.at(s, "."+privacyfilter.History)
+	l.c.History = l.profile(at, privacyfilter.History, &y.History)
 	if hidden := l.c.Personal.Types &^ l.c.History.Types; hidden != 0 {
-		return at.errorf(".events", "%s expected too, as profiles.personalize keeps it: people can delete only what their history shows", firstType(hidden))
+		at.expect(false, ".events", "must have %s too, as profiles.personalize keeps it: people can delete only what their history shows", firstType(hidden))
 	}
-	return nil
 }
 
 // firstType is the name of the set's first type.
 func firstType(s TypeSet) string { return vocab.Type(bits.TrailingZeros64(uint64(s))).Name() }
 
-func (l *loader) profile(at fault, name string, y *profileYAML) (p Profile, err error) {
+func (l *loader) profile(at place, name string, y *profileYAML) (p Profile) {
 	purpose, ok := l.reg.Purpose(name)
-	if !ok {
-		return p, at.errorf("", "the register has no purpose %s", name)
+	if !at.expect(ok, "", "the register has no purpose %s", name) {
+		return p
 	}
-	if p.Types, err = types(at, ".events", y.Events, purpose); err != nil {
-		return p, err
-	}
-	if y.Keep < 1 || y.Keep > maxKeep {
-		return p, at.errorf(".keep", "a number from 1 to %d expected", maxKeep)
-	}
-	p.Keep = y.Keep
+	p.Types = types(at, ".events", y.Events, purpose)
+	p.Keep = at.number(".keep", y.Keep, 1, maxKeep)
 	retention := l.reg.Retention(purpose.Retention)
 	if y.Retention != "" {
-		if retention, err = at.duration(".retention", y.Retention, time.Hour, retention); err != nil {
-			return p, err
-		}
+		retention = at.duration(".retention", y.Retention, time.Hour, retention)
 	}
 	p.Retention = retention.Microseconds()
-	return p, nil
+	return p
 }
 
-func (l *loader) loadStructures(s config.Section) error {
+func (l *loader) loadStructures(s config.Section) {
 	var y structuresYAML
-	if err := s.Decode(&y); err != nil {
-		return err
-	}
-	if err := l.coVisitation(fault{s, ".co_visitation"}, &y); err != nil {
-		return err
-	}
-	if err := l.sessions(fault{s, ".session_neighbours"}, &y); err != nil {
-		return err
-	}
-	return l.trending(fault{s, ".trending"}, &y)
+	l.faults.Add(s.Decode(&y))
+	l.coVisitation(l.at(s, ".co_visitation"), &y)
+	sessions := l.at(s, ".session_neighbours")
+	l.c.Sessions.Gap = sessions.duration(".gap", y.SessionNeighbours.Gap, time.Second, day).Microseconds()
+	l.c.Sessions.People = sessions.number(".people", y.SessionNeighbours.People, 1, maxPeople)
+	l.trending(l.at(s, ".trending"), &y)
 }
 
-func (l *loader) coVisitation(at fault, all *structuresYAML) error {
+func (l *loader) coVisitation(at place, all *structuresYAML) {
 	y, c := &all.CoVisitation, &l.c.CoVisits
-	if len(y.Weights) == 0 {
-		return at.errorf(".weights", "at least one event type with its weight expected")
-	}
+	at.expect(len(y.Weights) > 0, ".weights", "must have at least one event type with its weight")
 	for _, name := range slices.Sorted(maps.Keys(y.Weights)) {
-		weight := y.Weights[name]
+		path, weight := ".weights"+config.Key(name), y.Weights[name]
 		t, ok := vocab.ParseType(name)
-		if !ok || !l.c.Personal.Types.Has(t) {
-			return at.errorf(".weights."+name, "an event type that profiles.personalize keeps expected")
+		if !at.expect(ok && l.c.Personal.Types.Has(t), path, "must be an event type that profiles.personalize keeps") {
+			continue
 		}
-		if weight < 0.01 || weight > maxWeight {
-			return at.errorf(".weights."+name, "a weight from 0.01 to %d expected", maxWeight)
-		}
+		at.expect(weight >= 0.01 && weight <= maxWeight, path, "must be between 0.01 and %d", maxWeight)
 		c.Weights[t] = weight
 	}
-	if y.Positions < 1 || y.Positions > maxPositions {
-		return at.errorf(".positions", "a number from 1 to %d expected", maxPositions)
-	}
-	c.Positions = y.Positions
-	if y.Sample < 1 || y.Sample > maxSample {
-		return at.errorf(".sample", "a number from 1 to %d expected", maxSample)
-	}
-	c.Sample = y.Sample
-	var err error
-	c.People, err = at.people(y.People)
-	return err
+	c.Positions = at.number(".positions", y.Positions, 1, maxPositions)
+	c.Sample = at.number(".sample", y.Sample, 1, maxSample)
+	c.People = at.number(".people", y.People, 1, maxPeople)
 }
 
-func (l *loader) sessions(at fault, all *structuresYAML) error {
-	gap, err := at.duration(".gap", all.SessionNeighbours.Gap, time.Second, day)
-	if err != nil {
-		return err
-	}
-	l.c.Sessions.Gap = gap.Microseconds()
-	l.c.Sessions.People, err = at.people(all.SessionNeighbours.People)
-	return err
-}
-
-func (l *loader) trending(at fault, all *structuresYAML) (err error) {
+func (l *loader) trending(at place, all *structuresYAML) {
 	y, c := &all.Trending, &l.c.Trending
 	purpose, ok := l.reg.Purpose(privacyfilter.Trending)
-	if !ok {
-		return at.errorf("", "the register has no purpose %s", privacyfilter.Trending)
+	if !at.expect(ok, "", "the register has no purpose %s", privacyfilter.Trending) {
+		return
 	}
-	if c.Types, err = types(at, ".events", y.Events, purpose); err != nil {
-		return err
-	}
-	if y.Kept < 2 || y.Kept > maxKept {
-		return at.errorf(".kept", "a number from 2 to %d expected", maxKept)
-	}
-	c.Kept = y.Kept
-	retention := l.reg.Retention(purpose.Retention)
-	if c.Window, err = at.duration(".window", y.Window, time.Minute, retention/time.Duration(c.Kept)); err != nil {
-		return err
-	}
-	if c.Tick, err = at.duration(".tick", y.Tick, time.Second, c.Window); err != nil {
-		return err
-	}
-	if y.PerPerson < 1 || y.PerPerson > maxPerPerson {
-		return at.errorf(".per_person", "a number from 1 to %d expected", maxPerPerson)
-	}
-	c.PerPerson = y.PerPerson
-	c.People, err = at.people(y.People)
-	return err
+	c.Types = types(at, ".events", y.Events, purpose)
+	c.Kept = at.number(".kept", y.Kept, 2, maxKept)
+	longest := l.reg.Retention(purpose.Retention) / time.Duration(max(2, c.Kept))
+	c.Window = at.duration(".window", y.Window, time.Minute, longest)
+	c.Tick = at.duration(".tick", y.Tick, time.Second, cmp.Or(c.Window, longest))
+	c.PerPerson = at.number(".per_person", y.PerPerson, 1, maxPerPerson)
+	c.People = at.number(".people", y.People, 1, maxPeople)
 }
 
-// fault makes errors at a place of a section.
-type fault struct {
+// place is a place of a section.
+type place struct {
 	section config.Section
 	path    string
+	faults  *config.Faults
 }
 
-func (at fault) errorf(path, format string, args ...any) error {
-	return at.section.Errorf(at.path+path, format, args...)
+// expect notes a fault at path below the place unless ok, and returns ok.
+func (at place) expect(ok bool, path, format string, args ...any) bool {
+	if !ok {
+		at.faults.Add(at.section.Errorf(at.path+path, format, args...))
+	}
+	return ok
 }
 
-func (at fault) duration(path, text string, least, most time.Duration) (time.Duration, error) {
+// duration reads a duration, 0 if it is none or out of bounds.
+func (at place) duration(path, text string, least, most time.Duration) time.Duration {
 	d, err := config.ParseDuration(text)
 	if err != nil {
-		return 0, at.errorf(path, "%s", err.Error())
+		at.expect(false, path, "%v", err)
+		return 0
 	}
-	if d < least || d > most {
-		return 0, at.errorf(path, "a duration from %s to %s expected", durationText(least), durationText(most))
+	if !at.expect(d >= least && d <= most, path, "must be between %s and %s", durationText(least), durationText(most)) {
+		return 0
 	}
-	return d, nil
+	return d
 }
 
-func (at fault) people(n int) (int, error) {
-	if n < 1 || n > maxPeople {
-		return 0, at.errorf(".people", "a number from 1 to %d expected", maxPeople)
-	}
-	return n, nil
+func (at place) number(path string, n, least, most int) int {
+	at.expect(n >= least && n <= most, path, "must be between %d and %d", least, most)
+	return n
 }
 
 // durationText writes a duration as the YAML does.

@@ -43,53 +43,51 @@ type section struct {
 
 const name = "collector"
 
-// Load reads the section "collector"; what it leaves out is as built in. Errors are *config.Error with line and column.
+// Load reads the section "collector". The error is config.Errors: everything that is wrong, with line and column.
 func Load(sections func(string) config.Section) (*Config, error) {
 	var raw section
-	builtin, err := config.Parse("collector.yaml", Defaults)
-	if err != nil {
-		return nil, fmt.Errorf("built-in configuration: %w", err)
-	}
-	s, _ := builtin.Section(name)
-	if err := s.Decode(&raw); err != nil {
-		return nil, fmt.Errorf("built-in configuration: %w", err)
-	}
-	s = sections(name)
-	if err := s.Decode(&raw); err != nil {
-		return nil, err
-	}
-	return raw.check(s)
+	var faults config.Faults
+	s := sections(name)
+	faults.Add(s.Decode(&raw))
+	c := raw.check(s, &faults)
+	return c, faults.Err()
 }
 
-func (raw *section) check(s config.Section) (*Config, error) {
+func (raw *section) check(s config.Section, faults *config.Faults) *Config {
 	c := &Config{TrustClientIdentity: raw.TrustClientIdentity, InFlight: raw.InFlightMiB << 20, Remembered: raw.RememberedIDs, MaxBacklog: raw.MaxBacklog}
-	var err error
-	if c.Leeway, err = config.ParseDuration(raw.UserToken.Leeway); err != nil {
-		return nil, s.Errorf(".user_token.leeway", "%v", err)
+	for _, d := range []struct {
+		path, text string
+		into       *time.Duration
+	}{{".user_token.leeway", raw.UserToken.Leeway, &c.Leeway}, {".timeout", raw.Timeout, &c.Timeout}} {
+		var err error
+		if *d.into, err = config.ParseDuration(d.text); err != nil {
+			faults.Add(s.Errorf(d.path, "%v", err))
+		}
 	}
-	if c.Timeout, err = config.ParseDuration(raw.Timeout); err != nil {
-		return nil, s.Errorf(".timeout", "%v", err)
-	}
-	if raw.InFlightMiB < 8 || raw.InFlightMiB > 1<<20 {
-		return nil, s.Errorf(".in_flight_mib", "a number from 8 to 1048576 expected: one body may have 5 MiB")
-	}
-	if raw.RememberedIDs < 1 || raw.RememberedIDs > 1_000_000_000 {
-		return nil, s.Errorf(".remembered_ids", "a number from 1 to 1000000000 expected")
-	}
-	if raw.MaxBacklog < 1 || raw.MaxBacklog > 1_000_000_000_000 {
-		return nil, s.Errorf(".max_backlog", "must be between 1 and 1000000000000")
+	for _, n := range []struct {
+		path               string
+		value, least, most int64
+	}{
+		{".in_flight_mib", raw.InFlightMiB, 8, 1 << 20}, // one body may have 5 MiB
+		{".remembered_ids", int64(raw.RememberedIDs), 1, 1_000_000_000},
+		{".max_backlog", raw.MaxBacklog, 1, 1_000_000_000_000},
+	} {
+		if n.value < n.least || n.value > n.most {
+			faults.Add(s.Errorf(n.path, "must be between %d and %d", n.least, n.most))
+		}
 	}
 	for i, text := range raw.UserToken.PublicKeys {
 		key, err := parseKey(text)
 		if err != nil {
-			return nil, s.Errorf(fmt.Sprintf(".user_token.public_keys[%d]", i), "%v", err)
+			faults.Add(s.Errorf(fmt.Sprintf(".user_token.public_keys[%d]", i), "%v", err))
+			continue
 		}
 		c.UserKeys = append(c.UserKeys, key)
 	}
-	return c, nil
+	return c
 }
 
-var errKey = errors.New("an Ed25519 public key in PEM (-----BEGIN PUBLIC KEY-----) expected")
+var errKey = errors.New("must be an Ed25519 public key in PEM (-----BEGIN PUBLIC KEY-----)")
 
 func parseKey(text string) (ed25519.PublicKey, error) {
 	block, _ := pem.Decode([]byte(text))

@@ -19,7 +19,17 @@ func load(t *testing.T, text string) (*Config, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Load(func(name string) config.Section { s, _ := file.Section(name); return s })
+	builtin, err := config.Parse("collector.yaml", Defaults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	under, _ := builtin.Section(name)
+	own, _ := file.Section(name)
+	section, _, err := config.Merge(under, own, config.By{})
+	if err != nil {
+		return nil, err
+	}
+	return Load(func(string) config.Section { return section })
 }
 
 func TestLoad(t *testing.T) {
@@ -37,13 +47,13 @@ func TestLoad(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	for text, want := range map[string]string{
-		"collector: {timout: 3s}":                      `f.yaml:1:13: collector: unknown field "timout"; see ` + "`sluice config print` for the fields",
-		"collector: {timeout: soon}":                   "f.yaml:1:22: collector.timeout: a duration such as 30m, 6h or 7d expected",
-		"collector:\n  in_flight_mib: 4":               "f.yaml:2:18: collector.in_flight_mib: a number from 8 to 1048576 expected: one body may have 5 MiB",
-		"collector:\n  remembered_ids: 0":              "f.yaml:2:19: collector.remembered_ids: a number from 1 to 1000000000 expected",
+		"collector: {timout: 3s}":                      "f.yaml:1:13: collector.timout: unknown key; did you mean timeout?",
+		"collector: {timeout: soon}":                   "f.yaml:1:22: collector.timeout: must be a duration such as 30m, 6h or 7d",
+		"collector:\n  in_flight_mib: 4":               "f.yaml:2:18: collector.in_flight_mib: must be between 8 and 1048576",
+		"collector:\n  remembered_ids: 0":              "f.yaml:2:19: collector.remembered_ids: must be between 1 and 1000000000",
 		"collector:\n  max_backlog: 0":                 "f.yaml:2:16: collector.max_backlog: must be between 1 and 1000000000000",
-		"collector: {user_token: {leeway: x}}":         "f.yaml:1:34: collector.user_token.leeway: a duration such as 30m, 6h or 7d expected",
-		"collector: {user_token: {public_keys: [xy]}}": "f.yaml:1:40: collector.user_token.public_keys[0]: an Ed25519 public key in PEM (-----BEGIN PUBLIC KEY-----) expected",
+		"collector: {user_token: {leeway: x}}":         "f.yaml:1:34: collector.user_token.leeway: must be a duration such as 30m, 6h or 7d",
+		"collector: {user_token: {public_keys: [xy]}}": "f.yaml:1:40: collector.user_token.public_keys[0]: must be an Ed25519 public key in PEM (-----BEGIN PUBLIC KEY-----)",
 	} {
 		if _, err := load(t, text); err == nil || err.Error() != want {
 			t.Errorf("%s: %v", text, err)

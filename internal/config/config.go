@@ -1,40 +1,19 @@
-// Package config reads YAML strictly: every error names file, line, column and field, and says what was expected.
+// Package config reads YAML strictly: every error names file, line, column and field, and says what must be there. All errors of a file are told at once.
 package config
 
 import (
-	"errors"
+	"bytes"
 	"fmt"
-	"reflect"
+	"strconv"
 	"strings"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 )
 
-// Error is one fault of a file. Line and Column count from 1; 0 = unknown.
-type Error struct {
-	File    string
-	Line    int
-	Column  int
-	Path    string // of the field ("features[0].name"), empty where the whole file is meant
-	Message string
-}
-
-func (e *Error) Error() string {
-	var b strings.Builder
-	b.WriteString(e.File)
-	if e.Line > 0 {
-		fmt.Fprintf(&b, ":%d:%d", e.Line, e.Column)
-	}
-	b.WriteString(": ")
-	if e.Path != "" {
-		b.WriteString(e.Path + ": ")
-	}
-	b.WriteString(e.Message)
-	return b.String()
-}
+// maxFile bounds a document in bytes, so that parsing it cannot take much memory or depth.
+const maxFile = 1 << 20
 
 // File is a parsed document whose top level is a mapping of sections.
 type File struct {
@@ -44,20 +23,29 @@ type File struct {
 
 // Section is one top-level entry.
 type Section struct {
-	Name string
-	file string
-	node ast.Node
+	Name   string
+	file   string
+	node   ast.Node
+	own    map[*token.Token]bool // where nodes of the user's file begin, in a section that was merged over a built-in one
+	labels []string              // names of a list's entries, as errors show them; nil: their indexes
 }
 
-// Parse reads a document. An empty one has no sections.
+// Parse reads a document. An empty one has no sections. A byte order mark is passed over.
 func Parse(name string, data []byte) (*File, error) {
+	data = bytes.TrimPrefix(data, []byte("\uFEFF"))
+	if len(data) > maxFile {
+		return nil, &Error{File: name, Message: "must be at most 1 MiB"}
+	}
+	if depth(data) > maxDepth {
+		return nil, &Error{File: name, Message: fmt.Sprintf("must not be nested more than %d deep", maxDepth)}
+	}
 	parsed, err := parser.ParseBytes(data, parser.ParseComments)
 	if err != nil {
 		return nil, convert(name, "", err)
 	}
 	f := &File{name: name}
 	if len(parsed.Docs) > 1 {
-		return nil, &Error{File: name, Message: "one document expected, several found"}
+		return nil, &Error{File: name, Message: "must be one document, not several"}
 	}
 	if len(parsed.Docs) == 0 || parsed.Docs[0].Body == nil {
 		return f, nil
@@ -65,12 +53,16 @@ func Parse(name string, data []byte) (*File, error) {
 	if _, only := parsed.Docs[0].Body.(*ast.CommentGroupNode); only {
 		return f, nil
 	}
-	mapping, ok := parsed.Docs[0].Body.(ast.MapNode)
-	if !ok {
-		return nil, at(name, "", parsed.Docs[0].Body.GetToken(), "a mapping of sections expected")
+	body, err := plain(name, parsed.Docs[0].Body)
+	if err != nil {
+		return nil, err
 	}
-	for it := mapping.MapRange(); it.Next(); {
-		f.sections = append(f.sections, Section{Name: it.Key().GetToken().Value, file: name, node: it.Value()})
+	mapping, ok := body.(*ast.MappingNode)
+	if !ok {
+		return nil, at(name, "", body.GetToken(), "must be a mapping of sections")
+	}
+	for _, v := range mapping.Values {
+		f.sections = append(f.sections, Section{Name: keyOf(v), file: name, node: v.Value})
 	}
 	return f, nil
 }
@@ -91,62 +83,86 @@ func (f *File) Section(name string) (Section, bool) {
 	return Section{}, false
 }
 
-// Allow fails at the first section whose name is not among names.
+// Allow tells every section whose name is not among names.
 func (f *File) Allow(names ...string) error {
+	var faults Faults
 	for _, s := range f.sections {
 		if !contains(names, s.Name) {
-			return s.Errorf("", "unknown section; expected one of %s", strings.Join(names, ", "))
+			faults.Add(s.Errorf("", "unknown section; it must be one of %s%s", strings.Join(names, ", "), suggest(s.Name, names)))
 		}
 	}
-	return nil
+	return faults.Err()
 }
 
-// Decode reads the section into a value: unknown keys and wrong types are errors.
-func (s Section) Decode(into any) error {
-	if s.node == nil {
-		return &Error{File: s.file, Path: s.Name, Message: "section is missing"}
-	}
-	if err := yaml.NodeToValue(s.node, into, yaml.Strict()); err != nil {
-		return convert(s.file, s.Name, err)
-	}
-	return nil
-}
-
-// Errorf makes an error at the path below the section ("" is the section itself; ".home.personal[0].retriever").
-// Where the path leads nowhere, the nearest node above it is named.
-func (s Section) Errorf(path, format string, args ...any) error {
-	e := &Error{File: s.file, Path: s.Name + path, Message: fmt.Sprintf(format, args...)}
-	if tk := s.tokenAt(path); tk != nil && tk.Position != nil {
-		e.Line, e.Column = tk.Position.Line, tk.Position.Column
+// Errorf makes an error at the path below the section ("" is the section itself; ".home.personal[0].retriever", ".'device.mac'.clause").
+// Where the path leads nowhere, the nearest node above it is named; in a merged section, the nearest that the user's file has.
+func (s Section) Errorf(path, format string, args ...any) *Error {
+	tk, builtin := s.tokenAt(path)
+	e := at(s.file, s.Name+s.shown(path), tk, fmt.Sprintf(format, args...))
+	if builtin {
+		e.Message += " (what stands there is built in)"
 	}
 	return e
 }
 
+// shown is a path with an entry's name for its index.
+func (s Section) shown(path string) string {
+	index, rest, ok := strings.Cut(strings.TrimPrefix(path, "["), "]")
+	i, err := strconv.Atoi(index)
+	if !ok || err != nil || i < 0 || i >= len(s.labels) {
+		return path
+	}
+	return s.labels[i] + rest
+}
+
+// Named is the section with errors that call a list's entries by the key that names them.
+func (s Section) Named(key string) Section {
+	list, ok := s.node.(*ast.SequenceNode)
+	if !ok || key == "" {
+		return s
+	}
+	m := merging{by: By{Name: key}}
+	s.labels = make([]string, len(list.Values))
+	for i, entry := range list.Values {
+		s.labels[i] = fmt.Sprintf("[%d]", i)
+		if name := m.nameOf(entry); name != "" {
+			s.labels[i] = Key(name)
+		}
+	}
+	return s
+}
+
+// Keys lists the keys of a section that is a mapping, in the file's order.
+func (s Section) Keys() []string {
+	mapping, ok := s.node.(*ast.MappingNode)
+	if !ok {
+		return nil
+	}
+	keys := make([]string, len(mapping.Values))
+	for i, pair := range mapping.Values {
+		keys[i] = keyOf(pair)
+	}
+	return keys
+}
+
 // Line is the line of the node at path, 0 if there is none.
 func (s Section) Line(path string) int {
-	if tk := s.tokenAt(path); tk != nil && tk.Position != nil {
+	if tk, _ := s.tokenAt(path); tk != nil && tk.Position != nil {
 		return tk.Position.Line
 	}
 	return 0
 }
 
-func (s Section) tokenAt(path string) *token.Token {
-	if s.node == nil {
-		return nil
-	}
-	for path != "" {
-		if p, err := yaml.PathString("$" + path); err == nil {
-			if node, err := p.FilterNode(s.node); err == nil && node != nil {
-				return first(node)
-			}
+// tokenAt is where the path leads, or the nearest place above it in the user's file. Builtin tells that something stands there that is built in.
+func (s Section) tokenAt(path string) (tk *token.Token, builtin bool) {
+	for _, node := range nodesOn(s.node, path) {
+		found := first(node)
+		theirs := s.own != nil && !s.own[found]
+		if builtin = theirs && !empty(node); !theirs || tk == nil {
+			tk = found
 		}
-		cut := strings.LastIndexAny(path, ".[")
-		if cut < 0 {
-			break
-		}
-		path = path[:cut]
 	}
-	return first(s.node)
+	return tk, builtin
 }
 
 // first is the token where a node begins: for a block mapping that is its first key, not the colon behind it.
@@ -156,73 +172,12 @@ func first(node ast.Node) *token.Token {
 		if len(n.Values) > 0 && !n.IsFlowStyle {
 			return n.Values[0].Key.GetToken()
 		}
-	case *ast.MappingValueNode:
-		return n.Key.GetToken()
 	case *ast.SequenceNode:
 		if len(n.Values) > 0 && !n.IsFlowStyle {
 			return first(n.Values[0])
 		}
 	}
 	return node.GetToken()
-}
-
-func at(file, path string, tk *token.Token, message string) error {
-	e := &Error{File: file, Path: path, Message: message}
-	if tk != nil && tk.Position != nil {
-		e.Line, e.Column = tk.Position.Line, tk.Position.Column
-	}
-	return e
-}
-
-// convert turns the library's errors, which carry a token, into ours.
-func convert(file, path string, err error) error {
-	var own *Error
-	if errors.As(err, &own) {
-		return own
-	}
-	var mistyped *yaml.TypeError
-	if errors.As(err, &mistyped) {
-		return at(file, path, mistyped.Token, mismatch(mistyped))
-	}
-	var positioned yaml.Error
-	if errors.As(err, &positioned) {
-		message := strings.TrimSpace(positioned.GetMessage())
-		if positioned.GetToken() != nil && strings.HasPrefix(message, "unknown field") {
-			message += "; see `sluice config print` for the fields"
-		}
-		return at(file, path, positioned.GetToken(), message)
-	}
-	return &Error{File: file, Path: path, Message: err.Error()}
-}
-
-// mismatch says what was expected in a place and what stands there, in YAML's words.
-func mismatch(e *yaml.TypeError) string {
-	found := kindOf(e.SrcType)
-	message := kindOf(e.DstType) + " expected, " + found + " found"
-	if found == kindOf(reflect.TypeFor[map[string]any]()) {
-		message += "; put text with a colon in quotes"
-	}
-	return message
-}
-
-func kindOf(t reflect.Type) string {
-	if t == nil {
-		return "nothing"
-	}
-	switch t.Kind() {
-	case reflect.Map, reflect.Struct:
-		return "a mapping"
-	case reflect.Slice, reflect.Array:
-		return "a list"
-	case reflect.String:
-		return "text"
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Pointer:
-		return kindOf(t.Elem())
-	default:
-		return "a number"
-	}
 }
 
 func contains(names []string, name string) bool {
