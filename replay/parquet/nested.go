@@ -2,6 +2,7 @@ package parquet
 
 import (
 	"cmp"
+	"io"
 	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -26,9 +27,11 @@ type node struct {
 
 	// Levels of the format: a value with a lesser definition has nothing here; one with this repetition begins a further element here.
 	definition, repetition int
+	present                int // a lesser definition than this one is null; one that is less than the other is an empty list
 
 	first    int // of its leaves: the column of the file
 	text     func(parquet.Value) string
+	boolean  bool
 	bare     bool // JSON has its values without quotes
 	children []*node
 }
@@ -62,9 +65,13 @@ func nodeOf(c *parquet.Column, definition, repetition int) *node {
 	if n.repeats {
 		repetition++
 	}
-	n.definition, n.repetition = definition, repetition
+	n.definition, n.repetition, n.present = definition, repetition, definition
+	if n.repeats {
+		n.present--
+	}
 	if n.leaf {
 		n.first, n.text, n.bare = c.Index(), textOf(c.Type()), isBare(c.Type())
+		n.boolean = c.Type().Kind() == parquet.Boolean
 		return n
 	}
 	for _, child := range c.Columns() {
@@ -81,6 +88,27 @@ func nodeOf(c *parquet.Column, definition, repetition int) *node {
 	return n
 }
 
+// begin makes the node's leaves ready for a row group.
+func (n *node) begin(file io.ReaderAt, chunks []format.ColumnChunk) error {
+	for _, child := range n.children {
+		if err := child.begin(file, chunks); err != nil {
+			return err
+		}
+	}
+	if !n.boolean {
+		return nil
+	}
+	n.text = plain
+	if m := &chunks[n.first].MetaData; inRuns(m) {
+		values, err := readRuns(file, m, n)
+		if err != nil {
+			return err
+		}
+		n.text = values.text
+	}
+	return nil
+}
+
 // unwrapped is what a list or a map repeats, under the name of the list; nil where the node is neither.
 func (n *node) unwrapped(c *parquet.Column) *node {
 	if n.repeats || len(n.children) != 1 || !n.children[0].repeats {
@@ -95,6 +123,7 @@ func (n *node) unwrapped(c *parquet.Column) *node {
 	case inner.name != "list" && inner.name != "bag":
 		return nil // a message with one member that repeats
 	}
+	inner.present = n.definition
 	inner.wraps = !inner.leaf && !inner.isMap && len(inner.children) == 1 && inner.name != "array" && inner.name != n.name+"_tuple"
 	inner.name = n.name
 	return inner
@@ -135,6 +164,11 @@ func (v values) has(n *node) bool {
 	return len(v[n.first]) > 0 && v[n.first][0].DefinitionLevel() >= n.definition
 }
 
+// isPresent tells whether there is something at the node, be it an empty list.
+func (v values) isPresent(n *node) bool {
+	return len(v[n.first]) > 0 && v[n.first][0].DefinitionLevel() >= n.present
+}
+
 // cell is the text of what is at the node; empty where nothing is.
 func (v values) cell(n *node) string {
 	switch {
@@ -149,15 +183,15 @@ func (v values) cell(n *node) string {
 
 // appendJSON reads what is at the node.
 func (v values) appendJSON(dst []byte, n *node) []byte {
-	if !v.has(n) {
+	if null := !v.isPresent(n); null || !v.has(n) {
 		v.skip(n)
 		switch {
+		case null:
+			return append(dst, "null"...)
 		case n.isMap:
 			return append(dst, "{}"...)
-		case n.repeats:
-			return append(dst, "[]"...)
 		default:
-			return append(dst, "null"...)
+			return append(dst, "[]"...)
 		}
 	}
 	if !n.repeats {
@@ -202,7 +236,7 @@ func (v values) appendOne(dst []byte, n *node) []byte {
 	}
 	dst = append(dst, '{')
 	for _, child := range n.children {
-		if !v.has(child) {
+		if !v.isPresent(child) {
 			v.skip(child)
 			continue
 		}

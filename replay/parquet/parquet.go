@@ -24,9 +24,11 @@ const rowsAtOnce = 256
 type Reader struct {
 	columns []column
 	names   []string
+	file    io.ReaderAt
 	groups  []parquet.RowGroup
-	left    int64        // rows of the row group at hand that are still to come
-	rows    parquet.Rows // of the row group at hand
+	chunks  [][]format.ColumnChunk // of the groups
+	left    int64                  // rows of the row group at hand that are still to come
+	rows    parquet.Rows           // of the row group at hand
 	buffer  []parquet.Row
 	ready   []parquet.Row // part of buffer not yet returned
 	values  values
@@ -43,6 +45,10 @@ func Open(file io.ReaderAt, size int64) (r *Reader, err error) {
 	r = &Reader{groups: f.RowGroups(), buffer: make([]parquet.Row, rowsAtOnce), columns: columnsOf(f.Root())}
 	for _, c := range r.columns {
 		r.names = append(r.names, c.name)
+	}
+	r.file = file
+	for _, group := range f.Metadata().RowGroups {
+		r.chunks = append(r.chunks, group.Columns)
 	}
 	r.cells = make([]string, len(r.columns))
 	r.values = make(values, len(f.Schema().Columns()))
@@ -90,11 +96,17 @@ func (r *Reader) fill() error {
 		if len(r.groups) == 0 {
 			return io.EOF
 		}
-		group := r.groups[0]
-		r.groups = r.groups[1:]
-		if r.left = group.NumRows(); r.left > 0 { // the library cannot read one that is empty
-			r.rows = group.Rows()
+		group, chunks := r.groups[0], r.chunks[0]
+		r.groups, r.chunks = r.groups[1:], r.chunks[1:]
+		if r.left = group.NumRows(); r.left == 0 { // the library cannot read one that is empty
+			continue
 		}
+		for _, c := range r.columns {
+			if err := c.node.begin(r.file, chunks); err != nil {
+				return err
+			}
+		}
+		r.rows = group.Rows()
 	}
 	n, err := r.rows.ReadRows(r.buffer)
 	r.ready, r.left = r.buffer[:n], r.left-int64(n)

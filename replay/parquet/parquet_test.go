@@ -6,6 +6,8 @@ import (
 	"flag"
 	"io"
 	"os"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -118,6 +120,38 @@ func TestKinds(t *testing.T) {
 		for i := cut; i < len(damaged)-8; i += 97 {
 			damaged[i] ^= 0x55
 		}
+		_, _ = read(damaged)
+	}
+}
+
+// TestTruthValuesInRuns: testdata/booleans.parquet is pyarrow's, with pages of version 2, where truth values are run-length encoded.
+func TestTruthValuesInRuns(t *testing.T) {
+	data, err := os.ReadFile("testdata/booleans.parquet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ok []string
+	for _, run := range []struct {
+		value string
+		n     int
+	}{{"true", 11}, {"false", 3}, {"", 2}, {"true", 1}, {"false", 9}} {
+		ok = append(ok, slices.Repeat([]string{run.value}, run.n)...)
+	}
+	ok = append(ok, slices.Repeat([]string{"true", "false"}, 6)...)
+	want := [][]string{{"ok", "flags"}}
+	for i, value := range ok {
+		flags := ""
+		if i%5 > 0 {
+			flags = "[" + strings.Repeat("true,", i%4) + "null]"
+		}
+		want = append(want, []string{value, flags})
+	}
+	if diff := cmp.Diff(want, readAll(t, data)); diff != "" {
+		t.Error(diff)
+	}
+	for cut := range 400 { // a damaged file is an error, never a panic
+		damaged := bytes.Clone(data)
+		damaged[cut%(len(damaged)-8)] ^= byte(1 + cut)
 		_, _ = read(damaged)
 	}
 }
