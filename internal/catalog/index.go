@@ -9,6 +9,7 @@ import (
 	"sync"
 	"unicode"
 
+	"sluice/internal/canonical"
 	"sluice/internal/itemid"
 )
 
@@ -114,15 +115,17 @@ func (x *index) prefixed(prefix string) map[int32]struct{} {
 
 var apostrophes = strings.NewReplacer("'", "", "’", "")
 
-// words splits a text into normalised words, each once: lower case, letters and digits. A character of a script that is written without spaces is a word.
+// words splits a text into words of the form that texts are searched in, each once: letters with their signs, and digits. A character of a script that is written
+// without spaces is a word.
 func words(text string) []string {
+	text = canonical.Search(text)
 	var found []string
 	start := -1
 	end := func(at int) {
 		if start < 0 {
 			return
 		}
-		word := strings.ToLower(text[start:at])
+		word := text[start:at]
 		if strings.ContainsAny(word, "'’") {
 			word = apostrophes.Replace(word)
 		}
@@ -137,7 +140,7 @@ func words(text string) []string {
 			end(i)
 			start = i
 			end(i + len(string(r)))
-		case unicode.IsLetter(r), unicode.IsDigit(r), unicode.Is(unicode.Mn, r):
+		case unicode.IsLetter(r), unicode.IsDigit(r), unicode.IsMark(r):
 			if start < 0 {
 				start = i
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
+	"golang.org/x/text/unicode/norm"
 
 	"sluice/internal/broker/brokertest"
 	"sluice/internal/catalog"
@@ -186,6 +187,29 @@ func snapshot(t testing.TB, items ...*catalog.Item) *catalog.Snapshot {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// TestSearchKnowsEveryForm: accents, widths and signs are found however they were typed, in the catalogue and in the query.
+func TestSearchKnowsEveryForm(t *testing.T) {
+	s := snapshot(
+		t,
+		&catalog.Item{ItemId: "nfd", Title: norm.NFD.String("Café Zürich lamp"), AvailableFrom: 6},
+		&catalog.Item{ItemId: "nfc", Title: norm.NFC.String("Café Zürich mug"), AvailableFrom: 5},
+		&catalog.Item{ItemId: "fw", Title: "ＬＥＤ lamp", AvailableFrom: 4},
+		&catalog.Item{ItemId: "ko", Title: "캘린더", AvailableFrom: 3},
+		&catalog.Item{ItemId: "hi1", Title: "काली साड़ी", AvailableFrom: 2},
+		&catalog.Item{ItemId: "hi2", Title: "कोल सड़ा", AvailableFrom: 1},
+	)
+	for query, want := range map[string][]string{
+		"café": {"nfd", "nfc"}, "cafe": {"nfd", "nfc"}, "CAFÉ": {"nfd", "nfc"}, "zurich": {"nfd", "nfc"}, "Zürich": {"nfd", "nfc"},
+		"LED": {"fw"}, "led": {"fw"}, "ｌｅｄ": {"fw"}, "캘린더": {"ko"}, "काली": {"hi1"}, "साड़ी": {"hi1"}, "कोल": {"hi2"},
+	} {
+		for _, form := range []norm.Form{norm.NFC, norm.NFD} {
+			if diff := cmp.Diff(want, idsOfEntries(s.Search(form.String(query), 9))); diff != "" {
+				t.Errorf("%s: %s", query, diff)
+			}
+		}
+	}
 }
 
 func TestSearch(t *testing.T) {
