@@ -28,11 +28,28 @@ type entry struct {
 	hashes   [len(spec.Kinds)]uint64
 	typ      vocab.Type
 	hasValue bool
+	currency currency // of the value
 }
+
+// currency is an ISO 4217 code, all 0 where none was told. Amounts of two currencies are never added or compared.
+type currency [3]byte
+
+func currencyOf(code string) (c currency) {
+	copy(c[:], code)
+	return c
+}
+
+// number is the currency as the changelog has it.
+func (c currency) number() uint32 { return uint32(c[0])<<16 | uint32(c[1])<<8 | uint32(c[2]) }
+
+func currencyAt(n uint32) currency { return currency{byte(n >> 16), byte(n >> 8), byte(n)} }
 
 // entryOf is the entry of an event. The entity's own kind is left out: all its events share it.
 func entryOf(ev *purposepb.RiskEvent, own spec.Kind) entry {
 	e := entry{time: ev.Time, event: eventHash(ev), value: ev.Value, typ: ev.Type, hasValue: ev.HasValue}
+	if ev.HasValue {
+		e.currency = currencyOf(ev.Currency)
+	}
 	for i, k := range spec.Kinds {
 		if k != own {
 			e.hashes[i] = record.Hash64(pseudonymOf(ev, k))
@@ -112,8 +129,10 @@ func (c *entityDayCodec) Encode(buf []byte, d *entityDay) ([]byte, error) {
 			valued++
 			m.Valued = append(m.Valued, uint32(i))
 			m.Values = append(m.Values, e.value)
+			m.Currencies = append(m.Currencies, e.currency.number())
 		}
 	}
+	m.Currencies = shortened(m.Currencies)
 	if valued == len(d.entries) {
 		m.Valued = m.Valued[:0]
 	}
@@ -123,8 +142,20 @@ func (c *entityDayCodec) Encode(buf []byte, d *entityDay) ([]byte, error) {
 	return record.AppendMessage(buf, m)
 }
 
+// shortened is one number where all are the same, none where that is 0.
+func shortened(numbers []uint32) []uint32 {
+	if len(numbers) == 0 || slices.ContainsFunc(numbers, func(n uint32) bool { return n != numbers[0] }) {
+		return numbers
+	}
+	if numbers[0] == 0 {
+		return numbers[:0]
+	}
+	return numbers[:1]
+}
+
 func resetDay(m *statepb.EntityDay) {
 	m.Events, m.Times, m.Types, m.Valued, m.Values, m.Hashes = m.Events[:0], m.Times[:0], m.Types[:0], m.Valued[:0], m.Values[:0], m.Hashes[:0]
+	m.Currencies = m.Currencies[:0]
 	for _, column := range columnsOf(m) {
 		*column = (*column)[:0]
 	}
@@ -170,7 +201,7 @@ var errDay = errors.New("an entity's day whose columns do not fit together")
 func dayOf(m *statepb.EntityDay) (*entityDay, error) {
 	n := len(m.Events)
 	if len(m.Times) != n || m.Folded == 0 && len(m.Types) != n || len(m.Valued) > 0 && len(m.Valued) != len(m.Values) ||
-		len(m.Valued) == 0 && len(m.Values) != 0 && len(m.Values) != n {
+		len(m.Valued) == 0 && len(m.Values) != 0 && len(m.Values) != n || len(m.Currencies) > 1 && len(m.Currencies) != len(m.Values) {
 		return nil, errDay
 	}
 	d := &entityDay{entries: make([]entry, n), folded: m.Folded}
@@ -191,6 +222,13 @@ func dayOf(m *statepb.EntityDay) (*entityDay, error) {
 			return nil, errDay
 		}
 		d.entries[at].value, d.entries[at].hasValue = value, true
+		switch len(m.Currencies) {
+		case 0:
+		case 1:
+			d.entries[at].currency = currencyAt(m.Currencies[0])
+		default:
+			d.entries[at].currency = currencyAt(m.Currencies[i])
+		}
 	}
 	return d, d.readHashes(m)
 }

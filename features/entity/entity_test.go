@@ -2,6 +2,7 @@ package entity
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -43,6 +44,7 @@ func drawRisk(t *rapid.T, n int, horizon int64) *purposepb.RiskEvent {
 	ev := riskEvent(n, typ, featurestest.Day0+rapid.Int64Range(0, horizon/minuteMicros).Draw(t, "minute")*minuteMicros, small("subject"), small("counterparty"), small("device"), small("instrument"))
 	if rapid.Bool().Draw(t, "has value") {
 		ev.HasValue, ev.Value = true, rapid.Int64Range(-5_000_000, 500_000_000).Draw(t, "value")
+		ev.Currency = rapid.SampledFrom([]string{"GBP", "GBP", "JPY", ""}).Draw(t, "currency")
 	}
 	return ev
 }
@@ -135,14 +137,16 @@ func naiveValues(c *spec.Config, events []*purposepb.RiskEvent, own *purposepb.R
 					continue
 				}
 				count++
-				if ev.HasValue {
+				if ev.HasValue && ev.Currency == own.Currency {
 					values = append(values, float64(ev.Value)/1e6)
 				}
 				if p := pseudonymOf(ev, f.Of); f.Op == spec.OpDistinct && len(p) > 0 {
 					distinct[string(p)] = true
 				}
 			}
-			out.Numbers[at], out.Missing[at] = naiveAggregate(f.Op, count, values, len(distinct))
+			if out.Numbers[at], out.Missing[at] = naiveAggregate(f.Op, count, values, len(distinct)); f.Op != spec.OpCount && f.Op != spec.OpDistinct && !own.HasValue {
+				out.Numbers[at], out.Missing[at] = 0, true
+			}
 		}
 	}
 	return out
@@ -179,6 +183,42 @@ func naiveAggregate(op spec.Operation, count float64, values []float64, distinct
 		return math.Sqrt(squares / float64(len(values)-1)), false
 	default:
 		return float64(distinct), false
+	}
+}
+
+// TestAmountsCompareWithinTheirCurrency: five payments in pounds are no past of one in yen, whether their day is kept one by one or folded.
+func TestAmountsCompareWithinTheirCurrency(t *testing.T) {
+	c := featurestest.Config(t)
+	for _, n := range []int{5, exactEntries + 50} {
+		view := newEntities(c, nil)
+		h := newHarness(t, Engine(c, nil), view.apply)
+		payment := func(i int, currency string, value int64) *purposepb.RiskEvent {
+			ev := riskEvent(i, vocab.Type_PAYMENT, featurestest.Day0+int64(i)*minuteMicros, 1, 0, 0, 0)
+			ev.HasValue, ev.Value, ev.Currency = true, value*1_000_000, currency
+			return ev
+		}
+		for i := range n {
+			h.deltas(payment(i, "GBP", 20))
+		}
+		h.deltas(payment(n, "JPY", 4000))
+		h.Commit()
+		restored := newEntities(c, h.Compacted())
+		for _, v := range []*View{view, restored} {
+			for currency, want := range map[string]string{"GBP": "20", "JPY": "4000", "EUR": "missing"} {
+				values := v.Values(payment(n+1, currency, 1000))
+				at := slices.Index(values.Names, "mean_amount_per_account_30d")
+				got := fmt.Sprint(values.Numbers[at])
+				if values.Missing[at] {
+					got = "missing"
+				}
+				if got != want {
+					t.Errorf("%d payments: the mean in %s is %s, want %s", n, currency, got, want)
+				}
+				if count := values.Numbers[slices.Index(values.Names, "payments_per_account_30d")]; count != float64(n+1) {
+					t.Errorf("%d payments: counted %v in all currencies", n, count)
+				}
+			}
+		}
 	}
 }
 

@@ -13,12 +13,12 @@ import (
 
 // foldInto adds an entry (time within its day) to its hour. The result depends on the set of entries alone.
 func foldInto(h *statepb.EntityHour, e *entry, exact int) {
-	minute := uint32(e.time % hourMicros / minuteMicros)
+	minute, currency := uint32(e.time%hourMicros/minuteMicros), e.currency.number()
 	at, found := slices.BinarySearchFunc(h.Minutes, minute, func(m *statepb.Minute, minute uint32) int {
-		return cmp.Or(cmp.Compare(m.Minute, minute), cmp.Compare(m.Type, e.typ))
+		return cmp.Or(cmp.Compare(m.Minute, minute), cmp.Compare(m.Type, e.typ), cmp.Compare(m.Currency, currency))
 	})
 	if !found {
-		h.Minutes = slices.Insert(h.Minutes, at, &statepb.Minute{Minute: minute, Type: e.typ})
+		h.Minutes = slices.Insert(h.Minutes, at, &statepb.Minute{Minute: minute, Type: e.typ, Currency: currency})
 	}
 	addToMinute(h.Minutes[at], e)
 	for i, hash := range e.hashes {

@@ -12,11 +12,11 @@ import (
 	"sluice/privacyfilter/purposepb"
 )
 
-// Values are the risk features of one event, in the order of Config.RiskNames. Sums, means and the like are in units of the order's currency.
+// Values are the risk features of one event, in the order of Config.RiskNames. Sums, means and the like are of the amounts in the event's own currency.
 type Values struct {
 	Names   []string // shared; must not be changed
 	Numbers []float64
-	Missing []bool // the event has no such entity, or there is nothing to take a mean, a deviation or a maximum of
+	Missing []bool // the event has no such entity, or no amount itself, or there is nothing to take a mean, a deviation or a maximum of
 }
 
 // Values computes every risk feature in every window, from what is known up to the event's own time, the event itself left out.
@@ -186,7 +186,7 @@ func (t *tally) entry(e *entry) {
 				t.hashes[s.feature].add(hash, slot)
 			}
 		default:
-			if e.hasValue {
+			if e.hasValue && e.currency == t.own.currency {
 				t.cells[s.feature][slot].add(e.value)
 			}
 		}
@@ -280,9 +280,10 @@ func (t *tally) minutes(ms []*statepb.Minute, slot int) {
 	if slot == len(t.plan.windows) {
 		return
 	}
+	own := t.own.currency.number()
 	for _, m := range ms {
 		for i, f := range t.plan.features {
-			if f.Types.Has(m.Type) && f.Op != spec.OpDistinct {
+			if f.Types.Has(m.Type) && f.Op != spec.OpDistinct && (f.Op == spec.OpCount || m.Currency == own) {
 				t.cells[i][slot].minute(m)
 			}
 		}
@@ -350,6 +351,10 @@ func (t *tally) write(out *Values) {
 		for w, slot := range t.plan.slots[i] {
 			for ; from <= slot; from++ {
 				total.join(&t.cells[i][from])
+			}
+			if f.Op != spec.OpCount && !t.own.hasValue {
+				out.Missing[f.First+w] = true // amounts of which currency?
+				continue
 			}
 			out.Numbers[f.First+w], out.Missing[f.First+w] = total.value(f.Op)
 		}

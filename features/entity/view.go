@@ -64,7 +64,7 @@ type foldedDay struct {
 	hours  [hoursOfDay]*viewHour
 }
 
-// viewHour is an hour of a folded day, and its sums by type.
+// viewHour is an hour of a folded day, and its sums by type and currency.
 type viewHour struct {
 	statepb.EntityHour
 	totals []*statepb.Minute
@@ -275,7 +275,7 @@ func (v *View) hour(key, value []byte) {
 // sum fills totals.
 func (h *viewHour) sum() {
 	for _, m := range h.Minutes {
-		at := slices.IndexFunc(h.totals, func(t *statepb.Minute) bool { return t.Type == m.Type })
+		at := slices.IndexFunc(h.totals, func(t *statepb.Minute) bool { return t.Type == m.Type && t.Currency == m.Currency })
 		if at < 0 {
 			h.totals = append(h.totals, m.CloneVT())
 			continue

@@ -47,6 +47,7 @@ func (e *engine) Process(rec *stream.Record) error {
 }
 
 func (e *engine) event(ev *purposepb.HistoryEvent) error {
+	e.people.See(ev.Time)
 	e.body = appendBody(e.body[:0], ev)
 	if !e.types.Has(ev.Type) || len(e.body) <= emptyBody {
 		e.metrics.Unused.Inc()

@@ -54,6 +54,7 @@ func (e *engine) Process(rec *stream.Record) error {
 }
 
 func (e *engine) event(ev *purposepb.PersonalEvent) error {
+	e.people.See(ev.Time)
 	e.made.Reset()
 	list := touchList
 	if ev.Type == vocab.Type_SEARCH && ev.SearchTerm != "" {

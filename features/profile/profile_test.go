@@ -89,9 +89,7 @@ func TestPersonalStateIsAFunctionOfTheEvents(t *testing.T) {
 func naiveProfile(events []*purposepb.PersonalEvent, subject, keep int) *Profile {
 	newest := int64(0)
 	for _, ev := range events {
-		if ev.Type != vocab.Type_VIEW_ITEM_LIST {
-			newest = max(newest, ev.Time)
-		}
+		newest = max(newest, ev.Time)
 	}
 	horizon := newest/featurestest.Day*featurestest.Day - 10*featurestest.Day
 	events = slices.Clone(events)

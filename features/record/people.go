@@ -75,7 +75,7 @@ func (p *People) Add(subject, floor []byte, at int, entries ...Entry) error {
 		return nil
 	}
 	micros := entries[0].Time
-	p.clock.Advance(micros)
+	p.See(micros)
 	horizon := p.clock.Horizon()
 	if err := p.sweep(horizon); err != nil {
 		return err
@@ -113,6 +113,10 @@ func (p *People) Add(subject, floor []byte, at int, entries ...Entry) error {
 	p.save(subject)
 	return nil
 }
+
+// See moves stream time to at least micros. An engine calls it with every event of its stream, also with one that leaves nothing: the filter counts the purpose's
+// retention from the same events.
+func (p *People) See(micros int64) { p.clock.Advance(micros) }
 
 // sweep removes what retention has expired, of a few people at a time: what is expired is hidden before.
 func (p *People) sweep(horizon int64) error {

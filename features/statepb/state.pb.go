@@ -43,7 +43,8 @@ type EntityDay struct {
 	Ips            []uint32 `protobuf:"varint,9,rep,packed,name=ips,proto3" json:"ips,omitempty"`
 	Instruments    []uint32 `protobuf:"varint,10,rep,packed,name=instruments,proto3" json:"instruments,omitempty"`
 	Counterparties []uint32 `protobuf:"varint,11,rep,packed,name=counterparties,proto3" json:"counterparties,omitempty"`
-	Folded         uint64   `protobuf:"varint,12,opt,name=folded,proto3" json:"folded,omitempty"` // number of the day's events where it is folded, else 0
+	Currencies     []uint32 `protobuf:"varint,13,rep,packed,name=currencies,proto3" json:"currencies,omitempty"` // of the values, parallel to them; one alone where all have the same
+	Folded         uint64   `protobuf:"varint,12,opt,name=folded,proto3" json:"folded,omitempty"`                // number of the day's events where it is folded, else 0
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -155,6 +156,13 @@ func (x *EntityDay) GetCounterparties() []uint32 {
 	return nil
 }
 
+func (x *EntityDay) GetCurrencies() []uint32 {
+	if x != nil {
+		return x.Currencies
+	}
+	return nil
+}
+
 func (x *EntityDay) GetFolded() uint64 {
 	if x != nil {
 		return x.Folded
@@ -165,7 +173,7 @@ func (x *EntityDay) GetFolded() uint64 {
 // EntityHour is one hour of a folded day. Key: the day's key ‖ hour (1 byte).
 type EntityHour struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Minutes       []*Minute              `protobuf:"bytes,1,rep,name=minutes,proto3" json:"minutes,omitempty"`   // by (minute, type)
+	Minutes       []*Minute              `protobuf:"bytes,1,rep,name=minutes,proto3" json:"minutes,omitempty"`   // by (minute, type, currency)
 	Distinct      []*Distinct            `protobuf:"bytes,2,rep,name=distinct,proto3" json:"distinct,omitempty"` // by (type, kind)
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -215,7 +223,7 @@ func (x *EntityHour) GetDistinct() []*Distinct {
 	return nil
 }
 
-// Minute sums up the events of one type in one minute.
+// Minute sums up the events of one type and currency in one minute.
 type Minute struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Minute        uint32                 `protobuf:"varint,1,opt,name=minute,proto3" json:"minute,omitempty"` // of the hour
@@ -226,6 +234,7 @@ type Minute struct {
 	SquaresHigh   uint64                 `protobuf:"varint,6,opt,name=squares_high,json=squaresHigh,proto3" json:"squares_high,omitempty"` // sum of the squares of their values, 128 bits
 	SquaresLow    uint64                 `protobuf:"varint,7,opt,name=squares_low,json=squaresLow,proto3" json:"squares_low,omitempty"`
 	Max           int64                  `protobuf:"zigzag64,8,opt,name=max,proto3" json:"max,omitempty"`
+	Currency      uint32                 `protobuf:"varint,9,opt,name=currency,proto3" json:"currency,omitempty"` // its three letters as a number, 0 = not told
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -316,6 +325,13 @@ func (x *Minute) GetMax() int64 {
 	return 0
 }
 
+func (x *Minute) GetCurrency() uint32 {
+	if x != nil {
+		return x.Currency
+	}
+	return 0
+}
+
 // Distinct is the set of one kind of entity among the events of one type in one hour.
 type Distinct struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -389,7 +405,7 @@ var File_features_statepb_state_proto protoreflect.FileDescriptor
 
 const file_features_statepb_state_proto_rawDesc = "" +
 	"\n" +
-	"\x1cfeatures/statepb/state.proto\x12\x0fsluice.state.v1\x1a\x1ainternal/vocab/vocab.proto\"\xc1\x02\n" +
+	"\x1cfeatures/statepb/state.proto\x12\x0fsluice.state.v1\x1a\x1ainternal/vocab/vocab.proto\"\xe1\x02\n" +
 	"\tEntityDay\x12\x16\n" +
 	"\x06events\x18\x01 \x03(\x06R\x06events\x12\x14\n" +
 	"\x05times\x18\x02 \x03(\x04R\x05times\x12\x14\n" +
@@ -402,12 +418,15 @@ const file_features_statepb_state_proto_rawDesc = "" +
 	"\x03ips\x18\t \x03(\rR\x03ips\x12 \n" +
 	"\vinstruments\x18\n" +
 	" \x03(\rR\vinstruments\x12&\n" +
-	"\x0ecounterparties\x18\v \x03(\rR\x0ecounterparties\x12\x16\n" +
+	"\x0ecounterparties\x18\v \x03(\rR\x0ecounterparties\x12\x1e\n" +
+	"\n" +
+	"currencies\x18\r \x03(\rR\n" +
+	"currencies\x12\x16\n" +
 	"\x06folded\x18\f \x01(\x04R\x06folded\"v\n" +
 	"\n" +
 	"EntityHour\x121\n" +
 	"\aminutes\x18\x01 \x03(\v2\x17.sluice.state.v1.MinuteR\aminutes\x125\n" +
-	"\bdistinct\x18\x02 \x03(\v2\x19.sluice.state.v1.DistinctR\bdistinct\"\xe1\x01\n" +
+	"\bdistinct\x18\x02 \x03(\v2\x19.sluice.state.v1.DistinctR\bdistinct\"\xfd\x01\n" +
 	"\x06Minute\x12\x16\n" +
 	"\x06minute\x18\x01 \x01(\rR\x06minute\x12)\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x15.sluice.vocab.v1.TypeR\x04type\x12\x14\n" +
@@ -417,7 +436,8 @@ const file_features_statepb_state_proto_rawDesc = "" +
 	"\fsquares_high\x18\x06 \x01(\x04R\vsquaresHigh\x12\x1f\n" +
 	"\vsquares_low\x18\a \x01(\x04R\n" +
 	"squaresLow\x12\x10\n" +
-	"\x03max\x18\b \x01(\x12R\x03max\"w\n" +
+	"\x03max\x18\b \x01(\x12R\x03max\x12\x1a\n" +
+	"\bcurrency\x18\t \x01(\rR\bcurrency\"w\n" +
 	"\bDistinct\x12)\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x15.sluice.vocab.v1.TypeR\x04type\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\rR\x04kind\x12\x14\n" +

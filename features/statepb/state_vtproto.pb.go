@@ -82,6 +82,11 @@ func (m *EntityDay) CloneVT() *EntityDay {
 		copy(tmpContainer, rhs)
 		r.Counterparties = tmpContainer
 	}
+	if rhs := m.Currencies; rhs != nil {
+		tmpContainer := make([]uint32, len(rhs))
+		copy(tmpContainer, rhs)
+		r.Currencies = tmpContainer
+	}
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
 		copy(r.unknownFields, m.unknownFields)
@@ -136,6 +141,7 @@ func (m *Minute) CloneVT() *Minute {
 	r.SquaresHigh = m.SquaresHigh
 	r.SquaresLow = m.SquaresLow
 	r.Max = m.Max
+	r.Currency = m.Currency
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
 		copy(r.unknownFields, m.unknownFields)
@@ -205,19 +211,14 @@ func (m *EntityDay) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
-	if m.Folded != 0 {
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Folded))
-		i--
-		dAtA[i] = 0x60
-	}
-	if len(m.Counterparties) > 0 {
+	if len(m.Currencies) > 0 {
 		var pksize2 int
-		for _, num := range m.Counterparties {
+		for _, num := range m.Currencies {
 			pksize2 += protohelpers.SizeOfVarint(uint64(num))
 		}
 		i -= pksize2
 		j1 := i
-		for _, num := range m.Counterparties {
+		for _, num := range m.Currencies {
 			for num >= 1<<7 {
 				dAtA[j1] = uint8(uint64(num)&0x7f | 0x80)
 				num >>= 7
@@ -228,16 +229,21 @@ func (m *EntityDay) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		}
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(pksize2))
 		i--
-		dAtA[i] = 0x5a
+		dAtA[i] = 0x6a
 	}
-	if len(m.Instruments) > 0 {
+	if m.Folded != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Folded))
+		i--
+		dAtA[i] = 0x60
+	}
+	if len(m.Counterparties) > 0 {
 		var pksize4 int
-		for _, num := range m.Instruments {
+		for _, num := range m.Counterparties {
 			pksize4 += protohelpers.SizeOfVarint(uint64(num))
 		}
 		i -= pksize4
 		j3 := i
-		for _, num := range m.Instruments {
+		for _, num := range m.Counterparties {
 			for num >= 1<<7 {
 				dAtA[j3] = uint8(uint64(num)&0x7f | 0x80)
 				num >>= 7
@@ -248,16 +254,16 @@ func (m *EntityDay) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		}
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(pksize4))
 		i--
-		dAtA[i] = 0x52
+		dAtA[i] = 0x5a
 	}
-	if len(m.Ips) > 0 {
+	if len(m.Instruments) > 0 {
 		var pksize6 int
-		for _, num := range m.Ips {
+		for _, num := range m.Instruments {
 			pksize6 += protohelpers.SizeOfVarint(uint64(num))
 		}
 		i -= pksize6
 		j5 := i
-		for _, num := range m.Ips {
+		for _, num := range m.Instruments {
 			for num >= 1<<7 {
 				dAtA[j5] = uint8(uint64(num)&0x7f | 0x80)
 				num >>= 7
@@ -268,16 +274,16 @@ func (m *EntityDay) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		}
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(pksize6))
 		i--
-		dAtA[i] = 0x4a
+		dAtA[i] = 0x52
 	}
-	if len(m.Devices) > 0 {
+	if len(m.Ips) > 0 {
 		var pksize8 int
-		for _, num := range m.Devices {
+		for _, num := range m.Ips {
 			pksize8 += protohelpers.SizeOfVarint(uint64(num))
 		}
 		i -= pksize8
 		j7 := i
-		for _, num := range m.Devices {
+		for _, num := range m.Ips {
 			for num >= 1<<7 {
 				dAtA[j7] = uint8(uint64(num)&0x7f | 0x80)
 				num >>= 7
@@ -288,16 +294,16 @@ func (m *EntityDay) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		}
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(pksize8))
 		i--
-		dAtA[i] = 0x42
+		dAtA[i] = 0x4a
 	}
-	if len(m.Subjects) > 0 {
+	if len(m.Devices) > 0 {
 		var pksize10 int
-		for _, num := range m.Subjects {
+		for _, num := range m.Devices {
 			pksize10 += protohelpers.SizeOfVarint(uint64(num))
 		}
 		i -= pksize10
 		j9 := i
-		for _, num := range m.Subjects {
+		for _, num := range m.Devices {
 			for num >= 1<<7 {
 				dAtA[j9] = uint8(uint64(num)&0x7f | 0x80)
 				num >>= 7
@@ -307,6 +313,26 @@ func (m *EntityDay) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 			j9++
 		}
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(pksize10))
+		i--
+		dAtA[i] = 0x42
+	}
+	if len(m.Subjects) > 0 {
+		var pksize12 int
+		for _, num := range m.Subjects {
+			pksize12 += protohelpers.SizeOfVarint(uint64(num))
+		}
+		i -= pksize12
+		j11 := i
+		for _, num := range m.Subjects {
+			for num >= 1<<7 {
+				dAtA[j11] = uint8(uint64(num)&0x7f | 0x80)
+				num >>= 7
+				j11++
+			}
+			dAtA[j11] = uint8(num)
+			j11++
+		}
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(pksize12))
 		i--
 		dAtA[i] = 0x3a
 	}
@@ -320,43 +346,43 @@ func (m *EntityDay) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		dAtA[i] = 0x32
 	}
 	if len(m.Values) > 0 {
-		var pksize12 int
+		var pksize14 int
 		for _, num := range m.Values {
-			pksize12 += protohelpers.SizeOfZigzag(uint64(num))
+			pksize14 += protohelpers.SizeOfZigzag(uint64(num))
 		}
-		i -= pksize12
-		j11 := i
+		i -= pksize14
+		j13 := i
 		for _, num := range m.Values {
-			x13 := (uint64(num) << 1) ^ uint64((num >> 63))
-			for x13 >= 1<<7 {
-				dAtA[j11] = uint8(uint64(x13)&0x7f | 0x80)
-				j11++
-				x13 >>= 7
+			x15 := (uint64(num) << 1) ^ uint64((num >> 63))
+			for x15 >= 1<<7 {
+				dAtA[j13] = uint8(uint64(x15)&0x7f | 0x80)
+				j13++
+				x15 >>= 7
 			}
-			dAtA[j11] = uint8(x13)
-			j11++
+			dAtA[j13] = uint8(x15)
+			j13++
 		}
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(pksize12))
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(pksize14))
 		i--
 		dAtA[i] = 0x2a
 	}
 	if len(m.Valued) > 0 {
-		var pksize15 int
+		var pksize17 int
 		for _, num := range m.Valued {
-			pksize15 += protohelpers.SizeOfVarint(uint64(num))
+			pksize17 += protohelpers.SizeOfVarint(uint64(num))
 		}
-		i -= pksize15
-		j14 := i
+		i -= pksize17
+		j16 := i
 		for _, num := range m.Valued {
 			for num >= 1<<7 {
-				dAtA[j14] = uint8(uint64(num)&0x7f | 0x80)
+				dAtA[j16] = uint8(uint64(num)&0x7f | 0x80)
 				num >>= 7
-				j14++
+				j16++
 			}
-			dAtA[j14] = uint8(num)
-			j14++
+			dAtA[j16] = uint8(num)
+			j16++
 		}
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(pksize15))
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(pksize17))
 		i--
 		dAtA[i] = 0x22
 	}
@@ -368,22 +394,22 @@ func (m *EntityDay) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		dAtA[i] = 0x1a
 	}
 	if len(m.Times) > 0 {
-		var pksize17 int
+		var pksize19 int
 		for _, num := range m.Times {
-			pksize17 += protohelpers.SizeOfVarint(uint64(num))
+			pksize19 += protohelpers.SizeOfVarint(uint64(num))
 		}
-		i -= pksize17
-		j16 := i
+		i -= pksize19
+		j18 := i
 		for _, num := range m.Times {
 			for num >= 1<<7 {
-				dAtA[j16] = uint8(uint64(num)&0x7f | 0x80)
+				dAtA[j18] = uint8(uint64(num)&0x7f | 0x80)
 				num >>= 7
-				j16++
+				j18++
 			}
-			dAtA[j16] = uint8(num)
-			j16++
+			dAtA[j18] = uint8(num)
+			j18++
 		}
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(pksize17))
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(pksize19))
 		i--
 		dAtA[i] = 0x12
 	}
@@ -485,6 +511,11 @@ func (m *Minute) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.Currency != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Currency))
+		i--
+		dAtA[i] = 0x48
 	}
 	if m.Max != 0 {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64((uint64(m.Max)<<1)^uint64((m.Max>>63))))
@@ -663,6 +694,13 @@ func (m *EntityDay) SizeVT() (n int) {
 	if m.Folded != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Folded))
 	}
+	if len(m.Currencies) > 0 {
+		l = 0
+		for _, e := range m.Currencies {
+			l += protohelpers.SizeOfVarint(uint64(e))
+		}
+		n += 1 + protohelpers.SizeOfVarint(uint64(l)) + l
+	}
 	n += len(m.unknownFields)
 	return n
 }
@@ -718,6 +756,9 @@ func (m *Minute) SizeVT() (n int) {
 	}
 	if m.Max != 0 {
 		n += 1 + protohelpers.SizeOfZigzag(uint64(m.Max))
+	}
+	if m.Currency != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Currency))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -1542,6 +1583,82 @@ func (m *EntityDay) UnmarshalVT(dAtA []byte) error {
 					break
 				}
 			}
+		case 13:
+			if wireType == 0 {
+				var v uint32
+				for shift := uint(0); ; shift += 7 {
+					if shift >= 64 {
+						return protohelpers.ErrIntOverflow
+					}
+					if iNdEx >= l {
+						return io.ErrUnexpectedEOF
+					}
+					b := dAtA[iNdEx]
+					iNdEx++
+					v |= uint32(b&0x7F) << shift
+					if b < 0x80 {
+						break
+					}
+				}
+				m.Currencies = append(m.Currencies, v)
+			} else if wireType == 2 {
+				var packedLen int
+				for shift := uint(0); ; shift += 7 {
+					if shift >= 64 {
+						return protohelpers.ErrIntOverflow
+					}
+					if iNdEx >= l {
+						return io.ErrUnexpectedEOF
+					}
+					b := dAtA[iNdEx]
+					iNdEx++
+					packedLen |= int(b&0x7F) << shift
+					if b < 0x80 {
+						break
+					}
+				}
+				if packedLen < 0 {
+					return protohelpers.ErrInvalidLength
+				}
+				postIndex := iNdEx + packedLen
+				if postIndex < 0 {
+					return protohelpers.ErrInvalidLength
+				}
+				if postIndex > l {
+					return io.ErrUnexpectedEOF
+				}
+				var elementCount int
+				var count int
+				for _, integer := range dAtA[iNdEx:postIndex] {
+					if integer < 128 {
+						count++
+					}
+				}
+				elementCount = count
+				if elementCount != 0 && len(m.Currencies) == 0 {
+					m.Currencies = make([]uint32, 0, elementCount)
+				}
+				for iNdEx < postIndex {
+					var v uint32
+					for shift := uint(0); ; shift += 7 {
+						if shift >= 64 {
+							return protohelpers.ErrIntOverflow
+						}
+						if iNdEx >= l {
+							return io.ErrUnexpectedEOF
+						}
+						b := dAtA[iNdEx]
+						iNdEx++
+						v |= uint32(b&0x7F) << shift
+						if b < 0x80 {
+							break
+						}
+					}
+					m.Currencies = append(m.Currencies, v)
+				}
+			} else {
+				return fmt.Errorf("proto: wrong wireType = %d for field Currencies", wireType)
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -1868,6 +1985,25 @@ func (m *Minute) UnmarshalVT(dAtA []byte) error {
 			}
 			v = (v >> 1) ^ uint64((int64(v&1)<<63)>>63)
 			m.Max = int64(v)
+		case 9:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Currency", wireType)
+			}
+			m.Currency = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Currency |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -2858,6 +2994,82 @@ func (m *EntityDay) UnmarshalVTUnsafe(dAtA []byte) error {
 					break
 				}
 			}
+		case 13:
+			if wireType == 0 {
+				var v uint32
+				for shift := uint(0); ; shift += 7 {
+					if shift >= 64 {
+						return protohelpers.ErrIntOverflow
+					}
+					if iNdEx >= l {
+						return io.ErrUnexpectedEOF
+					}
+					b := dAtA[iNdEx]
+					iNdEx++
+					v |= uint32(b&0x7F) << shift
+					if b < 0x80 {
+						break
+					}
+				}
+				m.Currencies = append(m.Currencies, v)
+			} else if wireType == 2 {
+				var packedLen int
+				for shift := uint(0); ; shift += 7 {
+					if shift >= 64 {
+						return protohelpers.ErrIntOverflow
+					}
+					if iNdEx >= l {
+						return io.ErrUnexpectedEOF
+					}
+					b := dAtA[iNdEx]
+					iNdEx++
+					packedLen |= int(b&0x7F) << shift
+					if b < 0x80 {
+						break
+					}
+				}
+				if packedLen < 0 {
+					return protohelpers.ErrInvalidLength
+				}
+				postIndex := iNdEx + packedLen
+				if postIndex < 0 {
+					return protohelpers.ErrInvalidLength
+				}
+				if postIndex > l {
+					return io.ErrUnexpectedEOF
+				}
+				var elementCount int
+				var count int
+				for _, integer := range dAtA[iNdEx:postIndex] {
+					if integer < 128 {
+						count++
+					}
+				}
+				elementCount = count
+				if elementCount != 0 && len(m.Currencies) == 0 {
+					m.Currencies = make([]uint32, 0, elementCount)
+				}
+				for iNdEx < postIndex {
+					var v uint32
+					for shift := uint(0); ; shift += 7 {
+						if shift >= 64 {
+							return protohelpers.ErrIntOverflow
+						}
+						if iNdEx >= l {
+							return io.ErrUnexpectedEOF
+						}
+						b := dAtA[iNdEx]
+						iNdEx++
+						v |= uint32(b&0x7F) << shift
+						if b < 0x80 {
+							break
+						}
+					}
+					m.Currencies = append(m.Currencies, v)
+				}
+			} else {
+				return fmt.Errorf("proto: wrong wireType = %d for field Currencies", wireType)
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -3184,6 +3396,25 @@ func (m *Minute) UnmarshalVTUnsafe(dAtA []byte) error {
 			}
 			v = (v >> 1) ^ uint64((int64(v&1)<<63)>>63)
 			m.Max = int64(v)
+		case 9:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Currency", wireType)
+			}
+			m.Currency = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Currency |= uint32(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])

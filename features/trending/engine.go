@@ -55,6 +55,7 @@ func (e *engine) Process(rec *stream.Record) error {
 }
 
 func (e *engine) event(ev *purposepb.TrendingEvent) error {
+	e.contributions.See(ev.Time)
 	if !e.types.Has(ev.Type) || len(ev.Contributor) != contributorBytes {
 		e.metrics.Unused.Inc()
 		return nil
