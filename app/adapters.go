@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -10,7 +9,6 @@ import (
 	"sluice/demo/web"
 	"sluice/features/history"
 	"sluice/features/record"
-	"sluice/ingest"
 	"sluice/ingest/collector"
 	"sluice/internal/catalog"
 	"sluice/internal/httpx"
@@ -111,19 +109,19 @@ type intake struct {
 
 // Prepare decodes, validates, admits and projects an event.
 func (i *intake) Prepare(body []byte, role httpx.Role) (*risk.Pending, *httpx.Problem) {
-	ev, problem := i.collector.Prepare(body, role)
+	received := i.now()
+	p, problem := i.collector.Prepare(body, role, received)
 	if problem != nil {
 		return nil, problem
 	}
-	received := i.now()
-	hash, err := ingest.ContentHash(ev)
-	if err != nil {
-		return nil, httpx.NewProblem(http.StatusInternalServerError, "internal", "Something went wrong here.")
-	}
-	return &risk.Pending{
-		Event: i.projector.Risk(ev, received.UnixMicro()), BodyHash: hash,
+	pending := &risk.Pending{
+		Event: i.projector.Risk(p.Event, received.UnixMicro()), BodyHash: p.Hash,
 		Collect: func(ctx context.Context, decision []byte) error {
-			return i.collector.Collect(ctx, ev, received, role == httpx.RoleServer, decision)
+			return i.collector.Collect(ctx, p.Event, received, role == httpx.RoleServer, decision)
 		},
-	}, nil
+	}
+	for _, w := range p.Warnings {
+		pending.Warnings = append(pending.Warnings, httpx.FieldError{Pointer: w.Pointer, Code: w.Code, Detail: w.Detail})
+	}
+	return pending, nil
 }

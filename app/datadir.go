@@ -74,7 +74,7 @@ func (d *dataDir) sign() error {
 }
 
 // dataFormat is the version of everything that a data directory holds. It counts up whenever an older directory cannot be read any more.
-const dataFormat = "5"
+const dataFormat = "6"
 
 // checkFormat refuses what another version has written, and notes the version in a directory that is new.
 func (d *dataDir) checkFormat() error {

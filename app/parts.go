@@ -247,7 +247,7 @@ func (p *parts) openLog() (err error) {
 		Name: "sluice_ingest_backlog_events", Help: "Accepted events that filter and features have not settled yet, of all collectors, as this one knows.",
 	}, func() float64 { return float64(p.backlog.Waiting()) }))
 	p.collector, err = collector.New(collector.Options{
-		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Door: p.doors.Door(admission.Collection), Runs: p.runs, Cluster: n.cluster, Registerer: p.registry, Logger: n.logger,
+		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Door: p.doors.Door(admission.Collection), Runs: p.runs, Denied: p.register.Denied, Kept: p.register.Kept, Cluster: n.cluster, Registerer: p.registry, Logger: n.logger,
 	})
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"unsafe"
 
+	"sluice/ingest/eventpb"
 	"sluice/internal/field"
 	"sluice/internal/vocab"
 )
@@ -31,6 +32,9 @@ func (d *decoder) event(alone bool) (*Event, []Warning, *Fault) {
 	if alone {
 		d.end()
 		size = len(d.src)
+	}
+	if d.unclear {
+		d.denyUnclear(ev)
 	}
 	if ev.Order != nil && ev.Type != vocab.Type_TYPE_UNSPECIFIED && !TakesOrder(ev.Type) {
 		ev.Order = nil
@@ -71,7 +75,7 @@ func (d *Decoder) Next(data []byte) (ev *Event, warnings []Warning, fault *Fault
 
 func (d *Decoder) begin(data []byte) {
 	d.scanner = scanner{src: unsafe.String(unsafe.SliceData(data), len(data))}
-	d.depth, d.fault, d.warnings, d.broken, d.again = 0, nil, nil, false, true
+	d.depth, d.fault, d.warnings, d.broken, d.again, d.strict, d.unclear = 0, nil, nil, false, true, false, false
 }
 
 // maxKept is how many messages of a kind a Decoder keeps for the next request.
@@ -99,6 +103,8 @@ type decoder struct {
 	fault    *Fault
 	warnings []Warning
 	broken   bool
+	strict   bool // within what restricts: an unknown member may be a restriction
+	unclear  bool // what restricts could not be read as a whole
 
 	pointers []unsafe.Pointer // what slices of messages are made of
 	again    bool             // messages come from spare
@@ -194,7 +200,11 @@ func (d *decoder) object(members []member, into unsafe.Pointer) (told uint32) {
 		}
 		d.path[d.depth] = step{name: members[at].name}
 		bit := uint32(1) << at
-		if seen&bit != 0 {
+		switch {
+		case seen&bit == 0:
+		case members[at].restricts:
+			d.unclear = true
+		default:
 			d.fail(CodeDuplicateName, detailDuplicate)
 		}
 		seen |= bit
@@ -294,9 +304,24 @@ func (d *decoder) setAside(name string, others *unknown) {
 		d.fail(CodeDuplicateName, detailDuplicate)
 	}
 	d.pass()
+	d.unclear = d.unclear || d.strict || restrictive(name)
 	if len(d.warnings) < maxWarnings {
 		d.warn(Warning{Code: WarnUnknownField, Pointer: d.pointer() + "/" + token.Replace(name), Detail: "this field is not known; it was set aside"})
 	}
+}
+
+// restrictive tells whether an unknown member is one that restricts, but for its case.
+func restrictive(name string) bool {
+	return len(name) == len("consent") && strings.EqualFold(name, "consent")
+}
+
+// denyUnclear denies all that can be denied: what the event says of consent could not be read, and may have been that.
+func (d *decoder) denyUnclear(ev *Event) {
+	if ev.Consent == nil {
+		ev.Consent = new(eventpb.Consent)
+	}
+	ev.Consent.Denied = append(ev.Consent.Denied, DenyAll)
+	d.warn(Warning{Code: WarnConsentUnclear, Pointer: "/consent", Detail: detailUnclear})
 }
 
 func (d *decoder) warn(w Warning) {
@@ -474,6 +499,19 @@ func (d *decoder) numeral(into *string, detail string) bool {
 	}
 	*into = n
 	return ok
+}
+
+// decimal reads a number from 0.
+func (d *decoder) decimal(into *int64) bool {
+	if !d.money(into) {
+		return false
+	}
+	if *into < 0 {
+		*into = 0
+		d.fail(CodeInvalidValue, detailDecimal)
+		return false
+	}
+	return true
 }
 
 // count reads a whole number from 0.

@@ -35,7 +35,7 @@ func wholeEvent() *Event {
 	return &Event{
 		Id: "e1", Type: vocab.Type_PURCHASE, Time: micros("2026-03-01T09:00:00.5Z"), SentAt: micros("2026-03-01T09:00:01Z"), UserId: "u1", AnonymousId: "a1", SessionId: "s1",
 		Channel: vocab.Channel_WEB, Surface: "home", RecommendationId: "r1", Locale: "de-AT", Jurisdiction: "EU",
-		Items:      []*vocab.Item{{ItemId: "i1", Quantity: 2, Price: 19_990_000}, {ItemId: "i2", Index: 3, Price: 500_000}},
+		Items:      []*vocab.Item{{ItemId: "i1", Quantity: 2_000_000, Price: 19_990_000}, {ItemId: "i2", Index: 3, Price: 500_000}},
 		SearchTerm: `grüne "Lämpchen" 😀`,
 		Order: &eventpb.Order{
 			OrderId: "o1", Value: 40_480_000, HasValue: true, Currency: "EUR", PaymentInstrument: "p1", BillingCountry: "AT", ShippingCountry: "DE", ShippingAddress: "Hauptstraße 1",
@@ -141,7 +141,7 @@ func TestDecodeFaults(t *testing.T) {
 		{"index negative", event("view_item", `,"items":[{"item_id":"i","index":-1}]`), "invalid_value /items/0/index"},
 		{"index a fraction", event("view_item", `,"items":[{"item_id":"i","index":1.5}]`), "invalid_value /items/0/index"},
 		{"index a string", event("view_item", `,"items":[{"item_id":"i","index":"1"}]`), "invalid_type /items/0/index"},
-		{"quantity too great", event("view_item", `,"items":[{"item_id":"i","quantity":4294967296}]`), "invalid_value /items/0/quantity"},
+		{"quantity too great", event("view_item", `,"items":[{"item_id":"i","quantity":9223372036855}]`), "invalid_value /items/0/quantity"},
 		{"price too great", event("view_item", `,"items":[{"item_id":"i","price":"9223372036855"}]`), "invalid_value /items/0/price"},
 		{"price a word", event("view_item", `,"items":[{"item_id":"i","price":"free"}]`), "invalid_value /items/0/price"},
 		{"price true", event("view_item", `,"items":[{"item_id":"i","price":true}]`), "invalid_type /items/0/price"},
@@ -163,8 +163,8 @@ func TestDecodeFaults(t *testing.T) {
 		{"an app a number", view(`,"device":{"apps":["x",1]}`), "invalid_type /device/apps/1"},
 		{"device id too long", view(`,"device":{"id":"` + long + `"}`), "too_long /device/id"},
 		{"signup time", view(`,"account":{"signup_time":"2020"}`), "invalid_value /account/signup_time"},
-		{"gpc a string", view(`,"consent":{"gpc":"1"}`), "invalid_type /consent/gpc"},
-		{"denied", view(`,"consent":{"denied":[null]}`), "invalid_type /consent/denied/0"},
+		{"quantity negative", event("view_item", `,"items":[{"item_id":"i","quantity":-1}]`), "invalid_value /items/0/quantity"},
+		{"broken within consent", view(`,"consent":{"gpc":tru}`), "broken_json"},
 		{"too large", view(`,"device":{"user_agent":"` + strings.Repeat("x", MaxEvent) + `"}`), "too_large"},
 		{"first fault counts", `{"id":1,"type":"x"}`, "invalid_type /id"},
 	}
@@ -193,7 +193,7 @@ func TestDecodeAccepts(t *testing.T) {
 		{"order with nothing", event("begin_checkout", `,"items":[{"item_id":"i"}],"order":{}`), ""},
 		{"items on other types", event("page_view", `,"items":[{"item_id":"i"}]`), ""},
 		{"zero bytes of a search", event("page_view", `,"search_term":""`), ""},
-		{"unknown fields", view(`,"x":1,"consent":{"y/z~":[{"deep":[null,true,-1.5e3,"\n"]}]}`), "unknown_field /x, unknown_field /consent/y~1z~0"},
+		{"unknown fields", view(`,"x":1,"consent":{"y/z~":[{"deep":[null,true,-1.5e3,"\n"]}]}`), "unknown_field /x, unknown_field /consent/y~1z~0, consent_unclear /consent"},
 		{"unknown field of an item", event("view_item", `,"items":[{"item_id":"i","item_name":"n"}]`), "unknown_field /items/0/item_name"},
 		{"order not taken", view(`,"order":{"order_id":"o","currency":"x"}`), "order_not_taken /order"},
 		{"id of 256 bytes", `{"id":"` + strings.Repeat("é", 128) + `","type":"page_view","time":"2026-03-01T10:00:00Z","user_id":"u"}`, ""},

@@ -42,10 +42,14 @@ func AppendSubject(to []byte, ev *Event) []byte {
 	return to
 }
 
-// ContentHash identifies what an event says, however its JSON is written. What the client knew of consent is no part of it.
+// DenyAll stands in an event's Consent.Denied for all purposes that can be denied.
+const DenyAll = "*"
+
+// ContentHash identifies what an event says, however its JSON is written. What the client knew of consent, and when it sent the event, are no part of it.
+// It is taken before Date: a retry is corrected by another difference.
 func ContentHash(ev *Event) ([]byte, error) {
 	said := ev.CloneVT()
-	said.Consent = nil
+	said.Consent, said.SentAt = nil, 0
 	data, err := said.MarshalVT()
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unsafe"
 
@@ -63,6 +64,7 @@ type Log struct {
 	records    *prometheus.CounterVec
 	bytes      prometheus.Counter
 	latency    prometheus.Histogram
+	newest     []atomic.Int64 // by partition: time of the newest event that this process has written, at the latest when it was received
 
 	mu             sync.Mutex // guards the fields below
 	events, packed float64    // written lately, and the records that they were
@@ -91,6 +93,7 @@ func OpenLog(cluster stream.Cluster, keys *seal.Keyring, o LogOptions) (*Log, er
 		)
 	}
 	l := &Log{keys: keys, topic: cluster.Topic(topics.Events), partitions: cluster.PartitionCount(), timeout: o.Timeout}
+	l.newest = make([]atomic.Int64, l.partitions)
 	for _, c := range []struct {
 		client **kgo.Client
 		linger time.Duration
@@ -133,7 +136,7 @@ func (l *Log) Append(ctx context.Context, events []Accepted) error {
 		s.of.become(l.keys, e.Event)
 		s.rec = eventpb.LogRecord{
 			Version: recordVersion, Kind: eventpb.LogRecord_EVENT, ReceivedAt: e.ReceivedAt, TrustedClock: e.TrustedClock, Run: e.Run, Row: e.Row,
-			Dedupe: l.keys.DedupeHash(s.of.text(), e.Event.Id),
+			Dedupe: l.keys.DedupeHash(s.of.text(), byte(e.Event.Type), e.Event.Id),
 		}
 		if err := l.seal(s, e.Event, e.Decision); err != nil {
 			return err
@@ -141,6 +144,7 @@ func (l *Log) Append(ctx context.Context, events []Accepted) error {
 		if err := p.add(l.topic, l.partitions, s.of.key[:], &s.rec); err != nil {
 			return err
 		}
+		l.see(s.of.key[:], min(e.Event.Time, e.ReceivedAt))
 	}
 	l.note(len(events), len(p.records))
 	client := l.client
@@ -148,6 +152,19 @@ func (l *Log) Append(ctx context.Context, events []Accepted) error {
 		client = l.decided
 	}
 	return l.write(ctx, client, p.close(), len(events), "event")
+}
+
+// see moves the newest time of the key's partition.
+func (l *Log) see(key []byte, micros int64) {
+	newest := &l.newest[stream.PartitionOf(key, l.partitions)]
+	for was := newest.Load(); micros > was && !newest.CompareAndSwap(was, micros); was = newest.Load() {
+	}
+}
+
+// Newest is the time of the newest event that this process has written to the event's partition, at the latest when it was received; 0: it has written none.
+func (l *Log) Newest(ev *Event) int64 {
+	key := l.keys.LogKey(Subject(ev))
+	return l.newest[stream.PartitionOf(key[:], l.partitions)].Load()
 }
 
 // noted is how many records of events count as lately.

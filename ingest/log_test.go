@@ -108,7 +108,7 @@ func checkEnvelope(t *testing.T, keys *seal.Keyring, r *stream.Record, rec *even
 	}
 	rec.Body, rec.Decision, rec.Row = nil, nil, 0
 	want := &eventpb.LogRecord{
-		Version: 1, Kind: eventpb.LogRecord_EVENT, ReceivedAt: 1_700_000_000_123_456, TrustedClock: true, Run: 7, KeyId: rec.KeyId, Dedupe: keys.DedupeHash(Subject(ev), ev.Id),
+		Version: 1, Kind: eventpb.LogRecord_EVENT, ReceivedAt: 1_700_000_000_123_456, TrustedClock: true, Run: 7, KeyId: rec.KeyId, Dedupe: keys.DedupeHash(Subject(ev), byte(ev.Type), ev.Id),
 	}
 	if diff := cmp.Diff(want, rec, protocmp.Transform()); diff != "" {
 		t.Error(diff)

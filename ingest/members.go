@@ -13,6 +13,8 @@ type member struct {
 	name string
 	key  string // the name as it mostly stands in JSON: quoted, with its colon
 	read func(d *decoder, into unsafe.Pointer) (told bool)
+
+	restricts bool // comes twice: unclear instead of a fault
 }
 
 func newMember(name string, read func(d *decoder, into unsafe.Pointer) bool) member {
@@ -32,8 +34,27 @@ func membersOf(m *field.Message) []member {
 	members := make([]member, len(m.Fields))
 	for i, f := range m.Fields {
 		members[i] = newMember(f.Name, readerOf(f))
+		if f.Restricts {
+			members[i].restricts, members[i].read = true, leniently(members[i].read)
+		}
 	}
 	return members
+}
+
+// leniently reads what restricts: a fault in it makes it unclear, and nothing else. Broken JSON stays broken.
+func leniently(read func(d *decoder, into unsafe.Pointer) bool) func(d *decoder, into unsafe.Pointer) bool {
+	return func(d *decoder, into unsafe.Pointer) bool {
+		before := d.fault
+		d.fault, d.strict = nil, true
+		told := read(d, into)
+		d.strict = false
+		if d.broken {
+			return told
+		}
+		d.unclear = d.unclear || d.fault != nil
+		d.fault = before
+		return told
+	}
 }
 
 func readerOf(f *field.Field) func(d *decoder, into unsafe.Pointer) bool {
@@ -74,6 +95,8 @@ func numberReader(f *field.Field) func(d *decoder, into unsafe.Pointer) bool {
 			*field.At[bool](f.Told, into) = told
 			return told
 		}
+	case f.Form == field.Form_DECIMAL:
+		return func(d *decoder, into unsafe.Pointer) bool { return d.decimal(field.At[int64](f, into)) }
 	case f.Form == field.Form_MONEY:
 		return func(d *decoder, into unsafe.Pointer) bool { return d.money(field.At[int64](f, into)) }
 	}

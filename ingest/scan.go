@@ -5,6 +5,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"sluice/internal/canonical"
 )
 
 // scanner reads JSON (RFC 8259) from a string. Its strings are parts of that string where nothing is escaped, so that an event costs one copy, not one a field.
@@ -35,7 +37,7 @@ func (s *scanner) next() byte {
 	return 0
 }
 
-// str reads the string at hand: the next byte is its opening quote.
+// str reads the string at hand, as NFC: the next byte is its opening quote.
 func (s *scanner) str() (string, state) {
 	from := s.at + 1
 	ascii, escaped := true, false
@@ -47,10 +49,13 @@ func (s *scanner) str() (string, state) {
 				return unquote(s.src[from-1 : s.at])
 			}
 			raw := s.src[from:i]
-			if !ascii && !utf8.ValidString(raw) {
+			switch {
+			case ascii:
+				return raw, stateGood
+			case !utf8.ValidString(raw):
 				return "", stateUTF8
 			}
-			return raw, stateGood
+			return canonical.Text(raw), stateGood
 		case c == '\\':
 			escaped = true
 			i++ // an escaped quote ends nothing
@@ -90,7 +95,7 @@ func plain(s string) int {
 func unquote(quoted string) (string, state) {
 	text, err := jsontext.AppendUnquote(nil, quoted)
 	if err == nil {
-		return string(text), stateGood
+		return canonical.Text(string(text)), stateGood
 	}
 	if jsontext.Value(quoted).IsValid(jsontext.AllowInvalidUTF8(true)) {
 		return "", stateUTF8

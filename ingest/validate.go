@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"unsafe"
 
+	"sluice/internal/canonical"
 	"sluice/internal/field"
 	"sluice/internal/vocab"
 )
@@ -18,20 +19,26 @@ const (
 
 // Codes of faults. They are stable. Beside them, a word that is none of a field's is unknown_ and the field's name: unknown_type, unknown_channel, unknown_kind.
 const (
-	CodeBrokenJSON    = "broken_json"
-	CodeInvalidUTF8   = "invalid_utf8"
-	CodeDuplicateName = "duplicate_name"
-	CodeInvalidType   = "invalid_type" // another JSON type expected
-	CodeInvalidValue  = "invalid_value"
-	CodeMissingField  = "missing_field"
-	CodeTooLong       = "too_long"
-	CodeTooLarge      = "too_large"
+	CodeBrokenJSON      = "broken_json"
+	CodeInvalidUTF8     = "invalid_utf8"
+	CodeDuplicateName   = "duplicate_name"
+	CodeInvalidType     = "invalid_type" // another JSON type expected
+	CodeInvalidValue    = "invalid_value"
+	CodeMissingField    = "missing_field"
+	CodeTooLong         = "too_long"
+	CodeTooLarge        = "too_large"
+	CodePlaceholder     = "placeholder" // null, undefined and the like where something must be named; as a warning: it was set aside
+	CodeImplausibleTime = "implausible_time"
+	CodeExpired         = "expired" // no purpose would keep it any more
 )
 
 // Codes of warnings. They are stable.
 const (
-	WarnUnknownField  = "unknown_field"
-	WarnOrderNotTaken = "order_not_taken"
+	WarnUnknownField   = "unknown_field"
+	WarnOrderNotTaken  = "order_not_taken"
+	WarnClockCorrected = "clock_corrected"
+	WarnNationalPhone  = "national_phone"
+	WarnConsentUnclear = "consent_unclear" // what it may have denied is denied
 )
 
 // What was expected. A detail is always one of these: it cannot hold a value.
@@ -49,12 +56,15 @@ const (
 	detailTime       = "an RFC 3339 time from 1970 on expected"
 	detailMoney      = "a decimal number as a string or a number expected"
 	detailCount      = "a whole number from 0 to 4294967295 expected"
+	detailDecimal    = "must be a decimal number from 0, as a string or a number"
 	detailIdentifier = "an identifier of 1 to 256 bytes expected"
 	detailShort      = "at most 256 bytes expected"
 	detailControl    = "no control characters expected"
 	detailTerm       = "a search term of 1 to 1024 bytes expected"
 	detailSubject    = "a user_id or an anonymous_id expected"
-	detailCurrency   = "a currency of three capital letters (ISO 4217) expected"
+	detailCurrency   = "must be a currency of three letters (ISO 4217)"
+	detailWord       = "must be a purpose of the register; all that it may have meant is denied"
+	detailUnclear    = "must be {revision, gpc, denied}, once; it could not be read as a whole, so all that it may have denied is denied"
 	detailValue      = "the value of the payment expected"
 )
 
@@ -230,7 +240,7 @@ func term(pointer, s string) *Fault {
 }
 
 func currency(pointer, s string) *Fault {
-	if s != "" && !isCurrency(s) {
+	if _, ok := canonical.Currency(s); s != "" && !ok {
 		return &Fault{CodeInvalidValue, pointer, detailCurrency}
 	}
 	return nil

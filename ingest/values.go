@@ -173,13 +173,6 @@ func timesTen(n, digit uint64) (uint64, bool) {
 	return 10*n + digit, true
 }
 
-// isCurrency tells whether s looks like an ISO 4217 code.
-func isCurrency(s string) bool {
-	return len(s) == 3 && isUpper(s[0]) && isUpper(s[1]) && isUpper(s[2])
-}
-
-func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
-
 // hasControl tells whether s holds a control character. Only an escape can bring one in.
 func hasControl(s string) bool {
 	for i := range len(s) {

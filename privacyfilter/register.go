@@ -4,8 +4,10 @@ package privacyfilter
 
 import (
 	"slices"
+	"strings"
 	"time"
 
+	"sluice/internal/spell"
 	"sluice/internal/vocab"
 )
 
@@ -24,7 +26,7 @@ type Tier uint8
 const (
 	Basic      Tier = iota + 1 // accepting the policy is enough
 	Switchable                 // on or off by the jurisdiction's default, until the person chooses
-	Additional                 // needs the person's own separate consent, unless the jurisdiction's default says otherwise
+	Additional                 // needs the person's own separate consent
 	Legal                      // a legal duty: needs nothing
 )
 
@@ -138,6 +140,41 @@ func (r *Register) Retention(class string) time.Duration {
 		return c.Period
 	}
 	return 0
+}
+
+// Kept is how long some purpose that takes the event type keeps its events; 0: none takes it.
+func (r *Register) Kept(t vocab.Type) (most time.Duration) {
+	for _, p := range r.purposes {
+		if p.Takes(t) {
+			most = max(most, r.Retention(p.Retention))
+		}
+	}
+	return most
+}
+
+// everything are words that deny all that can be denied.
+var everything = []string{"*", "all", "any", "everything"}
+
+// misspelt is how many letters a word may differ from the purpose that it may mean.
+const misspelt = 2
+
+// Denied reads a word of a denial as strictly as it may be meant. exact: it is a purpose, as it is written. In other letters it is that purpose, too. Any other word
+// denies all that people can choose, and what is spelled nearly like it; "*" and its like deny everything but legal duties.
+func (r *Register) Denied(word string) (purposes []string, exact bool) {
+	if _, ok := r.byName[word]; ok {
+		return []string{word}, true
+	}
+	folded := strings.ToLower(strings.TrimSpace(word))
+	if _, ok := r.byName[folded]; ok {
+		return []string{folded}, false
+	}
+	whole := slices.Contains(everything, folded)
+	for _, p := range r.purposes {
+		if p.Tier != Legal && (whole || p.Tier.Optional() || spell.Distance(folded, p.Name) <= misspelt) {
+			purposes = append(purposes, p.Name)
+		}
+	}
+	return purposes, false
 }
 
 // Digest identifies the register's content ("sha256:…"): equal registers have equal digests, whatever their layout and comments.

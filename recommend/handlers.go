@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"sluice/internal/canonical"
 	"sluice/internal/httpx"
 	"sluice/privacyfilter/consent"
 )
@@ -45,7 +46,7 @@ func (s *service) similarItems(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	surface, _ := s.Config.Surface(similarSurface)
-	q, problem := s.checkList(r, surface, []string{id})
+	q, problem := s.checkList(r, surface, []string{canonical.Text(id)})
 	s.serve(w, r, q, problem)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"sluice/internal/canonical"
 	"sluice/internal/httpx"
 	"sluice/privacyfilter/consent"
 	"sluice/recommend/cursor"
@@ -122,7 +123,21 @@ func readRequest(w http.ResponseWriter, r *http.Request) (*RecommendationRequest
 	if req.Context == nil {
 		req.Context = new(PageContext)
 	}
+	req.compose()
 	return req, nil
+}
+
+// compose makes the texts that are compared with those of events and items NFC, as these are.
+func (req *RecommendationRequest) compose() {
+	c := req.Context
+	for _, text := range []*string{&req.UserID, &req.AnonymousID, &req.SessionID, &c.Category, &c.SearchTerm} {
+		*text = canonical.Text(*text)
+	}
+	for _, ids := range [][]string{c.ItemIDs, req.Exclude} {
+		for i := range ids {
+			ids[i] = canonical.Text(ids[i])
+		}
+	}
 }
 
 func decodeProblem(err error) *httpx.Problem {
@@ -207,8 +222,8 @@ func (s *service) checkList(r *http.Request, surface *Surface, items []string) (
 	values := r.URL.Query()
 	q := &query{
 		name: surface.Name, surface: surface, limit: surface.PageSize, timeout: timeoutUnset,
-		context: PageContext{ItemIDs: items, Category: values.Get("category"), Locale: values.Get("locale")},
-		person:  consent.Person{UserID: values.Get("user_id"), AnonymousID: values.Get("anonymous_id")},
+		context: PageContext{ItemIDs: items, Category: canonical.Text(values.Get("category")), Locale: values.Get("locale")},
+		person:  consent.Person{UserID: canonical.Text(values.Get("user_id")), AnonymousID: canonical.Text(values.Get("anonymous_id"))},
 	}
 	var f faults
 	q.limit = f.number(values, "limit", surface.PageSize)
@@ -234,7 +249,7 @@ func (f *faults) number(values url.Values, name string, absent int) int {
 
 // identify decides whose request it is: with a write key an account counts only beside its own token.
 func (s *service) identify(q *query, r *http.Request) {
-	q.person.GPC = r.Header.Get("Sec-GPC") == "1"
+	q.person.GPC = httpx.HasGPC(r)
 	if httpx.RoleFrom(r.Context()) == httpx.RoleServer || q.person.UserID == "" {
 		return
 	}

@@ -258,6 +258,12 @@ func (m *Map) encode(dst []byte, p *path, raw string) ([]byte, string) {
 			return dst, "invalid_money"
 		}
 		dst = append(d.append(append(dst, '"')), '"')
+	case kindDecimal:
+		d, ok := parseDecimal(raw)
+		if !ok {
+			return dst, "invalid_number"
+		}
+		dst = d.append(dst)
 	case kindInteger:
 		d, ok := parseDecimal(raw)
 		if !ok || d.fraction != "" {
@@ -281,7 +287,7 @@ func (m *Map) expected(p *path) string {
 	switch p.kind {
 	case kindTime:
 		return m.time.expected()
-	case kindMoney:
+	case kindMoney, kindDecimal:
 		return "must be a decimal number with a point, such as 12.50"
 	case kindInteger:
 		return "must be a whole number"

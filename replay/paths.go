@@ -13,6 +13,7 @@ const (
 	kindText    kind = iota // a string, as it is
 	kindTime                // a number or a date, by the map's time rule; written as RFC 3339
 	kindMoney               // a decimal number, written without superfluous zeros
+	kindDecimal             // the same, as a number
 	kindInteger             // a whole number
 	kindBool                // true, false, 1, 0
 	kindJSON                // a JSON array, as a JSON lines file has it
@@ -67,7 +68,10 @@ func kindOf(f *field.Field) kind {
 	case field.Bool:
 		return kindBool
 	case field.Int:
-		if f.Form == field.Form_MONEY {
+		switch f.Form {
+		case field.Form_DECIMAL:
+			return kindDecimal
+		case field.Form_MONEY:
 			return kindMoney
 		}
 		return kindTime

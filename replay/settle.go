@@ -19,15 +19,16 @@ type settled struct {
 	Accepted  int64 `json:"accepted"`
 	Duplicate int64 `json:"duplicate"`
 	Denied    int64 `json:"denied"`
+	Rejected  int64 `json:"rejected"`
 }
 
-func (s settled) sum() int64 { return s.Accepted + s.Duplicate + s.Denied }
+func (s settled) sum() int64 { return s.Accepted + s.Duplicate + s.Denied + s.Rejected }
 
 // settle waits until the filter has settled every appended row, and every store of the digest has caught up.
 func (r *replay) settle(ctx context.Context, sent counts) error {
 	got, err := r.settleFilter(ctx, sent.appended)
-	denied := r.account.Denied
-	r.book(got, denied)
+	denied, rejected := r.account.Denied, r.account.Rejected
+	r.book(got, denied, rejected)
 	if err != nil {
 		return err
 	}
@@ -35,16 +36,17 @@ func (r *replay) settle(ctx context.Context, sent counts) error {
 		return err
 	}
 	if got, err = r.settleFilter(ctx, sent.appended); err == nil {
-		r.book(got, denied)
+		r.book(got, denied, rejected)
 	}
 	return err
 }
 
 // book writes the account. A batch whose first answer was lost may have been appended and, sent again, partly denied by the gate:
 // such rows are settled by the filter and must not be counted twice.
-func (r *replay) book(got settled, deniedAtGate int64) {
+func (r *replay) book(got settled, deniedAtGate, rejectedBefore int64) {
 	a := &r.account
-	both := max(0, got.sum()+deniedAtGate+a.Rejected-a.Read)
+	both := max(0, got.sum()+deniedAtGate+rejectedBefore-a.Read)
+	a.Rejected = rejectedBefore + got.Rejected
 	a.Accepted, a.Duplicate, a.Denied = got.Accepted, got.Duplicate, got.Denied+max(0, deniedAtGate-both)
 }
 

@@ -42,7 +42,7 @@ type derived struct {
 }
 
 var (
-	itemLists = []string{"item_ids", "item_indexes", "item_quantities", "item_prices"}
+	itemLists = []string{"item_ids", "item_indexes", "item_quantity_micros", "item_prices"}
 	items     = derived{name: "items", path: "items", from: itemLists, cell: itemsOf, folds: true}
 	// orderID is the event's own: a purchase must have one, and neither the history nor personalization knows it.
 	orderID = derived{
@@ -294,7 +294,10 @@ func itemsOf(lists []string) string {
 				continue // not told, or what it is where nothing is told
 			}
 			items = append(append(items, `,"`...), name...)
-			if name == "price" {
+			switch name {
+			case "quantity":
+				cell = moneyOf(cell)
+			case "price":
 				cell = `"` + moneyOf(cell) + `"`
 			}
 			items = append(append(items, `":`...), cell...)

@@ -28,7 +28,7 @@ type personalRow struct {
 	Time           int64    `parquet:"time,timestamp(microsecond)"`
 	ItemIDs        []string `parquet:"item_ids,list"`
 	ItemIndexes    []int64  `parquet:"item_indexes,list"`
-	ItemQuantities []int64  `parquet:"item_quantities,list"`
+	ItemQuantities []int64  `parquet:"item_quantity_micros,list"`
 	ItemPrices     []int64  `parquet:"item_prices,list"`
 	SearchTerm     string   `parquet:"search_term"`
 	Surface        string   `parquet:"surface"`
@@ -160,7 +160,7 @@ func TestTablesBecomeEvents(t *testing.T) {
 		{
 			"personal", writeRows(t, filepath.Join(dir, "personal.parquet"), personalRow{
 				Subject: pseudonym(1), Event: pseudonym(2), Session: pseudonym(3), Type: "purchase", Time: rowTime, ItemIDs: []string{`a"灯`, "b"},
-				ItemIndexes: []int64{0, 7}, ItemQuantities: []int64{2, 0}, ItemPrices: []int64{19_990_000, 0}, Surface: "home", Recommendation: pseudonym(4), Locale: "zh-CN",
+				ItemIndexes: []int64{0, 7}, ItemQuantities: []int64{2_000_000, 0}, ItemPrices: []int64{19_990_000, 0}, Surface: "home", Recommendation: pseudonym(4), Locale: "zh-CN",
 				Floor: pseudonym(5),
 			}, personalRow{Subject: pseudonym(1), Event: pseudonym(2), Type: "search", Time: rowTime, SearchTerm: "lamp"}),
 			[]string{

@@ -20,6 +20,10 @@ func answerOf(d *riskpb.Decision) *Answer {
 	a := &Answer{
 		DecisionID: d.DecisionId, Outcome: outcomeName(d.Outcome), Score: d.Score, Reasons: make([]Reason, len(d.Reasons)), Rules: listed(d.Rules),
 		ModelVersion: d.ModelVersion, PolicyVersion: d.PolicyVersion, FeaturesDigest: d.FeaturesDigest, AppealToken: d.AppealToken, ExpiresAt: timeOf(d.ExpiresAt),
+		Warnings: make([]Warning, len(d.Warnings)),
+	}
+	for i, w := range d.Warnings {
+		a.Warnings[i] = Warning{Pointer: w.Pointer, Code: w.Code, Detail: w.Detail}
 	}
 	for i, r := range d.Reasons {
 		a.Reasons[i] = Reason{Code: r.Code, Value: shown(r)}

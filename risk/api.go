@@ -28,7 +28,8 @@ type Intake interface {
 // Pending is an event that is to be decided and collected.
 type Pending struct {
 	Event    *purposepb.RiskEvent // nil: risk may not use it
-	BodyHash []byte               // SHA-256 of the event as sent
+	BodyHash []byte               // SHA-256 of what the event says
+	Warnings []httpx.FieldError   // what of it was set aside or read strictly
 	// Collect is one durable write of event and decision: nil when both are acknowledged. After an error they may or may not be on the log.
 	Collect func(ctx context.Context, decision []byte) error
 }
@@ -54,6 +55,14 @@ type Answer struct {
 	FeaturesDigest string    `json:"features_digest"`
 	AppealToken    string    `json:"appeal_token" doc:"To be given to the person, who can appeal the decision with it."`
 	ExpiresAt      time.Time `json:"expires_at" doc:"Until when the caller may act on the answer."`
+	Warnings       []Warning `json:"warnings" doc:"What of the event was set aside or read strictly, and so was not decided on."`
+}
+
+// Warning never holds a value.
+type Warning struct {
+	Pointer string `json:"pointer" doc:"RFC 6901."`
+	Code    string `json:"code"`
+	Detail  string `json:"detail"`
 }
 
 // Reason is why, as the caller sees it.
@@ -327,6 +336,9 @@ func (a *decisions) draft(ctx context.Context, id ID, p *Pending) (*riskpb.Decis
 	}
 	made := a.Decider.decide(p.Event, sourceAPI, a.Now().UnixMicro())
 	made.BodyHash = p.BodyHash
+	for _, w := range p.Warnings {
+		made.Warnings = append(made.Warnings, &riskpb.Warning{Code: w.Code, Pointer: w.Pointer, Detail: w.Detail})
+	}
 	data, err := made.MarshalVT()
 	if err != nil {
 		return nil, nil, unavailable()

@@ -239,6 +239,7 @@ func TestDecisionsAreStoredWithTheirEvents(t *testing.T) {
 		"decision_id": id, "outcome": "challenge", "score": 300.0, "rules": []any{"card_testing_burst"}, "model_version": "none",
 		"reasons":        []any{map[string]any{"code": "instrument_velocity", "text": "Unusually many payments with this card.", "value": 5.0}},
 		"policy_version": load(t, "").PolicyVersion(), "features_digest": got["features_digest"], "appeal_token": token, "expires_at": got["expires_at"],
+		"warnings": []any{},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -58,7 +58,7 @@ func (s *site) handle(page func(*visit) error) http.Handler {
 
 func (s *site) newVisit(w http.ResponseWriter, r *http.Request) *visit {
 	v := &visit{w: w, r: r, site: s}
-	v.GPC = r.Header.Get("Sec-GPC") == "1"
+	v.GPC = httpx.HasGPC(r)
 	v.Anonymous = v.cookie(cookieVisitor)
 	if v.Anonymous == "" {
 		v.Anonymous = randomID()

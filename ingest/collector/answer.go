@@ -14,7 +14,7 @@ type eventsAnswer struct {
 	Denied          int                `json:"denied" doc:"No purpose may use them; nothing of them is kept."`
 	Rejected        int                `json:"rejected" doc:"Not valid, or not this key's to post; nothing of them is kept."`
 	Errors          []httpx.FieldError `json:"errors" doc:"One an event that was rejected."`
-	Warnings        []httpx.FieldError `json:"warnings" doc:"What was set aside of accepted events; at most 100."`
+	Warnings        []httpx.FieldError `json:"warnings" doc:"What was set aside, corrected or read strictly of events that were not rejected; at most 100."`
 	WarningsOmitted int                `json:"warnings_omitted,omitempty" doc:"How many more warnings there are."`
 }
 

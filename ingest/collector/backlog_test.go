@@ -77,7 +77,7 @@ func TestBehindIsAskedAgainBeforeTheWrite(t *testing.T) {
 // TestForeignEventsWait: what comes over sluice.inbound is not appended beyond the limit.
 func TestForeignEventsWait(t *testing.T) {
 	s := start(t, func(o *Options) { o.Backlog = full{} })
-	ev, fault := s.c.Inbound().Decode([]byte(one("a", "v")))
+	ev, fault := s.c.Inbound().Decode([]byte(one("a", "v")), now)
 	if fault != nil {
 		t.Fatal(fault)
 	}

@@ -201,3 +201,9 @@ func emptyBody() *httpx.Problem {
 
 // trim cuts JSON's white space off.
 func trim(data []byte) []byte { return bytes.Trim(data, " \t\r\n") }
+
+// bom is what some programs put before UTF-8.
+var bom = []byte("\ufeff")
+
+// text is the body without what stands around it.
+func (b *body) text() []byte { return trim(bytes.TrimPrefix(b.data, bom)) }

@@ -16,6 +16,8 @@ const (
 	CodeUserNotVerified = "user_not_verified"   // warning: the user_id was set aside
 )
 
+const dayMicros = int64(24 * time.Hour / time.Microsecond)
+
 // caller is who posts, and what a request says about all of its events.
 type caller struct {
 	role     httpx.Role
@@ -39,7 +41,7 @@ func (c *Collector) callerOf(r *http.Request, roles ...httpx.Role) (*caller, *ht
 	}
 	who := &caller{
 		role: role, trusted: role == httpx.RoleServer || c.o.Config.TrustClientIdentity,
-		gpc: r.Header.Get("Sec-GPC") == "1", received: c.now().UnixMicro(),
+		gpc: httpx.HasGPC(r), received: c.now().UnixMicro(),
 	}
 	if !who.trusted {
 		who.user, _ = c.tokens.User(r)
@@ -47,20 +49,24 @@ func (c *Collector) callerOf(r *http.Request, roles ...httpx.Role) (*caller, *ht
 	return who, nil
 }
 
-// settle makes a decoded event what this caller may say: it completes what the request tells, sets aside what does not count, and finds what the key forbids.
-func (who *caller) settle(ev *ingest.Event) (*ingest.Warning, *ingest.Fault) {
-	var warning *ingest.Warning
+// settle makes a decoded event what this caller may say: it completes what the request tells, sets aside what does not count, gives identifiers their canonical
+// form, reads what the event denies, and finds what the key forbids. What is told of the event is appended to warnings.
+func (c *Collector) settle(who *caller, ev *ingest.Event, warnings []ingest.Warning) ([]ingest.Warning, *ingest.Fault) {
 	if ev.UserId != "" && !who.trusted && ev.UserId != who.user {
 		ev.UserId = ""
-		warning = &ingest.Warning{Code: CodeUserNotVerified, Pointer: "/user_id", Detail: "this counts only beside a valid Sluice-User-Token for the same person; it was set aside"}
+		warnings = append(warnings, ingest.Warning{Code: CodeUserNotVerified, Pointer: "/user_id", Detail: "this counts only beside a valid Sluice-User-Token for the same person; it was set aside"})
 	}
 	if who.role != httpx.RoleServer {
 		if fault := forbidden(ev); fault != nil {
-			return warning, fault
+			return warnings, fault
 		}
 	}
+	warnings, fault := c.o.Config.Forms.Apply(ev, warnings)
+	if fault != nil {
+		return warnings, fault
+	}
 	if ev.UserId == "" && ev.AnonymousId == "" {
-		return warning, &ingest.Fault{Code: ingest.CodeMissingField, Pointer: "/anonymous_id", Detail: "an anonymous_id, or a user_id beside its token, expected"}
+		return warnings, &ingest.Fault{Code: ingest.CodeMissingField, Pointer: "/anonymous_id", Detail: "an anonymous_id, or a user_id beside its token, expected"}
 	}
 	if ev.SentAt == 0 {
 		ev.SentAt = who.sentAt
@@ -68,10 +74,40 @@ func (who *caller) settle(ev *ingest.Event) (*ingest.Warning, *ingest.Fault) {
 	if ev.SentAt == 0 && who.role == httpx.RoleServer {
 		ev.SentAt = who.received
 	}
+	if c.o.Denied != nil {
+		warnings = ingest.ReadDenied(ev, c.o.Denied, warnings)
+	}
 	if who.gpc {
 		denyByGPC(ev)
 	}
-	return warning, nil
+	return warnings, nil
+}
+
+// date corrects the event's time, and finds one that cannot be, or that is older than any purpose would keep it. The rows of a replay are history: their map says
+// which times are plausible, and the filter what has expired.
+func (c *Collector) date(who *caller, ev *ingest.Event, warnings []ingest.Warning) ([]ingest.Warning, *ingest.Fault) {
+	warning, fault := ingest.Date(ev, who.received)
+	if fault == nil && c.expired(ev, who.received) {
+		fault = &ingest.Fault{Code: ingest.CodeExpired, Pointer: "/time", Detail: "must be within the time for which some purpose keeps such events"}
+	}
+	if warning != nil {
+		warnings = append(warnings, *warning)
+	}
+	return warnings, fault
+}
+
+// expired tells whether every purpose that takes the event would have let it go by now: by the newest event of its partition that this process has written,
+// in whole days as the filter counts. The filter is the authority; this tells the caller at once.
+func (c *Collector) expired(ev *ingest.Event, received int64) bool {
+	if c.o.Kept == nil {
+		return false
+	}
+	kept := c.o.Kept(ev.Type).Microseconds()
+	if kept == 0 || ev.Time >= received-kept {
+		return false
+	}
+	newest := c.o.Log.Newest(ev)
+	return ev.Time < newest-newest%dayMicros-kept
 }
 
 // denyByGPC notes the browser's signal: no switchable and no additional purpose may use the event.

@@ -17,16 +17,18 @@ import (
 	"sluice/internal/admission"
 	"sluice/internal/httpx"
 	"sluice/internal/stream"
+	"sluice/internal/vocab"
 )
 
 // Runs tells how the filter has settled the rows of a replay's run.
 type Runs interface {
-	Settled(run uint64) (accepted, duplicate, denied int64)
+	Settled(run uint64) (accepted, duplicate, denied, rejected int64)
 }
 
 // Log is where accepted events go. *ingest.Log is one.
 type Log interface {
 	Append(ctx context.Context, events []ingest.Accepted) error
+	Newest(ev *ingest.Event) int64 // time of the newest event of the event's partition that was appended; 0: none was
 }
 
 var _ Log = (*ingest.Log)(nil)
@@ -49,9 +51,11 @@ type Options struct {
 	Door       *admission.Door // nil: everybody is let in at once
 	Cluster    stream.Cluster  // of the catalogue's topic
 	Runs       Runs
-	Registerer prometheus.Registerer // nil = no metrics
-	Logger     *slog.Logger          // nil = none
-	Now        func() time.Time      // nil = the wall clock: when an event was received
+	Denied     func(word string) (purposes []string, exact bool) // what a word of a denial denies; exact: it is a purpose, as it is written. nil: words are taken as they are
+	Kept       func(vocab.Type) time.Duration                    // how long some purpose keeps events of the type; 0 = nobody knows. nil: nothing has expired
+	Registerer prometheus.Registerer                             // nil = no metrics
+	Logger     *slog.Logger                                      // nil = none
+	Now        func() time.Time                                  // nil = the wall clock: when an event was received
 }
 
 // Collector takes events in. It is safe for concurrent use.
@@ -67,6 +71,7 @@ type Collector struct {
 	items     *prometheus.CounterVec
 	bytes     prometheus.Counter
 	behind    prometheus.Counter
+	warnings  *prometheus.CounterVec
 }
 
 // New makes a collector and opens its client of the catalogue. Register makes it answer.
@@ -95,6 +100,7 @@ const (
 	stageHTTP     = "http"
 	stageReplay   = "replay"
 	stageDecision = "decision"
+	stageInbound  = "inbound"
 )
 
 // stage counts the outcomes of one way in.
@@ -116,12 +122,22 @@ func (c *Collector) instrument(reg prometheus.Registerer) {
 	c.behind = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "sluice_ingest_behind_total", Help: "Requests with events that were refused since the backlog was full.",
 	})
+	c.warnings = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "sluice_ingest_warnings_total", Help: "What was set aside, corrected or read strictly of events that were not rejected, by way (http, replay, decision, inbound) and code.",
+	}, []string{"stage", "code"})
 	if reg == nil {
 		return
 	}
-	reg.MustRegister(events, c.items, c.bytes, c.behind, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	reg.MustRegister(events, c.items, c.bytes, c.behind, c.warnings, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_ingest_in_flight_bytes", Help: "Memory that is reserved for bodies now.",
 	}, func() float64 { return float64(c.o.Config.InFlight - c.budget.left.Load()) }))
+}
+
+// told counts warnings.
+func (c *Collector) told(stage string, warnings []ingest.Warning) {
+	for i := range warnings {
+		c.warnings.WithLabelValues(stage, warnings[i].Code).Inc()
+	}
 }
 
 // open tells whether events may be accepted now. It is asked before a body is read, so that a refusal costs little.

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"time"
 
+	"sluice/ingest"
+	"sluice/internal/canonical"
 	"sluice/internal/config"
 )
 
@@ -26,6 +28,7 @@ type Config struct {
 	Remembered          int                 // ids of the newest events
 	MaxBacklog          int64               // accepted events that are not settled yet
 	Timeout             time.Duration       // of a request
+	Forms               ingest.Forms        // that identifiers are given
 }
 
 // section is the configuration as YAML has it.
@@ -35,10 +38,11 @@ type section struct {
 		PublicKeys []string `yaml:"public_keys"`
 		Leeway     string   `yaml:"leeway"`
 	} `yaml:"user_token"`
-	InFlightMiB   int64  `yaml:"in_flight_mib"`
-	RememberedIDs int    `yaml:"remembered_ids"`
-	MaxBacklog    int64  `yaml:"max_backlog"`
-	Timeout       string `yaml:"timeout"`
+	InFlightMiB   int64    `yaml:"in_flight_mib"`
+	RememberedIDs int      `yaml:"remembered_ids"`
+	MaxBacklog    int64    `yaml:"max_backlog"`
+	Timeout       string   `yaml:"timeout"`
+	Placeholders  []string `yaml:"placeholders"`
 }
 
 const name = "collector"
@@ -55,6 +59,7 @@ func Load(sections func(string) config.Section) (*Config, error) {
 
 func (raw *section) check(s config.Section, faults *config.Faults) *Config {
 	c := &Config{TrustClientIdentity: raw.TrustClientIdentity, InFlight: raw.InFlightMiB << 20, Remembered: raw.RememberedIDs, MaxBacklog: raw.MaxBacklog}
+	c.Forms.Placeholders = canonical.NewPlaceholders(raw.Placeholders)
 	for _, d := range []struct {
 		path, text string
 		into       *time.Duration
@@ -74,6 +79,11 @@ func (raw *section) check(s config.Section, faults *config.Faults) *Config {
 	} {
 		if n.value < n.least || n.value > n.most {
 			faults.Add(s.Errorf(n.path, "must be between %d and %d", n.least, n.most))
+		}
+	}
+	for i, word := range raw.Placeholders {
+		if word == "" || len(word) > canonical.LongestPlaceholder {
+			faults.Add(s.Errorf(fmt.Sprintf(".placeholders[%d]", i), "must be a word of 1 to %d bytes", canonical.LongestPlaceholder))
 		}
 	}
 	for i, text := range raw.UserToken.PublicKeys {

@@ -105,22 +105,23 @@ func (b *batch) take(entries []entry) error {
 		return err
 	}
 	for k, ev := range events {
+		told := entries[places[k]].warnings
+		b.c.told(stageHTTP, told)
+		for _, w := range told {
+			b.warn(places[k], ev.Id, &w)
+		}
 		if denied[k] {
 			b.Denied++
 			continue
-		}
-		for _, w := range entries[places[k]].warnings {
-			b.warn(places[k], ev.Id, &w)
 		}
 		b.accepted = append(b.accepted, ingest.Accepted{Event: ev, ReceivedAt: b.who.received, TrustedClock: b.who.role == httpx.RoleServer})
 	}
 	return nil
 }
 
-func (b *batch) settle(e *entry) *ingest.Fault {
-	warning, fault := b.who.settle(e.event)
-	if warning != nil {
-		e.warnings = append(e.warnings, *warning)
+func (b *batch) settle(e *entry) (fault *ingest.Fault) {
+	if e.warnings, fault = b.c.settle(b.who, e.event, e.warnings); fault == nil {
+		e.warnings, fault = b.c.date(b.who, e.event, e.warnings)
 	}
 	return fault
 }

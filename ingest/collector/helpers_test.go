@@ -61,10 +61,10 @@ func judge(ev *ingest.Event) (denied bool, err error) {
 }
 
 // settled stands in for the filter's account.
-type settled struct{ accepted, duplicate, denied int64 }
+type settled struct{ accepted, duplicate, denied, rejected int64 }
 
-func (s *settled) Settled(uint64) (accepted, duplicate, denied int64) {
-	return s.accepted, s.duplicate, s.denied
+func (s *settled) Settled(uint64) (accepted, duplicate, denied, rejected int64) {
+	return s.accepted, s.duplicate, s.denied, s.rejected
 }
 
 // server is a collector behind HTTP on a broker of its own.

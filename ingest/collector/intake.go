@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"time"
@@ -15,24 +16,28 @@ func (c *Collector) Inbound() inbound.Intake { return foreign{c} }
 
 type foreign struct{ c *Collector }
 
-func (f foreign) Decode(data []byte) (*ingest.Event, *inbound.Fault) {
-	ev, _, fault := ingest.Decode(data)
+func (f foreign) Decode(data []byte, received time.Time) (*ingest.Event, *inbound.Fault) {
+	who := trustedCaller(received)
+	ev, warnings, fault := ingest.Decode(data)
+	if fault == nil {
+		warnings, fault = f.c.settle(who, ev, warnings)
+	}
+	if fault == nil {
+		warnings, fault = f.c.date(who, ev, warnings)
+	}
 	if fault != nil {
 		return ev, new(inbound.Fault(*fault))
 	}
+	f.c.told(stageInbound, warnings)
 	return ev, nil
 }
 
 func (f foreign) Admit(ev *ingest.Event) (denied bool, err error) { return f.c.admitOne(ev) }
 
 func (f foreign) Append(ctx context.Context, events []*ingest.Event, received time.Time) error {
-	who := trustedCaller(received)
 	accepted := make([]ingest.Accepted, len(events))
 	for i, ev := range events {
-		if _, fault := who.settle(ev); fault != nil {
-			return fault // cannot be: Decode has validated it, and a trusted caller may say everything
-		}
-		accepted[i] = ingest.Accepted{Event: ev, ReceivedAt: who.received, TrustedClock: true}
+		accepted[i] = ingest.Accepted{Event: ev, ReceivedAt: received.UnixMicro(), TrustedClock: true}
 	}
 	if f.c.o.Backlog != nil {
 		if err := f.c.o.Backlog.TakeLater(ctx, len(accepted)); err != nil {
@@ -48,29 +53,53 @@ func (f foreign) Append(ctx context.Context, events []*ingest.Event, received ti
 	return nil
 }
 
+// Prepared is an event that is to be decided on.
+type Prepared struct {
+	Event    *ingest.Event
+	Hash     []byte           // of what it says, see ingest.ContentHash
+	Warnings []ingest.Warning // of what it says; those about its clock, which a retry would not repeat, are left out
+}
+
 // Prepare decodes, validates and admits an event that is to be decided on; role is the caller's. The problem is ready to be answered.
 // A decision does not wait for consent: where it cannot be known now, the event goes on as if the browser had sent GPC, which denies all that a switch could allow.
 // body is not kept.
-func (c *Collector) Prepare(body []byte, role httpx.Role) (*ingest.Event, *httpx.Problem) {
+func (c *Collector) Prepare(body []byte, role httpx.Role, received time.Time) (*Prepared, *httpx.Problem) {
 	stage := c.events[stageDecision]
-	ev, _, fault := ingest.Decode(body)
-	if fault == nil {
-		_, fault = (&caller{role: role, trusted: role == httpx.RoleServer || c.o.Config.TrustClientIdentity}).settle(ev)
-	}
+	p, fault, err := c.prepare(body, &caller{role: role, trusted: role == httpx.RoleServer || c.o.Config.TrustClientIdentity, received: received.UnixMicro()})
 	if fault != nil {
 		stage.rejected.Inc()
 		return nil, faultProblem(fault)
 	}
-	denied, err := c.admitOne(ev)
+	if err != nil {
+		c.o.Logger.Error("preparing a decision", "error", err)
+		return nil, httpx.NewProblem(http.StatusInternalServerError, "internal", "Something went wrong here.")
+	}
+	denied, err := c.admitOne(p.Event)
 	if err != nil {
 		c.o.Logger.Warn("deciding without knowing consent", "error", err)
-		denyByGPC(ev)
+		denyByGPC(p.Event)
 	}
 	if denied {
 		stage.denied.Inc()
 		return nil, httpx.NewProblem(http.StatusForbidden, "denied", "No purpose may use this event. Nothing was stored.")
 	}
-	return ev, nil
+	return p, nil
+}
+
+func (c *Collector) prepare(body []byte, who *caller) (p *Prepared, fault *ingest.Fault, err error) {
+	p = new(Prepared)
+	if p.Event, p.Warnings, fault = ingest.Decode(bytes.TrimPrefix(body, bom)); fault != nil {
+		return nil, fault, nil
+	}
+	if p.Warnings, fault = c.settle(who, p.Event, p.Warnings); fault != nil {
+		return nil, fault, nil
+	}
+	if p.Hash, err = ingest.ContentHash(p.Event); err != nil {
+		return nil, nil, err
+	}
+	told, fault := c.date(who, p.Event, p.Warnings)
+	c.told(stageDecision, told)
+	return p, fault, nil
 }
 
 func faultProblem(fault *ingest.Fault) *httpx.Problem {

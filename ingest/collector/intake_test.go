@@ -15,11 +15,12 @@ import (
 func TestInbound(t *testing.T) {
 	s := start(t, nil)
 	in := s.c.Inbound()
-	ev, fault := in.Decode([]byte(of("e1", "login", `,"jurisdiction":"EU"`)))
+	received := now.Add(time.Hour)
+	ev, fault := in.Decode([]byte(of("e1", "login", `,"jurisdiction":"EU"`)), received)
 	if fault != nil {
 		t.Fatal(fault)
 	}
-	if broken, fault := in.Decode([]byte(`{"user_id":"u","id":1}`)); fault == nil || fault.Code != "invalid_type" || fault.Pointer != "/id" || broken.UserId != "u" {
+	if broken, fault := in.Decode([]byte(`{"user_id":"u","id":1}`), received); fault == nil || fault.Code != "invalid_type" || fault.Pointer != "/id" || broken.UserId != "u" {
 		t.Errorf("%v, %v", broken, fault)
 	}
 	if denied, err := in.Admit(ev); denied || err != nil {
@@ -28,7 +29,6 @@ func TestInbound(t *testing.T) {
 	if _, err := in.Admit(&ingest.Event{UserId: "lapsed"}); !errors.Is(err, errLapsed) {
 		t.Error(err)
 	}
-	received := now.Add(time.Hour)
 	if err := in.Append(t.Context(), []*ingest.Event{ev}, received); err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +58,7 @@ func TestDecisions(t *testing.T) {
 		{"denied", strings.Replace(of("p", "page_view", ``), `"u"`, `"no1"`, 1), httpx.RoleServer, "403 denied"},
 	}
 	for _, c := range problems {
-		ev, problem := s.c.Prepare([]byte(c.body), c.role)
+		ev, problem := s.c.Prepare([]byte(c.body), c.role, now)
 		if problem == nil || ev != nil {
 			t.Errorf("%s: %v, %v", c.name, ev, problem)
 			continue
@@ -72,16 +72,16 @@ func TestDecisions(t *testing.T) {
 			t.Errorf("%s: got %q, want %q", c.name, got, c.want)
 		}
 	}
-	ev, problem := s.c.Prepare(payment(`,"device":{"id":"d"}`), httpx.RoleServer)
+	p, problem := s.c.Prepare(payment(`,"device":{"id":"d"}`), httpx.RoleServer, now)
 	if problem != nil {
 		t.Fatal(problem)
 	}
-	if err := s.c.Collect(t.Context(), ev, now, true, []byte("decision")); err != nil {
+	if err := s.c.Collect(t.Context(), p.Event, now, true, []byte("decision")); err != nil {
 		t.Fatal(err)
 	}
-	unknown, problem := s.c.Prepare([]byte(strings.Replace(string(payment(``)), `"u"`, `"lapsed"`, 1)), httpx.RoleServer)
-	if problem != nil || !unknown.GetConsent().GetGpc() {
-		t.Errorf("without knowing consent: %v, %v", unknown.GetConsent(), problem)
+	unknown, problem := s.c.Prepare([]byte(strings.Replace(string(payment(``)), `"u"`, `"lapsed"`, 1)), httpx.RoleServer, now)
+	if problem != nil || !unknown.Event.GetConsent().GetGpc() {
+		t.Errorf("without knowing consent: %v, %v", unknown, problem)
 	}
 	e := s.logged(t, 1)[0]
 	key := s.keys.LogKey("u:u")

@@ -10,6 +10,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"sluice/ingest"
+	"sluice/internal/canonical"
 	"sluice/internal/httpx"
 	"sluice/internal/topics"
 )
@@ -28,7 +29,7 @@ func (c *Collector) postItems(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer body.free()
-	lines, problem := splitLines(trim(body.data))
+	lines, problem := splitLines(body.text())
 	if problem == nil && len(lines) == 0 {
 		problem = emptyBody()
 	}
@@ -119,7 +120,7 @@ type itemInput struct {
 
 // deleteItem is DELETE /v1/items/{id}. Deleting what is not there is done.
 func (c *Collector) deleteItem(ctx context.Context, in *itemInput) (*struct{}, error) {
-	if err := c.produceItems(ctx, []*kgo.Record{c.itemRecord(in.ID, nil)}); err != nil {
+	if err := c.produceItems(ctx, []*kgo.Record{c.itemRecord(canonical.Text(in.ID), nil)}); err != nil {
 		c.o.Logger.Error("deleting a catalogue item", "error", err)
 		return nil, unavailable(err)
 	}

@@ -9,7 +9,7 @@ import (
 	"sluice/ingest"
 )
 
-// recent knows the newest events that this collector has made durable, and those that it is making durable now, by a hash of (subject, id).
+// recent knows the newest events that this collector has made durable, and those that it is making durable now, by a hash of (subject, type, id).
 // So a repetition is told at once, and never about an event that might yet be lost. It is bounded: what it has forgotten, the filter still knows.
 type recent struct {
 	seed maphash.Seed
@@ -36,7 +36,7 @@ func newRecent(remembered int) *recent {
 	return &recent{seed: maphash.MakeSeed(), sets: make([]recentSet, sets), flying: make(map[uint64]*flight)}
 }
 
-// hash is of the event's subject and id, under a seed of this process.
+// hash is of the event's subject, type and id, under a seed of this process.
 func (r *recent) hash(ev *ingest.Event) uint64 {
 	var h maphash.Hash
 	h.SetSeed(r.seed)
@@ -47,6 +47,7 @@ func (r *recent) hash(ev *ingest.Event) uint64 {
 	_ = h.WriteByte(kind) // hashes take everything
 	_, _ = h.WriteString(who)
 	_ = h.WriteByte(0)
+	_ = h.WriteByte(byte(ev.Type))
 	_, _ = h.WriteString(ev.Id)
 	return h.Sum64() | 1
 }

@@ -66,7 +66,7 @@ func (c *Collector) countRows(a *rowsAnswer) {
 
 // rows takes a body of lines {"row":n,"event":{…}}. A line without a row cannot be accounted for, so nothing of such a body is taken.
 func (c *Collector) rows(ctx context.Context, who *caller, run uint64, body *body) (*rowsAnswer, *httpx.Problem) {
-	lines, problem := splitLines(trim(body.data))
+	lines, problem := splitLines(body.text())
 	if problem != nil {
 		return nil, problem
 	}
@@ -101,15 +101,16 @@ func (c *Collector) takeRows(ctx context.Context, who *caller, run uint64, body 
 		if !ok {
 			return nil, nil, httpx.NewProblem(http.StatusBadRequest, "broken_row", fmt.Sprintf(`Entry %d: {"row":n,"event":{…}} expected, n from 1. Nothing was stored.`, i))
 		}
-		ev, _, fault := body.decoder.Decode(event)
+		ev, warnings, fault := body.decoder.Decode(event)
 		if fault == nil {
-			_, fault = who.settle(ev)
+			warnings, fault = c.settle(who, ev, warnings)
 		}
 		if fault != nil {
 			a.Rejected++
 			a.Errors = append(a.Errors, rowError{Row: row, Code: fault.Code, Pointer: fault.Pointer, Detail: fault.Detail})
 			continue
 		}
+		c.told(stageReplay, warnings)
 		events, rows = append(events, ev), append(rows, row)
 	}
 	denied, err := c.admit(events)
@@ -184,6 +185,7 @@ type runAnswer struct {
 		Accepted  int64 `json:"accepted"`
 		Duplicate int64 `json:"duplicate" doc:"Already accepted within 7 days, by subject and id."`
 		Denied    int64 `json:"denied" doc:"No purpose may use them, as the filter found."`
+		Rejected  int64 `json:"rejected" doc:"Not usable, as the filter found, such as what every purpose's retention has expired: see the dead letters."`
 	}
 }
 
@@ -194,6 +196,6 @@ func (c *Collector) getRun(_ context.Context, in *runInput) (*runAnswer, error) 
 		return nil, problem
 	}
 	var a runAnswer
-	a.Body.Accepted, a.Body.Duplicate, a.Body.Denied = c.o.Runs.Settled(run)
+	a.Body.Accepted, a.Body.Duplicate, a.Body.Denied, a.Body.Rejected = c.o.Runs.Settled(run)
 	return &a, nil
 }

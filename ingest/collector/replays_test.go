@@ -55,8 +55,8 @@ func TestRows(t *testing.T) {
 	if diff := cmp.Diff(map[uint64]int{1: 2, 5: 1}, rows); diff != "" {
 		t.Error(diff)
 	}
-	*s.runs = settled{3, 2, 1}
-	if _, body := s.do(t, ask{method: http.MethodGet, path: "/v1/replays/00000000000000ab"}); body != `{"accepted":3,"duplicate":2,"denied":1}`+"\n" {
+	*s.runs = settled{3, 2, 1, 4}
+	if _, body := s.do(t, ask{method: http.MethodGet, path: "/v1/replays/00000000000000ab"}); body != `{"accepted":3,"duplicate":2,"denied":1,"rejected":4}`+"\n" {
 		t.Error(body)
 	}
 	if got := s.post(t, ask{method: http.MethodGet, path: "/v1/replays/ab"}); got != "422 invalid_run" {
@@ -108,6 +108,10 @@ func TestReplaySpeaksWithTheCollector(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := replay.Account{Read: 2_002, Accepted: 2_000, Denied: 1, Rejected: 1, Seconds: account.Seconds, Run: account.Run}
+	if len(account.Reasons) != 1 || account.Reasons[0].Code != "missing_field" {
+		t.Errorf("reasons %v", account.Reasons)
+	}
+	account.Reasons = nil
 	if diff := cmp.Diff(want, account); diff != "" {
 		t.Error(diff)
 	}

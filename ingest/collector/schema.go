@@ -53,7 +53,7 @@ func schemaOf(r huma.Registry, f *field.Field) *huma.Schema {
 	case field.Count:
 		return &huma.Schema{Type: huma.TypeInteger, Format: "int32", Minimum: new(0.0)}
 	case field.Int:
-		if f.Form == field.Form_MONEY {
+		if f.Form == field.Form_MONEY || f.Form == field.Form_DECIMAL {
 			return money{}.Schema(r)
 		}
 		return &huma.Schema{Type: huma.TypeString, Format: "date-time"}
@@ -65,7 +65,7 @@ func schemaOf(r huma.Registry, f *field.Field) *huma.Schema {
 		}
 	}
 	if f.Limit == field.Limit_CURRENCY {
-		s.Pattern = "^[A-Z]{3}$"
+		s.Pattern = "^([A-Z]{3}|[a-z]{3})$"
 	} else if most := ingest.Longest(f); most > 0 {
 		s.MaxLength = &most
 	}

@@ -33,7 +33,7 @@ var loose = []jsontext.Options{jsontext.AllowDuplicateNames(true), jsontext.Allo
 // split takes a body apart and decodes its events: one object, an array, lines of objects, or an object with the members events and sent_at. One bad event does not
 // spoil the others, as long as it is JSON or stands on a line of its own. The events live as long as the body.
 func split(b *body) (*envelope, *httpx.Problem) {
-	data, e := trim(b.data), &envelope{entries: b.entries[:0]}
+	data, e := b.text(), &envelope{entries: b.entries[:0]}
 	defer func() { b.entries = e.entries }()
 	switch {
 	case len(data) == 0:
@@ -84,11 +84,11 @@ func (e *envelope) lines(b *body, data []byte) *httpx.Problem {
 	return nil
 }
 
-// linesOf are the lines of NDJSON. Empty ones are none.
+// linesOf are the lines of NDJSON. Empty ones are none. Each may begin with a BOM: files are joined.
 func linesOf(data []byte) iter.Seq[[]byte] {
 	return func(yield func(line []byte) bool) {
 		for line := range bytes.Lines(data) {
-			if line = trim(line); len(line) > 0 && !yield(line) {
+			if line = trim(bytes.TrimPrefix(line, bom)); len(line) > 0 && !yield(line) {
 				return
 			}
 		}

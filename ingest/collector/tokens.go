@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"sluice/internal/canonical"
 )
 
 // userTokenHeader carries the proof of who is signed in, beside a write key.
@@ -37,5 +39,5 @@ func (t *Tokens) User(r *http.Request) (id string, ok bool) {
 	if _, err := t.parser.ParseWithClaims(token, &claims, func(*jwt.Token) (any, error) { return t.keys, nil }); err != nil {
 		return "", false
 	}
-	return claims.Subject, claims.Subject != ""
+	return canonical.Text(claims.Subject), claims.Subject != ""
 }

@@ -1515,26 +1515,26 @@ var File_ingest_eventpb_event_proto protoreflect.FileDescriptor
 
 const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1aingest/eventpb/event.proto\x12\x0fsluice.event.v1\x1a\x1ainternal/field/field.proto\x1a\x1ainternal/vocab/vocab.proto\"\xc3\f\n" +
-	"\x05Event\x12U\n" +
-	"\x02id\x18\x01 \x01(\tBE\xa2\xbb\x18A\n" +
-	";Made by the client. With the subject it tells a repetition.\x18\x02 \x01R\x02id\x121\n" +
-	"\x04type\x18\x02 \x01(\x0e2\x15.sluice.vocab.v1.TypeB\x06\xa2\xbb\x18\x02 \x01R\x04type\x12<\n" +
-	"\x04time\x18\x03 \x01(\x12B(\xa2\xbb\x18$\n" +
-	"\x1eThe client's clock at capture.\x10\x01 \x01R\x04time\x12\x9c\x01\n" +
-	"\asent_at\x18\x04 \x01(\x12B\x82\x01\xa2\xbb\x18~\n" +
-	"zThe client's clock at sending; on the event, or once on the batch. With a server key it is the time of receipt by default.\x10\x01R\x06sentAt\x12R\n" +
-	"\auser_id\x18\x05 \x01(\tB9\xa2\xbb\x185\n" +
-	"1The account. user_id or anonymous_id is required.\x18\x02R\x06userId\x12T\n" +
-	"\fanonymous_id\x18\x06 \x01(\tB1\xa2\xbb\x18-\n" +
-	")The device, before and beside an account.\x18\x02R\vanonymousId\x12.\n" +
+	"\x1aingest/eventpb/event.proto\x12\x0fsluice.event.v1\x1a\x1ainternal/field/field.proto\x1a\x1ainternal/vocab/vocab.proto\"\xcd\r\n" +
+	"\x05Event\x12d\n" +
+	"\x02id\x18\x01 \x01(\tBT\xa2\xbb\x18P\n" +
+	"HMade by the client. With the subject and the type it tells a repetition.\x18\x02 \x01P\x01R\x02id\x121\n" +
+	"\x04type\x18\x02 \x01(\x0e2\x15.sluice.vocab.v1.TypeB\x06\xa2\xbb\x18\x02 \x01R\x04type\x12n\n" +
+	"\x04time\x18\x03 \x01(\x12BZ\xa2\xbb\x18V\n" +
+	"PThe client's clock at capture, from 2000 on, and at most a day ahead of receipt.\x10\x01 \x01R\x04time\x12\xdb\x01\n" +
+	"\asent_at\x18\x04 \x01(\x12B\xc1\x01\xa2\xbb\x18\xbc\x01\n" +
+	"\xb7\x01The client's clock at sending; on the event, or once on the batch. Where it is more than a minute off, time is corrected by it. With a server key it is the time of receipt by default.\x10\x01R\x06sentAt\x12T\n" +
+	"\auser_id\x18\x05 \x01(\tB;\xa2\xbb\x187\n" +
+	"1The account. user_id or anonymous_id is required.\x18\x02P\x01R\x06userId\x12V\n" +
+	"\fanonymous_id\x18\x06 \x01(\tB3\xa2\xbb\x18/\n" +
+	")The device, before and beside an account.\x18\x02P\x01R\vanonymousId\x120\n" +
 	"\n" +
-	"session_id\x18\a \x01(\tB\x0f\xa2\xbb\x18\v\x18\x012\asessionR\tsessionId\x128\n" +
+	"session_id\x18\a \x01(\tB\x11\xa2\xbb\x18\r\x18\x012\asessionP\x02R\tsessionId\x128\n" +
 	"\achannel\x18\b \x01(\x0e2\x18.sluice.vocab.v1.ChannelB\x04\xa2\xbb\x18\x00R\achannel\x12 \n" +
-	"\asurface\x18\t \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\asurface\x12b\n" +
+	"\asurface\x18\t \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\asurface\x12d\n" +
 	"\x11recommendation_id\x18\n" +
-	" \x01(\tB5\xa2\xbb\x181\n" +
-	"\x1dOf the ranking that led here.\x18\x012\x0erecommendationR\x10recommendationId\x12\x1e\n" +
+	" \x01(\tB7\xa2\xbb\x183\n" +
+	"\x1dOf the ranking that led here.\x18\x012\x0erecommendationP\x02R\x10recommendationId\x12\x1e\n" +
 	"\x06locale\x18\v \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x06locale\x12E\n" +
 	"\fjurisdiction\x18\f \x01(\tB!\xa2\xbb\x18\x1d\n" +
 	"\x19Only narrows. Server key.\x18\x01R\fjurisdiction\x12=\n" +
@@ -1550,30 +1550,32 @@ const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"\x06device\x18\x11 \x01(\v2\x17.sluice.event.v1.DeviceB\x04\xa2\xbb\x18\x00R\x06device\x128\n" +
 	"\anetwork\x18\x12 \x01(\v2\x18.sluice.event.v1.NetworkB\x04\xa2\xbb\x18\x00R\anetwork\x12E\n" +
 	"\aaccount\x18\x13 \x01(\v2\x18.sluice.event.v1.AccountB\x11\xa2\xbb\x18\r\n" +
-	"\vServer key.R\aaccount\x128\n" +
-	"\aconsent\x18\x14 \x01(\v2\x18.sluice.event.v1.ConsentB\x04\xa2\xbb\x18\x00R\aconsent\"\x96\x04\n" +
-	"\x05Order\x12`\n" +
-	"\border_id\x18\x01 \x01(\tBE\xa2\xbb\x18A\n" +
-	"6Required for purchase, refund, payment and chargeback.\x18\x012\x05orderR\aorderId\x12>\n" +
+	"\vServer key.R\aaccount\x12:\n" +
+	"\aconsent\x18\x14 \x01(\v2\x18.sluice.event.v1.ConsentB\x06\xa2\xbb\x18\x02X\x01R\aconsent\"\xce\x04\n" +
+	"\x05Order\x12b\n" +
+	"\border_id\x18\x01 \x01(\tBG\xa2\xbb\x18C\n" +
+	"6Required for purchase, refund, payment and chargeback.\x18\x012\x05orderP\x01R\aorderId\x12>\n" +
 	"\x05value\x18\x02 \x01(\x12B(\xa2\xbb\x18$\n" +
 	"\x15Required for payment.\x10\x02*\thas_valueR\x05value\x12\x1b\n" +
-	"\thas_value\x18\x03 \x01(\bR\bhasValue\x12C\n" +
-	"\bcurrency\x18\x04 \x01(\tB'\xa2\xbb\x18#\n" +
-	"\x1fISO 4217. Required for payment.\x18\x04R\bcurrency\x12o\n" +
-	"\x12payment_instrument\x18\x05 \x01(\tB@\xa2\xbb\x18<\n" +
+	"\thas_value\x18\x03 \x01(\bR\bhasValue\x12E\n" +
+	"\bcurrency\x18\x04 \x01(\tB)\xa2\xbb\x18%\n" +
+	"\x1fISO 4217. Required for payment.\x18\x04P\aR\bcurrency\x12q\n" +
+	"\x12payment_instrument\x18\x05 \x01(\tBB\xa2\xbb\x18>\n" +
 	",A token of the instrument, never its number.\x18\x012\n" +
-	"instrumentR\x11paymentInstrument\x12-\n" +
-	"\x0fbilling_country\x18\x06 \x01(\tB\x04\xa2\xbb\x18\x00R\x0ebillingCountry\x12/\n" +
-	"\x10shipping_country\x18\a \x01(\tB\x04\xa2\xbb\x18\x00R\x0fshippingCountry\x128\n" +
-	"\x10shipping_address\x18\b \x01(\tB\r\xa2\xbb\x18\t2\aaddressR\x0fshippingAddress\"q\n" +
-	"\fCounterparty\x12$\n" +
-	"\x02id\x18\x01 \x01(\tB\x14\xa2\xbb\x18\x10\x18\x012\fcounterpartyR\x02id\x12;\n" +
-	"\x04kind\x18\x02 \x01(\x0e2!.sluice.vocab.v1.CounterpartyKindB\x04\xa2\xbb\x18\x00R\x04kind\"\xe8\x03\n" +
-	"\x06Device\x12\x1e\n" +
-	"\x02id\x18\x01 \x01(\tB\x0e\xa2\xbb\x18\n" +
-	"\x18\x012\x06deviceR\x02id\x12\x1d\n" +
-	"\x03mac\x18\x02 \x01(\tB\v\xa2\xbb\x18\a\x18\x012\x03macR\x03mac\x12 \n" +
-	"\x04imei\x18\x03 \x01(\tB\f\xa2\xbb\x18\b\x18\x012\x04imeiR\x04imei\x12\x1a\n" +
+	"instrumentP\x02R\x11paymentInstrument\x12F\n" +
+	"\x0fbilling_country\x18\x06 \x01(\tB\x1d\xa2\xbb\x18\x19\n" +
+	"\x15ISO 3166, such as GB.P\x06R\x0ebillingCountry\x12H\n" +
+	"\x10shipping_country\x18\a \x01(\tB\x1d\xa2\xbb\x18\x19\n" +
+	"\x15ISO 3166, such as GB.P\x06R\x0fshippingCountry\x128\n" +
+	"\x10shipping_address\x18\b \x01(\tB\r\xa2\xbb\x18\t2\aaddressR\x0fshippingAddress\"s\n" +
+	"\fCounterparty\x12&\n" +
+	"\x02id\x18\x01 \x01(\tB\x16\xa2\xbb\x18\x12\x18\x012\fcounterpartyP\x02R\x02id\x12;\n" +
+	"\x04kind\x18\x02 \x01(\x0e2!.sluice.vocab.v1.CounterpartyKindB\x04\xa2\xbb\x18\x00R\x04kind\"\xee\x03\n" +
+	"\x06Device\x12 \n" +
+	"\x02id\x18\x01 \x01(\tB\x10\xa2\xbb\x18\f\x18\x012\x06deviceP\x02R\x02id\x12\x1f\n" +
+	"\x03mac\x18\x02 \x01(\tB\r\xa2\xbb\x18\t\x18\x012\x03macP\x02R\x03mac\x12\"\n" +
+	"\x04imei\x18\x03 \x01(\tB\x0e\xa2\xbb\x18\n" +
+	"\x18\x012\x04imeiP\x02R\x04imei\x12\x1a\n" +
 	"\x04imsi\x18\x04 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x04imsi\x12\x1a\n" +
 	"\x04idfa\x18\x05 \x01(\tB\x06\xa2\xbb\x18\x02\x18\x01R\x04idfa\x12%\n" +
 	"\n" +
@@ -1588,27 +1590,28 @@ const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"user_agent\x18\v \x01(\tB\x04\xa2\xbb\x18\x00R\tuserAgent\x12\x18\n" +
 	"\x04apps\x18\f \x03(\tB\x04\xa2\xbb\x18\x00R\x04apps\x12j\n" +
 	"\blanguage\x18\r \x01(\tBN\xa2\xbb\x18J\n" +
-	"FWhat the device itself is set to, such as zh-CN; the page's is locale.\x18\x01R\blanguage\"y\n" +
-	"\aNetwork\x12\x1a\n" +
-	"\x02ip\x18\x01 \x01(\tB\n" +
-	"\xa2\xbb\x18\x06\x18\x012\x02ipR\x02ip\x12\x1e\n" +
+	"FWhat the device itself is set to, such as zh-CN; the page's is locale.\x18\x01R\blanguage\"\xa7\x01\n" +
+	"\aNetwork\x12H\n" +
+	"\x02ip\x18\x01 \x01(\tB8\xa2\xbb\x184\n" +
+	"*One IPv4 or IPv6 address, in any spelling.\x18\x012\x02ipP\x03R\x02ip\x12\x1e\n" +
 	"\acarrier\x18\x02 \x01(\tB\x04\xa2\xbb\x18\x00R\acarrier\x12\x18\n" +
 	"\x04wifi\x18\x03 \x01(\tB\x04\xa2\xbb\x18\x00R\x04wifi\x12\x18\n" +
-	"\x04cell\x18\x04 \x01(\tB\x04\xa2\xbb\x18\x00R\x04cell\"\xc3\x01\n" +
-	"\aAccount\x12!\n" +
-	"\x05email\x18\x01 \x01(\tB\v\xa2\xbb\x18\a2\x05emailR\x05email\x12!\n" +
-	"\x05phone\x18\x02 \x01(\tB\v\xa2\xbb\x18\a2\x05phoneR\x05phone\x12'\n" +
+	"\x04cell\x18\x04 \x01(\tB\x04\xa2\xbb\x18\x00R\x04cell\"\xae\x02\n" +
+	"\aAccount\x12#\n" +
+	"\x05email\x18\x01 \x01(\tB\r\xa2\xbb\x18\t2\x05emailP\x04R\x05email\x12\x89\x01\n" +
+	"\x05phone\x18\x02 \x01(\tBs\xa2\xbb\x18o\n" +
+	"dBest with the country's code (+44 …); else it is completed by the order's countries or the locale.2\x05phoneP\x05R\x05phone\x12'\n" +
 	"\vsignup_time\x18\x03 \x01(\x12B\x06\xa2\xbb\x18\x02\x10\x01R\n" +
 	"signupTime\x12\x1c\n" +
 	"\x06status\x18\x04 \x01(\tB\x04\xa2\xbb\x18\x00R\x06status\x12+\n" +
-	"\x0efailure_reason\x18\x05 \x01(\tB\x04\xa2\xbb\x18\x00R\rfailureReason\"\xb6\x01\n" +
+	"\x0efailure_reason\x18\x05 \x01(\tB\x04\xa2\xbb\x18\x00R\rfailureReason\"\xf3\x01\n" +
 	"\aConsent\x12M\n" +
 	"\brevision\x18\x01 \x01(\tB1\xa2\xbb\x18-\n" +
 	"+The newest that the client knew at capture.R\brevision\x12%\n" +
 	"\x03gpc\x18\x02 \x01(\bB\x13\xa2\xbb\x18\x0f\n" +
-	"\rOnly narrows.R\x03gpc\x125\n" +
-	"\x06denied\x18\x03 \x03(\tB\x1d\xa2\xbb\x18\x19\n" +
-	"\x17Purposes. Only narrows.R\x06denied\"\xd9\x02\n" +
+	"\rOnly narrows.R\x03gpc\x12r\n" +
+	"\x06denied\x18\x03 \x03(\tBZ\xa2\xbb\x18V\n" +
+	"TPurposes. Only narrows. A word that is no purpose denies all that people can choose.R\x06denied\"\xd9\x02\n" +
 	"\tLogRecord\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x123\n" +
 	"\x04kind\x18\x02 \x01(\x0e2\x1f.sluice.event.v1.LogRecord.KindR\x04kind\x12\x1f\n" +

@@ -22,7 +22,7 @@ import (
 // Intake is what the collector does with an event, for a producer that is trusted like a server key.
 type Intake interface {
 	// Decode reads and validates a JSON event. With a fault, the event holds what could be read of it, or is nil. data must not be kept.
-	Decode(data []byte) (*eventpb.Event, *Fault)
+	Decode(data []byte, received time.Time) (*eventpb.Event, *Fault)
 	// Admit asks the gate, and writes into the event's consent what the device denies. Denied: no purpose may use it.
 	// An error means that consent cannot be told now; it will be asked again.
 	Admit(ev *eventpb.Event) (denied bool, err error)
@@ -133,8 +133,9 @@ func (r *Reader) settle(ctx context.Context, recs []*kgo.Record) error {
 		letters []deadletter.Letter
 		denied  int
 	)
+	received := r.o.Now()
 	for _, rec := range recs {
-		ev, fault := r.o.Intake.Decode(rec.Value)
+		ev, fault := r.o.Intake.Decode(rec.Value, received)
 		var refused bool
 		err := r.insist(ctx, "asking the gate", func() (err error) {
 			refused, err = r.refused(ev, fault)
@@ -152,7 +153,6 @@ func (r *Reader) settle(ctx context.Context, recs []*kgo.Record) error {
 		}
 	}
 	if len(events) > 0 {
-		received := r.o.Now()
 		if err := r.insist(ctx, "appending foreign events", func() error { return r.o.Intake.Append(ctx, events, received) }); err != nil {
 			return err
 		}

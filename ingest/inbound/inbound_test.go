@@ -34,7 +34,7 @@ type intake struct {
 	grown    chan struct{} // a token whenever got or letters grew
 }
 
-func (i *intake) Decode(data []byte) (*eventpb.Event, *inbound.Fault) {
+func (i *intake) Decode(data []byte, _ time.Time) (*eventpb.Event, *inbound.Fault) {
 	user, id, _ := strings.Cut(string(data), " ")
 	ev := &eventpb.Event{UserId: user, Id: id, Type: vocab.Type_VIEW_ITEM}
 	if len(data) == 0 {

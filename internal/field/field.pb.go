@@ -27,9 +27,10 @@ const (
 type Form int32
 
 const (
-	Form_PLAIN Form = 0
-	Form_TIME  Form = 1 // RFC 3339 in JSON; Unix microseconds
-	Form_MONEY Form = 2 // a decimal in JSON; micros
+	Form_PLAIN   Form = 0
+	Form_TIME    Form = 1 // RFC 3339 in JSON; Unix microseconds
+	Form_MONEY   Form = 2 // a decimal in JSON; micros
+	Form_DECIMAL Form = 3 // a decimal from 0 in JSON; micros
 )
 
 // Enum value maps for Form.
@@ -38,11 +39,13 @@ var (
 		0: "PLAIN",
 		1: "TIME",
 		2: "MONEY",
+		3: "DECIMAL",
 	}
 	Form_value = map[string]int32{
-		"PLAIN": 0,
-		"TIME":  1,
-		"MONEY": 2,
+		"PLAIN":   0,
+		"TIME":    1,
+		"MONEY":   2,
+		"DECIMAL": 3,
 	}
 )
 
@@ -80,7 +83,7 @@ const (
 	Limit_SHORT      Limit = 1 // at most 256 bytes
 	Limit_IDENTIFIER Limit = 2 // the same without control characters: it becomes part of keys
 	Limit_TERM       Limit = 3 // at most 1,024 bytes
-	Limit_CURRENCY   Limit = 4 // three capital letters, ISO 4217
+	Limit_CURRENCY   Limit = 4 // three letters, ISO 4217
 )
 
 // Enum value maps for Limit.
@@ -128,31 +131,96 @@ func (Limit) EnumDescriptor() ([]byte, []int) {
 	return file_internal_field_field_proto_rawDescGZIP(), []int{1}
 }
 
+// Canonical is a form of package canonical. What has none is set aside with a warning, but where the event is refused.
+type Canonical int32
+
+const (
+	Canonical_AS_WRITTEN    Canonical = 0
+	Canonical_NAME          Canonical = 1 // an identifier that must not be a placeholder: the event is refused
+	Canonical_OPTIONAL_NAME Canonical = 2 // an identifier that a placeholder leaves out
+	Canonical_IP            Canonical = 3
+	Canonical_EMAIL         Canonical = 4
+	Canonical_PHONE         Canonical = 5
+	Canonical_COUNTRY       Canonical = 6
+	Canonical_CODE          Canonical = 7 // a currency: the event is refused
+)
+
+// Enum value maps for Canonical.
+var (
+	Canonical_name = map[int32]string{
+		0: "AS_WRITTEN",
+		1: "NAME",
+		2: "OPTIONAL_NAME",
+		3: "IP",
+		4: "EMAIL",
+		5: "PHONE",
+		6: "COUNTRY",
+		7: "CODE",
+	}
+	Canonical_value = map[string]int32{
+		"AS_WRITTEN":    0,
+		"NAME":          1,
+		"OPTIONAL_NAME": 2,
+		"IP":            3,
+		"EMAIL":         4,
+		"PHONE":         5,
+		"COUNTRY":       6,
+		"CODE":          7,
+	}
+)
+
+func (x Canonical) Enum() *Canonical {
+	p := new(Canonical)
+	*p = x
+	return p
+}
+
+func (x Canonical) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Canonical) Descriptor() protoreflect.EnumDescriptor {
+	return file_internal_field_field_proto_enumTypes[2].Descriptor()
+}
+
+func (Canonical) Type() protoreflect.EnumType {
+	return &file_internal_field_field_proto_enumTypes[2]
+}
+
+func (x Canonical) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Canonical.Descriptor instead.
+func (Canonical) EnumDescriptor() ([]byte, []int) {
+	return file_internal_field_field_proto_rawDescGZIP(), []int{2}
+}
+
 type Part int32
 
 const (
 	Part_WHOLE   Part = 0
-	Part_ADDRESS Part = 1 // an address in lower case, without space around it
 	Part_DOMAIN  Part = 2 // what follows the @ of an address
 	Part_TOLD    Part = 3 // whether it was told
 	Part_OWN     Part = 4 // the filter makes it in a way of its own: whose event, which one, when
+	Part_NETWORK Part = 5 // of an IP address what counts as one: of IPv6 the first 64 bits
 )
 
 // Enum value maps for Part.
 var (
 	Part_name = map[int32]string{
 		0: "WHOLE",
-		1: "ADDRESS",
 		2: "DOMAIN",
 		3: "TOLD",
 		4: "OWN",
+		5: "NETWORK",
 	}
 	Part_value = map[string]int32{
 		"WHOLE":   0,
-		"ADDRESS": 1,
 		"DOMAIN":  2,
 		"TOLD":    3,
 		"OWN":     4,
+		"NETWORK": 5,
 	}
 )
 
@@ -167,11 +235,11 @@ func (x Part) String() string {
 }
 
 func (Part) Descriptor() protoreflect.EnumDescriptor {
-	return file_internal_field_field_proto_enumTypes[2].Descriptor()
+	return file_internal_field_field_proto_enumTypes[3].Descriptor()
 }
 
 func (Part) Type() protoreflect.EnumType {
-	return &file_internal_field_field_proto_enumTypes[2]
+	return &file_internal_field_field_proto_enumTypes[3]
 }
 
 func (x Part) Number() protoreflect.EnumNumber {
@@ -180,20 +248,22 @@ func (x Part) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Part.Descriptor instead.
 func (Part) EnumDescriptor() ([]byte, []int) {
-	return file_internal_field_field_proto_rawDescGZIP(), []int{2}
+	return file_internal_field_field_proto_rawDescGZIP(), []int{3}
 }
 
 type Options struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Doc           string                 `protobuf:"bytes,1,opt,name=doc,proto3" json:"doc,omitempty"`                                 // what the field means: for the API's description, or for the warehouse's column
-	Form          Form                   `protobuf:"varint,2,opt,name=form,proto3,enum=sluice.field.v1.Form" json:"form,omitempty"`    // how JSON and the warehouse have a number
-	Limit         Limit                  `protobuf:"varint,3,opt,name=limit,proto3,enum=sluice.field.v1.Limit" json:"limit,omitempty"` // what must hold of a text
-	Required      bool                   `protobuf:"varint,4,opt,name=required,proto3" json:"required,omitempty"`                      // of every event; what only some types require is in package ingest
-	Told          string                 `protobuf:"bytes,5,opt,name=told,proto3" json:"told,omitempty"`                               // the sibling that notes that a value was told, where 0 may be one
-	Pseudonym     string                 `protobuf:"bytes,6,opt,name=pseudonym,proto3" json:"pseudonym,omitempty"`                     // the kind of pseudonym that leaves the filter in its place
-	From          []string               `protobuf:"bytes,7,rep,name=from,proto3" json:"from,omitempty"`                               // of a purpose's field: the event's fields that it holds ("device.mac")
-	Part          Part                   `protobuf:"varint,8,opt,name=part,proto3,enum=sluice.field.v1.Part" json:"part,omitempty"`    // of a purpose's field: what of it, if not all
-	Later         bool                   `protobuf:"varint,9,opt,name=later,proto3" json:"later,omitempty"`                            // of a purpose's field: rows were stored before there was one; they have no such column
+	Doc           string                 `protobuf:"bytes,1,opt,name=doc,proto3" json:"doc,omitempty"`                                              // what the field means: for the API's description, or for the warehouse's column
+	Form          Form                   `protobuf:"varint,2,opt,name=form,proto3,enum=sluice.field.v1.Form" json:"form,omitempty"`                 // how JSON and the warehouse have a number
+	Limit         Limit                  `protobuf:"varint,3,opt,name=limit,proto3,enum=sluice.field.v1.Limit" json:"limit,omitempty"`              // what must hold of a text
+	Required      bool                   `protobuf:"varint,4,opt,name=required,proto3" json:"required,omitempty"`                                   // of every event; what only some types require is in package ingest
+	Told          string                 `protobuf:"bytes,5,opt,name=told,proto3" json:"told,omitempty"`                                            // the sibling that notes that a value was told, where 0 may be one
+	Pseudonym     string                 `protobuf:"bytes,6,opt,name=pseudonym,proto3" json:"pseudonym,omitempty"`                                  // the kind of pseudonym that leaves the filter in its place
+	From          []string               `protobuf:"bytes,7,rep,name=from,proto3" json:"from,omitempty"`                                            // of a purpose's field: the event's fields that it holds ("device.mac")
+	Part          Part                   `protobuf:"varint,8,opt,name=part,proto3,enum=sluice.field.v1.Part" json:"part,omitempty"`                 // of a purpose's field: what of it, if not all
+	Later         bool                   `protobuf:"varint,9,opt,name=later,proto3" json:"later,omitempty"`                                         // of a purpose's field: rows were stored before there was one; they have no such column
+	Canonical     Canonical              `protobuf:"varint,10,opt,name=canonical,proto3,enum=sluice.field.v1.Canonical" json:"canonical,omitempty"` // the form that all spellings of one value get before the event is accepted
+	Restricts     bool                   `protobuf:"varint,11,opt,name=restricts,proto3" json:"restricts,omitempty"`                                // what cannot be read of it, or stands there twice, restricts as much as it could, with a warning, and does not reject the event
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -291,6 +361,20 @@ func (x *Options) GetLater() bool {
 	return false
 }
 
+func (x *Options) GetCanonical() Canonical {
+	if x != nil {
+		return x.Canonical
+	}
+	return Canonical_AS_WRITTEN
+}
+
+func (x *Options) GetRestricts() bool {
+	if x != nil {
+		return x.Restricts
+	}
+	return false
+}
+
 var file_internal_field_field_proto_extTypes = []protoimpl.ExtensionInfo{
 	{
 		ExtendedType:  (*descriptorpb.FieldOptions)(nil),
@@ -312,7 +396,7 @@ var File_internal_field_field_proto protoreflect.FileDescriptor
 
 const file_internal_field_field_proto_rawDesc = "" +
 	"\n" +
-	"\x1ainternal/field/field.proto\x12\x0fsluice.field.v1\x1a google/protobuf/descriptor.proto\"\x97\x02\n" +
+	"\x1ainternal/field/field.proto\x12\x0fsluice.field.v1\x1a google/protobuf/descriptor.proto\"\xef\x02\n" +
 	"\aOptions\x12\x10\n" +
 	"\x03doc\x18\x01 \x01(\tR\x03doc\x12)\n" +
 	"\x04form\x18\x02 \x01(\x0e2\x15.sluice.field.v1.FormR\x04form\x12,\n" +
@@ -322,25 +406,39 @@ const file_internal_field_field_proto_rawDesc = "" +
 	"\tpseudonym\x18\x06 \x01(\tR\tpseudonym\x12\x12\n" +
 	"\x04from\x18\a \x03(\tR\x04from\x12)\n" +
 	"\x04part\x18\b \x01(\x0e2\x15.sluice.field.v1.PartR\x04part\x12\x14\n" +
-	"\x05later\x18\t \x01(\bR\x05later*&\n" +
+	"\x05later\x18\t \x01(\bR\x05later\x128\n" +
+	"\tcanonical\x18\n" +
+	" \x01(\x0e2\x1a.sluice.field.v1.CanonicalR\tcanonical\x12\x1c\n" +
+	"\trestricts\x18\v \x01(\bR\trestricts*3\n" +
 	"\x04Form\x12\t\n" +
 	"\x05PLAIN\x10\x00\x12\b\n" +
 	"\x04TIME\x10\x01\x12\t\n" +
-	"\x05MONEY\x10\x02*D\n" +
+	"\x05MONEY\x10\x02\x12\v\n" +
+	"\aDECIMAL\x10\x03*D\n" +
 	"\x05Limit\x12\b\n" +
 	"\x04NONE\x10\x00\x12\t\n" +
 	"\x05SHORT\x10\x01\x12\x0e\n" +
 	"\n" +
 	"IDENTIFIER\x10\x02\x12\b\n" +
 	"\x04TERM\x10\x03\x12\f\n" +
-	"\bCURRENCY\x10\x04*=\n" +
+	"\bCURRENCY\x10\x04*m\n" +
+	"\tCanonical\x12\x0e\n" +
+	"\n" +
+	"AS_WRITTEN\x10\x00\x12\b\n" +
+	"\x04NAME\x10\x01\x12\x11\n" +
+	"\rOPTIONAL_NAME\x10\x02\x12\x06\n" +
+	"\x02IP\x10\x03\x12\t\n" +
+	"\x05EMAIL\x10\x04\x12\t\n" +
+	"\x05PHONE\x10\x05\x12\v\n" +
+	"\aCOUNTRY\x10\x06\x12\b\n" +
+	"\x04CODE\x10\a*=\n" +
 	"\x04Part\x12\t\n" +
-	"\x05WHOLE\x10\x00\x12\v\n" +
-	"\aADDRESS\x10\x01\x12\n" +
+	"\x05WHOLE\x10\x00\x12\n" +
 	"\n" +
 	"\x06DOMAIN\x10\x02\x12\b\n" +
 	"\x04TOLD\x10\x03\x12\a\n" +
-	"\x03OWN\x10\x04:I\n" +
+	"\x03OWN\x10\x04\x12\v\n" +
+	"\aNETWORK\x10\x05:I\n" +
 	"\x02is\x12\x1d.google.protobuf.FieldOptions\x18\xb4\x87\x03 \x01(\v2\x18.sluice.field.v1.OptionsR\x02isB\x17Z\x15sluice/internal/fieldb\x06proto3"
 
 var (
@@ -355,26 +453,28 @@ func file_internal_field_field_proto_rawDescGZIP() []byte {
 	return file_internal_field_field_proto_rawDescData
 }
 
-var file_internal_field_field_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_internal_field_field_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
 var file_internal_field_field_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
 var file_internal_field_field_proto_goTypes = []any{
 	(Form)(0),                         // 0: sluice.field.v1.Form
 	(Limit)(0),                        // 1: sluice.field.v1.Limit
-	(Part)(0),                         // 2: sluice.field.v1.Part
-	(*Options)(nil),                   // 3: sluice.field.v1.Options
-	(*descriptorpb.FieldOptions)(nil), // 4: google.protobuf.FieldOptions
+	(Canonical)(0),                    // 2: sluice.field.v1.Canonical
+	(Part)(0),                         // 3: sluice.field.v1.Part
+	(*Options)(nil),                   // 4: sluice.field.v1.Options
+	(*descriptorpb.FieldOptions)(nil), // 5: google.protobuf.FieldOptions
 }
 var file_internal_field_field_proto_depIdxs = []int32{
 	0, // 0: sluice.field.v1.Options.form:type_name -> sluice.field.v1.Form
 	1, // 1: sluice.field.v1.Options.limit:type_name -> sluice.field.v1.Limit
-	2, // 2: sluice.field.v1.Options.part:type_name -> sluice.field.v1.Part
-	4, // 3: sluice.field.v1.is:extendee -> google.protobuf.FieldOptions
-	3, // 4: sluice.field.v1.is:type_name -> sluice.field.v1.Options
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	4, // [4:5] is the sub-list for extension type_name
-	3, // [3:4] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	3, // 2: sluice.field.v1.Options.part:type_name -> sluice.field.v1.Part
+	2, // 3: sluice.field.v1.Options.canonical:type_name -> sluice.field.v1.Canonical
+	5, // 4: sluice.field.v1.is:extendee -> google.protobuf.FieldOptions
+	4, // 5: sluice.field.v1.is:type_name -> sluice.field.v1.Options
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	5, // [5:6] is the sub-list for extension type_name
+	4, // [4:5] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_internal_field_field_proto_init() }
@@ -387,7 +487,7 @@ func file_internal_field_field_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_internal_field_field_proto_rawDesc), len(file_internal_field_field_proto_rawDesc)),
-			NumEnums:      3,
+			NumEnums:      4,
 			NumMessages:   1,
 			NumExtensions: 1,
 			NumServices:   0,

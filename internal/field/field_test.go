@@ -12,9 +12,9 @@ var line = field.Of(new(vocab.Item))
 
 // TestAt: a field is where its Go struct has it.
 func TestAt(t *testing.T) {
-	at := unsafe.Pointer(&vocab.Item{ItemId: "i", Index: 2, Quantity: 3, Price: 4})
+	at := unsafe.Pointer(&vocab.Item{ItemId: "i", Index: 2, Quantity: 3_000_000, Price: 4})
 	if *field.At[string](line.Field("item_id"), at) != "i" || *field.At[uint32](line.Field("index"), at) != 2 ||
-		*field.At[uint32](line.Field("quantity"), at) != 3 || *field.At[int64](line.Field("price"), at) != 4 {
+		*field.At[int64](line.Field("quantity"), at) != 3_000_000 || *field.At[int64](line.Field("price"), at) != 4 {
 		t.Error("another field's value")
 	}
 }

@@ -33,6 +33,8 @@ func (m *Options) CloneVT() *Options {
 	r.Pseudonym = m.Pseudonym
 	r.Part = m.Part
 	r.Later = m.Later
+	r.Canonical = m.Canonical
+	r.Restricts = m.Restricts
 	if rhs := m.From; rhs != nil {
 		tmpContainer := make([]string, len(rhs))
 		copy(tmpContainer, rhs)
@@ -78,6 +80,21 @@ func (m *Options) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.Restricts {
+		i--
+		if m.Restricts {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x58
+	}
+	if m.Canonical != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Canonical))
+		i--
+		dAtA[i] = 0x50
 	}
 	if m.Later {
 		i--
@@ -184,6 +201,12 @@ func (m *Options) SizeVT() (n int) {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Part))
 	}
 	if m.Later {
+		n += 2
+	}
+	if m.Canonical != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.Canonical))
+	}
+	if m.Restricts {
 		n += 2
 	}
 	n += len(m.unknownFields)
@@ -444,6 +467,45 @@ func (m *Options) UnmarshalVT(dAtA []byte) error {
 				}
 			}
 			m.Later = bool(v != 0)
+		case 10:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Canonical", wireType)
+			}
+			m.Canonical = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Canonical |= Canonical(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 11:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Restricts", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Restricts = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -736,6 +798,45 @@ func (m *Options) UnmarshalVTUnsafe(dAtA []byte) error {
 				}
 			}
 			m.Later = bool(v != 0)
+		case 10:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Canonical", wireType)
+			}
+			m.Canonical = 0
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				m.Canonical |= Canonical(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+		case 11:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Restricts", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Restricts = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])

@@ -113,13 +113,14 @@ func (k *Keyring) LogKey(subject ...string) [16]byte {
 	return [16]byte(sum.End())
 }
 
-// DedupeHash is what the filter remembers of an event's id.
-func (k *Keyring) DedupeHash(subject, id string) uint64 {
+// DedupeHash is what the filter remembers of an event: its id among those that the subject has of one kind. So a payment and a purchase may share an id.
+func (k *Keyring) DedupeHash(subject string, kind byte, id string) uint64 {
 	room := k.sums.Get().(*[MACSize]byte) //nolint:forcetypeassert // the pool's New makes nothing else
 	defer k.sums.Put(room)
 	sum := k.dups.Append(room[:0])
 	sum.Text(subject)
 	sum.Byte(0)
+	sum.Byte(kind)
 	sum.Text(id)
 	return binary.BigEndian.Uint64(sum.End())
 }

@@ -251,8 +251,8 @@ type Item struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ItemId        string                 `protobuf:"bytes,1,opt,name=item_id,json=itemId,proto3" json:"item_id,omitempty"`
 	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
-	Quantity      uint32                 `protobuf:"varint,3,opt,name=quantity,proto3" json:"quantity,omitempty"`
-	Price         int64                  `protobuf:"zigzag64,4,opt,name=price,proto3" json:"price,omitempty"` // of the order's currency
+	Quantity      int64                  `protobuf:"zigzag64,3,opt,name=quantity,proto3" json:"quantity,omitempty"` // micros
+	Price         int64                  `protobuf:"zigzag64,4,opt,name=price,proto3" json:"price,omitempty"`       // of the order's currency
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -301,7 +301,7 @@ func (x *Item) GetIndex() uint32 {
 	return 0
 }
 
-func (x *Item) GetQuantity() uint32 {
+func (x *Item) GetQuantity() int64 {
 	if x != nil {
 		return x.Quantity
 	}
@@ -319,12 +319,14 @@ var File_internal_vocab_vocab_proto protoreflect.FileDescriptor
 
 const file_internal_vocab_vocab_proto_rawDesc = "" +
 	"\n" +
-	"\x1ainternal/vocab/vocab.proto\x12\x0fsluice.vocab.v1\x1a\x1ainternal/field/field.proto\"\xa4\x01\n" +
-	"\x04Item\x12!\n" +
-	"\aitem_id\x18\x01 \x01(\tB\b\xa2\xbb\x18\x04\x18\x02 \x01R\x06itemId\x129\n" +
+	"\x1ainternal/vocab/vocab.proto\x12\x0fsluice.vocab.v1\x1a\x1ainternal/field/field.proto\"\xcd\x01\n" +
+	"\x04Item\x12#\n" +
+	"\aitem_id\x18\x01 \x01(\tB\n" +
+	"\xa2\xbb\x18\x06\x18\x02 \x01P\x01R\x06itemId\x129\n" +
 	"\x05index\x18\x02 \x01(\rB#\xa2\xbb\x18\x1f\n" +
-	"\x1dPosition in the list, from 0.R\x05index\x12 \n" +
-	"\bquantity\x18\x03 \x01(\rB\x04\xa2\xbb\x18\x00R\bquantity\x12\x1c\n" +
+	"\x1dPosition in the list, from 0.R\x05index\x12G\n" +
+	"\bquantity\x18\x03 \x01(\x12B+\xa2\xbb\x18'\n" +
+	"#How many, or how much: 0.75 is one.\x10\x03R\bquantity\x12\x1c\n" +
 	"\x05price\x18\x04 \x01(\x12B\x06\xa2\xbb\x18\x02\x10\x02R\x05price*\x84\x03\n" +
 	"\x04Type\x12\x14\n" +
 	"\x10TYPE_UNSPECIFIED\x10\x00\x12\r\n" +

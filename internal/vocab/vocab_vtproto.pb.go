@@ -77,7 +77,7 @@ func (m *Item) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		dAtA[i] = 0x20
 	}
 	if m.Quantity != 0 {
-		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Quantity))
+		i = protohelpers.EncodeVarint(dAtA, i, uint64((uint64(m.Quantity)<<1)^uint64((m.Quantity>>63))))
 		i--
 		dAtA[i] = 0x18
 	}
@@ -130,7 +130,7 @@ func (m *Item) SizeVT() (n int) {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Index))
 	}
 	if m.Quantity != 0 {
-		n += 1 + protohelpers.SizeOfVarint(uint64(m.Quantity))
+		n += 1 + protohelpers.SizeOfZigzag(uint64(m.Quantity))
 	}
 	if m.Price != 0 {
 		n += 1 + protohelpers.SizeOfZigzag(uint64(m.Price))
@@ -223,7 +223,7 @@ func (m *Item) UnmarshalVT(dAtA []byte) error {
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Quantity", wireType)
 			}
-			m.Quantity = 0
+			var v uint64
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -233,11 +233,13 @@ func (m *Item) UnmarshalVT(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				m.Quantity |= uint32(b&0x7F) << shift
+				v |= uint64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
+			v = (v >> 1) ^ uint64((int64(v&1)<<63)>>63)
+			m.Quantity = int64(v)
 		case 4:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Price", wireType)
@@ -369,7 +371,7 @@ func (m *Item) UnmarshalVTUnsafe(dAtA []byte) error {
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Quantity", wireType)
 			}
-			m.Quantity = 0
+			var v uint64
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -379,11 +381,13 @@ func (m *Item) UnmarshalVTUnsafe(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				m.Quantity |= uint32(b&0x7F) << shift
+				v |= uint64(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
+			v = (v >> 1) ^ uint64((int64(v&1)<<63)>>63)
+			m.Quantity = int64(v)
 		case 4:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Price", wireType)

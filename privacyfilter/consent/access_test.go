@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"sluice/internal/vocab"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/pseudonym"
 	"sluice/privacyfilter/purposepb"
@@ -96,7 +97,10 @@ func TestRestrictionHidesUntilTheRow(t *testing.T) {
 	register, person := v.compiler.register, Person{UserID: "1"}
 	setRow(t, v, "u:1", row(register, 10, 3, nil))
 	event := footprint(v, "u:1", "e1")
-	hash := pseudonym.Hash(func() []byte { e := v.compiler.keys.Event(privacyfilter.Personalize, "u:1", "e1"); return e[:] }())
+	hash := pseudonym.Hash(func() []byte {
+		e := v.compiler.keys.Event(privacyfilter.Personalize, "u:1", vocab.Type_VIEW_ITEM, "e1")
+		return e[:]
+	}())
 
 	restrict(t, v, "u:1", 11, &purposepb.Restriction{Deny: []string{privacyfilter.Personalize}})
 	restrict(t, v, "u:1", 12, &purposepb.Restriction{BlockItem: "i1"})

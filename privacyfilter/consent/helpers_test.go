@@ -15,6 +15,7 @@ import (
 	"sluice/internal/seal"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
+	"sluice/internal/vocab"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/pseudonym"
 	"sluice/privacyfilter/purposepb"
@@ -247,6 +248,6 @@ func (c *pausable) Read(b []byte) (int, error) {
 
 // footprint is the id that the history gives of an event.
 func footprint(v *View, subject, id string) []byte {
-	event := v.compiler.keys.Event(privacyfilter.History, subject, id)
+	event := v.compiler.keys.Event(privacyfilter.History, subject, vocab.Type_VIEW_ITEM, id)
 	return event[:]
 }

@@ -12,6 +12,7 @@ import (
 
 	"sluice/ingest/eventpb"
 	"sluice/internal/topics"
+	"sluice/internal/vocab"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/pseudonym"
 	"sluice/privacyfilter/purposepb"
@@ -127,7 +128,7 @@ func TestPurges(t *testing.T) {
 		return hex.EncodeToString(testKeys.Floor(purpose, u, privacyfilter.Revision{Generation: 1, Partition: 5, Offset: offset}))
 	}
 	sealed := historyEvent(u, "e1")
-	personal, trend := testKeys.Event("personalize", u, "e1"), testKeys.Event("trending", u, "e1")
+	personal, trend := testKeys.Event("personalize", u, vocab.Type_VIEW_ITEM, "e1"), testKeys.Event("trending", u, vocab.Type_VIEW_ITEM, "e1")
 	steps := []struct {
 		name    string
 		control *eventpb.Control // nil: an event

@@ -255,21 +255,21 @@ func TestRowsOfARunAreSettledOnce(t *testing.T) {
 	}
 	settledAre := func(want string) {
 		t.Helper()
-		a, d, n := r.Settled(77)
-		expect(t, "settled", fmt.Sprint(a, d, n), want)
+		a, d, n, rejected := r.Settled(77)
+		expect(t, "settled", fmt.Sprint(a, d, n, rejected), want)
 	}
 	send(1, "e1")
-	settledAre("0 0 1")
+	settledAre("0 0 1 0")
 	w.control(accept("CN"), start)
 	send(1, "e1") // again: its first outcome stays
-	settledAre("0 0 1")
+	settledAre("0 0 1 0")
 	send(2, "e2")
 	send(3, "e2")
 	send(5000, "e3")
-	settledAre("2 1 1")
+	settledAre("2 1 1 0")
 	send(2, "e2")
 	send(3, "e2")
-	settledAre("2 1 1")
+	settledAre("2 1 1 0")
 	expect(t, "counts", w.counts(), "allowed 2 denied 1 rejected 0 duplicate 4")
 	unknown := runRecord(t, 6, "e9", start+minute)
 	unknown.Value = append(unknown.Value, 0x38, 99) // key_id = 99, which nobody has: the last one counts
@@ -278,9 +278,9 @@ func TestRowsOfARunAreSettledOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	follow()
-	settledAre("2 1 2")
+	settledAre("2 1 1 1")
 	expect(t, "counts", w.counts(), "allowed 2 denied 1 rejected 1 duplicate 4")
-	if a, d, n := r.Settled(78); a+d+n != 0 {
+	if a, d, n, rejected := r.Settled(78); a+d+n+rejected != 0 {
 		t.Error("a run that nobody knows")
 	}
 }
@@ -301,13 +301,14 @@ func TestRunsViewForgets(t *testing.T) {
 	put(0, b)
 	b.set(2, rowDuplicate)
 	b.set(1023, rowDenied)
+	b.set(1022, rowRejected)
 	put(0, b)
 	put(3, b)
-	a, d, n := r.Settled(7)
-	expect(t, "settled", fmt.Sprint(a, d, n), "2 2 2")
+	a, d, n, rejected := r.Settled(7)
+	expect(t, "settled", fmt.Sprint(a, d, n, rejected), "2 2 2 2")
 	put(0, nil)
-	a, d, n = r.Settled(7)
-	expect(t, "settled", fmt.Sprint(a, d, n), "1 1 1")
+	a, d, n, rejected = r.Settled(7)
+	expect(t, "settled", fmt.Sprint(a, d, n, rejected), "1 1 1 1")
 	put(3, nil)
 	if len(r.runs) != 0 || len(r.blocks) != 0 {
 		t.Error("a run that is gone is remembered")

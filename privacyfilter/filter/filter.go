@@ -94,13 +94,17 @@ func open(o Options, m *metrics, t *stream.Task) *filter {
 	f.due = stream.OpenDue(t, tableDue, dueBytes)
 	f.readHour()
 	for i, name := range streamed {
-		f.purposes[i], _ = o.Register.Purpose(name)
+		if p, ok := o.Register.Purpose(name); ok {
+			f.purposes[i], f.horizons.kept[i] = p, o.Register.Retention(p.Retention).Microseconds()
+		}
 	}
+	f.horizons.read(f.marks)
 	f.scratch.init()
 	t.AtEnd(func(committed bool) {
 		m.add(&f.counts, committed)
 		if !committed {
 			f.readHour()
+			f.horizons.read(f.marks)
 		}
 	})
 	return f
@@ -123,6 +127,7 @@ type filter struct {
 
 	deletions    *stream.Table[deletions]
 	deletionDays int64 // that a deletion is remembered
+	horizons     horizons
 	due          *stream.Due
 	hour         uint32 // of stream time
 	expiring     bool   // something may be due
@@ -185,11 +190,13 @@ func (f *filter) event(rec *stream.Record, lr *eventpb.LogRecord) error {
 	}
 	f.advance(min(in.ev.Time, lr.ReceivedAt))
 	in.deleted = f.isDeleted(rec.Key, lr.Dedupe)
-	admitted, err := f.admitAndEmit(&in)
-	if err != nil {
+	admitted, expired, err := f.admitAndEmit(&in)
+	switch {
+	case err != nil:
 		return err
-	}
-	if !admitted {
+	case !admitted && expired:
+		return f.rejectExpired(rec, lr)
+	case !admitted:
 		f.settleRow(lr, rowDenied)
 		f.counts.events[denied]++
 		return nil
@@ -263,21 +270,27 @@ func (f *filter) subjectOf(ev *eventpb.Event) string {
 	return unsafe.String(unsafe.SliceData(f.subject), len(f.subject))
 }
 
-// admitAndEmit gives the event to every purpose that may have it, and tells whether one did.
-func (f *filter) admitAndEmit(in *input) (admitted bool, err error) {
+// admitAndEmit gives the event to every purpose that may have it and keeps it. It tells whether one did, and whether one would have had it but for its age.
+func (f *filter) admitAndEmit(in *input) (admitted, expired bool, err error) {
+	at := min(in.ev.Time, in.lr.ReceivedAt)
 	for i, p := range f.purposes {
 		floor, ok := f.admits(p, in)
 		if !ok {
 			f.counts.byPurpose[i][denied]++
 			continue
 		}
+		if !f.horizons.see(f.marks, i, at) {
+			f.counts.byPurpose[i][rejected]++
+			expired = true
+			continue
+		}
 		if err := f.emit(i, in, floor); err != nil {
-			return false, err
+			return false, false, err
 		}
 		f.counts.byPurpose[i][allowed]++
 		admitted = true
 	}
-	return admitted, nil
+	return admitted, expired, nil
 }
 
 // remember keeps the event's hash, so that it is known when it comes again.
@@ -289,7 +302,10 @@ func (f *filter) remember(subject []byte, hash uint64, received uint32) {
 }
 
 // Marks are single numbers of a partition.
-var markWindow = []byte{'w'} // start of the newest trending window that an event went to, Unix microseconds
+var (
+	markWindow = []byte{'w'}                                                                             // start of the newest trending window that an event went to, Unix microseconds
+	markDays   = [len(streamed)][]byte{{'d', history}, {'d', trending}, {'d', personalize}, {'d', risk}} // newest day of an event that the purpose was given
+)
 
 func (f *filter) raiseMark(key []byte, n int64) {
 	if mark := f.marks.Get(key); mark == nil || n > *mark {

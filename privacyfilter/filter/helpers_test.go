@@ -145,7 +145,7 @@ func eventRecord(t tester, ev *eventpb.Event, received int64, change func(*event
 	t.Helper()
 	subject := ingest.Subject(ev)
 	return record(t, eventpb.LogRecord_EVENT, subject, received, ev, func(lr *eventpb.LogRecord) {
-		lr.Dedupe = testRing.DedupeHash(subject, ev.Id)
+		lr.Dedupe = testRing.DedupeHash(subject, byte(ev.Type), ev.Id)
 		if change != nil {
 			change(lr)
 		}
@@ -198,7 +198,7 @@ func deleteHistory(event []byte) *eventpb.Control {
 
 // historyEvent is the id that the history gives of an event.
 func historyEvent(subject, id string) []byte {
-	event := testKeys.Event(privacyfilter.History, subject, id)
+	event := testKeys.Event(privacyfilter.History, subject, vocab.Type_VIEW_ITEM, id)
 	return event[:]
 }
 

@@ -37,7 +37,7 @@ type who struct {
 func (p *Projector) Risk(ev *eventpb.Event, receivedAt int64) *purposepb.RiskEvent {
 	out := new(purposepb.RiskEvent)
 	subject := ingest.Subject(ev)
-	p.risk(out, new(arena), ev, receivedAt, who{subject: subject, event: p.keys.EventHash(subject, ev.Id)})
+	p.risk(out, new(arena), ev, receivedAt, who{subject: subject, event: p.keys.EventHash(subject, ev.Type, ev.Id)})
 	return out
 }
 

@@ -29,7 +29,7 @@ func fullEvent() *eventpb.Event {
 	ev.Id, ev.UserId, ev.Jurisdiction, ev.Type, ev.Time, ev.SentAt = "raw-id", "raw-user", "CN", vocab.Type_PURCHASE, start, start+1
 	ev.Items = []*vocab.Item{{ItemId: "i1", Index: 3, Quantity: 2, Price: 990_000}, {ItemId: "i2", Index: 4, Quantity: 1, Price: 1}}
 	ev.Order.Value, ev.Order.Currency = 5, "EUR"
-	ev.Account.Email = " Raw-Local@Example.org"
+	ev.Account.Email = "raw-local@example.org"
 	ev.Consent = &eventpb.Consent{Revision: "1-5-1"}
 	return ev
 }
@@ -110,7 +110,7 @@ var envelopeFields = []string{"id", "type", "time", "user_id", "anonymous_id"}
 
 // projections projects the event to every purpose.
 func projections(reg *privacyfilter.Register, ev *eventpb.Event) map[string]proto.Message {
-	p, a, w := NewProjector(reg, testKeys), new(arena), who{subject: "u:raw-user", event: testKeys.EventHash("u:raw-user", "raw-id")}
+	p, a, w := NewProjector(reg, testKeys), new(arena), who{subject: "u:raw-user", event: testKeys.EventHash("u:raw-user", ev.Type, "raw-id")}
 	h, m, tr, r := new(purposepb.HistoryEvent), new(purposepb.PersonalEvent), new(purposepb.TrendingEvent), new(purposepb.RiskEvent)
 	floor := privacyfilter.Revision{Generation: 1, Partition: 5, Offset: 1}
 	p.history(h, a, ev, start, w, floor)
@@ -237,7 +237,7 @@ func TestProjectedValues(t *testing.T) {
 	ev.Time = start + minute // ahead: it cannot have happened after it was received
 	got := projections(all, ev)
 	h := got[privacyfilter.History].(*purposepb.HistoryEvent)
-	if of, err := testKeys.OpenEvent(privacyfilter.History, "u:raw-user", h.Event); err != nil || of != testKeys.EventHash("u:raw-user", "raw-id") {
+	if of, err := testKeys.OpenEvent(privacyfilter.History, "u:raw-user", h.Event); err != nil || of != testKeys.EventHash("u:raw-user", ev.Type, "raw-id") {
 		t.Errorf("history's event: %x, %v", of, err)
 	}
 	expect(t, "time", h.Time, start)

@@ -6,6 +6,7 @@ import (
 
 	"sluice/ingest"
 	"sluice/ingest/eventpb"
+	"sluice/internal/canonical"
 	"sluice/internal/field"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter"
@@ -63,14 +64,14 @@ func newMove(to, from *field.Field, purpose string, keys *pseudonym.Keys) move {
 		return copied[bool](to, from.Told)
 	case to.Part == field.Part_DOMAIN:
 		return func(_ *arena, source, target unsafe.Pointer) {
-			_, domain, _ := strings.Cut(address(*field.At[string](from, source)), "@")
+			_, domain, _ := strings.Cut(*field.At[string](from, source), "@")
 			*field.At[string](to, target) = domain
 		}
 	case to.Kind == field.Bytes:
 		return func(a *arena, source, target unsafe.Pointer) {
 			value := *field.At[string](from, source)
-			if to.Part == field.Part_ADDRESS {
-				value = address(value)
+			if to.Part == field.Part_NETWORK {
+				value = a.network(value)
 			}
 			if value != "" {
 				*field.At[[]byte](to, target) = a.identifier(keys, purpose, from.Pseudonym, value)
@@ -96,9 +97,6 @@ func newMove(to, from *field.Field, purpose string, keys *pseudonym.Keys) move {
 func copied[T any](to, from *field.Field) move {
 	return func(_ *arena, source, target unsafe.Pointer) { *field.At[T](to, target) = *field.At[T](from, source) }
 }
-
-// address is an address as it is compared.
-func address(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 
 // fill carries the event over to an empty message of the purpose's type.
 func (p *projection) fill(to unsafe.Pointer, a *arena, ev *eventpb.Event) {
@@ -179,6 +177,14 @@ func (a *arena) identifier(keys *pseudonym.Keys, purpose, kind, value string) []
 	from := len(a.sums)
 	a.sums = keys.AppendIdentifier(a.sums, purpose, kind, value)
 	return a.since(from)
+}
+
+// network is what counts as one address of the network.
+func (a *arena) network(ip string) string {
+	from := len(a.sums)
+	a.sums = canonical.AppendNetwork(a.sums, ip)
+	text := a.since(from)
+	return unsafe.String(unsafe.SliceData(text), len(text))
 }
 
 // event is the purpose's pseudonym of an event.

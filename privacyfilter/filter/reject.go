@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strconv"
 
+	"sluice/ingest"
 	"sluice/ingest/deadletter"
 	"sluice/ingest/eventpb"
 	"sluice/internal/seal"
@@ -21,9 +22,34 @@ func sealedFault(err error) *fault {
 	return &fault{"not_authentic", "a body sealed for this record's key expected"}
 }
 
-// reject makes a sealed dead letter of the record, in the same transaction, and books it. A replay's row has no bits for this: it is settled as denied,
-// so that the run ends, and the letter says more.
+// reject makes a sealed dead letter of the record, in the same transaction, and books it.
 func (f *filter) reject(rec *stream.Record, lr *eventpb.LogRecord, why fault) error {
+	if err := f.write(rec, lr, why); err != nil {
+		return err
+	}
+	if lr.Kind == eventpb.LogRecord_CONTROL {
+		f.controls.WithLabelValues("unknown", "rejected").Inc()
+		return nil
+	}
+	f.settleRow(lr, rowRejected)
+	f.counts.count(rejected)
+	return nil
+}
+
+// rejectExpired makes a dead letter of an event that every purpose would let go at once. It is remembered like an accepted one, which it would have been had it
+// come earlier: what is known in the end does not depend on the order.
+func (f *filter) rejectExpired(rec *stream.Record, lr *eventpb.LogRecord) error {
+	if err := f.write(rec, lr, fault{ingest.CodeExpired, "must be within the time for which some purpose keeps such events"}); err != nil {
+		return err
+	}
+	f.remember(rec.Key, lr.Dedupe, hourOf(lr.ReceivedAt))
+	f.settleRow(lr, rowRejected)
+	f.counts.events[rejected]++
+	return nil
+}
+
+// write emits the dead letter of a record.
+func (f *filter) write(rec *stream.Record, lr *eventpb.LogRecord, why fault) error {
 	received := lr.ReceivedAt
 	if received == 0 {
 		received = rec.Time.UnixMicro()
@@ -37,11 +63,5 @@ func (f *filter) reject(rec *stream.Record, lr *eventpb.LogRecord, why fault) er
 		return err
 	}
 	f.task.Emit(topics.DeadLetters, f.task.PartitionOf(key), key, value)
-	if lr.Kind == eventpb.LogRecord_CONTROL {
-		f.controls.WithLabelValues("unknown", "rejected").Inc()
-		return nil
-	}
-	f.settleRow(lr, rowDenied)
-	f.counts.count(rejected)
 	return nil
 }

@@ -147,7 +147,7 @@ func checkRuns(t *testing.T, cluster stream.Cluster, want string) {
 	ended := make(chan error, 1)
 	go func() { ended <- runs.Run(ctx) }()
 	<-runs.CaughtUp()
-	accepted, duplicate, denied := runs.Settled(9)
+	accepted, duplicate, denied, _ := runs.Settled(9)
 	expect(t, "settled", fmt.Sprint(accepted, " ", duplicate, " ", denied), want)
 	stop()
 	if err := <-ended; err != nil {

@@ -3,7 +3,6 @@ package filter
 import (
 	"context"
 	"encoding/binary"
-	"math/bits"
 	"sync"
 
 	"sluice/ingest/eventpb"
@@ -11,15 +10,18 @@ import (
 	"sluice/internal/topics"
 )
 
-// A replay's rows are settled once: two bits a row tell how. A row that is sent again is recognised by its own bits, whatever became of it.
+// A replay's rows are settled once: four bits a row tell how. A row that is sent again is recognised by its own bits, whatever became of it.
 const (
 	rowUnknown   = 0
 	rowAccepted  = 1
 	rowDuplicate = 2
 	rowDenied    = 3
+	rowRejected  = 4
 
 	rowsPerBlock = 1024
-	rowsPerByte  = 4
+	rowsPerByte  = 2
+	rowBits      = 8 / rowsPerByte
+	rowMask      = 1<<rowBits - 1
 )
 
 // block holds the bits of rowsPerBlock neighbouring rows of a run, as far as they are in this partition, and the newest hour in which one was received.
@@ -30,12 +32,12 @@ type block struct {
 
 func (b *block) get(row uint64) byte {
 	i := row % rowsPerBlock
-	return b.rows[i/rowsPerByte] >> (i % rowsPerByte * 2) & 3
+	return b.rows[i/rowsPerByte] >> (i % rowsPerByte * rowBits) & rowMask
 }
 
 func (b *block) set(row uint64, bits byte) {
 	i := row % rowsPerBlock
-	b.rows[i/rowsPerByte] |= bits << (i % rowsPerByte * 2)
+	b.rows[i/rowsPerByte] |= bits << (i % rowsPerByte * rowBits)
 }
 
 // blockKey is run ‖ number of the block, eight bytes each, big endian.
@@ -105,24 +107,25 @@ func (blockCodec) Decode(data []byte) (*block, error) {
 	return b, nil
 }
 
-// settled counts rows by what became of them.
-type settled struct{ accepted, duplicate, denied int64 }
+// settled counts rows by what became of them: at the place of their bits.
+type settled [rowRejected + 1]int64
 
 // count counts the rows of an encoded block.
 func count(encoded []byte) (n settled) {
 	for _, b := range encoded[min(4, len(encoded)):] {
-		low, high := b&0x55, b>>1&0x55
-		n.accepted += int64(bits.OnesCount8(low &^ high))
-		n.duplicate += int64(bits.OnesCount8(high &^ low))
-		n.denied += int64(bits.OnesCount8(low & high))
+		for ; b != 0; b >>= rowBits {
+			if bits := b & rowMask; bits != rowUnknown && int(bits) < len(n) {
+				n[bits]++
+			}
+		}
 	}
 	return n
 }
 
 func (s *settled) add(o settled, sign int64) {
-	s.accepted += sign * o.accepted
-	s.duplicate += sign * o.duplicate
-	s.denied += sign * o.denied
+	for i := range s {
+		s[i] += sign * o[i]
+	}
 }
 
 // Runs is a view of what became of every replay's rows. It follows the filter's changelog and reads nothing but the run table.
@@ -155,11 +158,11 @@ func (r *Runs) Run(ctx context.Context) error { return r.follower.Run(ctx) }
 func (r *Runs) CaughtUp() <-chan struct{} { return r.follower.CaughtUp() }
 
 // Settled tells how many rows of the run the filter has settled, and how. A run that nobody knows, or that is older than a week, has none.
-func (r *Runs) Settled(run uint64) (accepted, duplicate, denied int64) {
+func (r *Runs) Settled(run uint64) (accepted, duplicate, denied, rejected int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.runs[run]
-	return s.accepted, s.duplicate, s.denied
+	return s[rowAccepted], s[rowDuplicate], s[rowDenied], s[rowRejected]
 }
 
 func (r *Runs) apply(recs []stream.Record) {

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"sluice/internal/seal"
+	"sluice/internal/vocab"
 	"sluice/privacyfilter"
 )
 
@@ -56,10 +57,10 @@ func (k *Keys) AppendSubject(to []byte, purpose, subject string, incarnation uin
 // EventHash is what every purpose's pseudonym of an event is made of: the event's dedupe hash, and the first half of its subject's log pseudonym.
 type EventHash [Size]byte
 
-// EventHash is the hash of the subject's event with the id.
-func (k *Keys) EventHash(subject, id string) EventHash {
+// EventHash is the hash of the subject's event of the type with the id.
+func (k *Keys) EventHash(subject string, t vocab.Type, id string) EventHash {
 	key := k.ring.LogKey(subject)
-	return EventHashOf(key[:], k.ring.DedupeHash(subject, id))
+	return EventHashOf(key[:], k.ring.DedupeHash(subject, byte(t), id))
 }
 
 // EventHashOf is the same of a record of the log: its key, and the dedupe hash in it.
@@ -72,9 +73,9 @@ func EventHashOf(logKey []byte, dedupe uint64) (h EventHash) {
 // Dedupe is the event's dedupe hash.
 func (h EventHash) Dedupe() uint64 { return binary.BigEndian.Uint64(h[:]) }
 
-// Event is the purpose's pseudonym of the subject's event with the id.
-func (k *Keys) Event(purpose, subject, id string) [Size]byte {
-	return k.EventOf(purpose, k.EventHash(subject, id))
+// Event is the purpose's pseudonym of the subject's event of the type with the id.
+func (k *Keys) Event(purpose, subject string, t vocab.Type, id string) [Size]byte {
+	return k.EventOf(purpose, k.EventHash(subject, t, id))
 }
 
 // EventOf is the purpose's pseudonym of an event: its hash as one block of AES under the purpose's key.

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"sluice/internal/seal"
+	"sluice/internal/vocab"
 	"sluice/privacyfilter"
 )
 
@@ -30,7 +31,7 @@ func TestNothingJoinsTwoPurposes(t *testing.T) {
 				check(k.Subject(p, subject, incarnation), fmt.Sprint(p, " subject ", subject, incarnation))
 			}
 			for _, id := range []string{"1", "11", "u:1"} {
-				check(k.Event(p, subject, id), fmt.Sprint(p, " event ", subject, id))
+				check(k.Event(p, subject, vocab.Type_LOGIN, id), fmt.Sprint(p, " event ", subject, id))
 			}
 			for offset := range int64(2) {
 				floor := k.Floor(p, subject, privacyfilter.Revision{Generation: 1, Partition: 2, Offset: offset})
@@ -55,15 +56,15 @@ func TestContributorRotatesWithItsWindow(t *testing.T) {
 
 func TestEventOpensForItsSubjectAlone(t *testing.T) {
 	k := New(seal.NewKeyring([32]byte{1}))
-	event := k.Event(privacyfilter.History, "u:1", "e-1")
-	if event != k.Event(privacyfilter.History, "u:1", "e-1") {
+	event := k.Event(privacyfilter.History, "u:1", vocab.Type_LOGIN, "e-1")
+	if event != k.Event(privacyfilter.History, "u:1", vocab.Type_LOGIN, "e-1") {
 		t.Error("not deterministic")
 	}
 	of, err := k.OpenEvent(privacyfilter.History, "u:1", event[:])
-	if err != nil || of != k.EventHash("u:1", "e-1") {
+	if err != nil || of != k.EventHash("u:1", vocab.Type_LOGIN, "e-1") {
 		t.Errorf("opened %x, %v", of, err)
 	}
-	if k.EventOf(privacyfilter.Risk, of) != k.Event(privacyfilter.Risk, "u:1", "e-1") {
+	if k.EventOf(privacyfilter.Risk, of) != k.Event(privacyfilter.Risk, "u:1", vocab.Type_LOGIN, "e-1") {
 		t.Error("what one purpose's event opens to does not give another's")
 	}
 	broken := bytes.Clone(event[:])
@@ -81,7 +82,7 @@ func TestEventOpensForItsSubjectAlone(t *testing.T) {
 	if _, err := k.OpenEvent(privacyfilter.Risk, "u:1", event[:]); !errors.Is(err, ErrNotOurs) {
 		t.Errorf("another purpose's key opens it: %v", err)
 	}
-	if event == New(seal.NewKeyring([32]byte{2})).Event(privacyfilter.History, "u:1", "e-1") {
+	if event == New(seal.NewKeyring([32]byte{2})).Event(privacyfilter.History, "u:1", vocab.Type_LOGIN, "e-1") {
 		t.Error("two deployments share pseudonyms")
 	}
 }
@@ -106,7 +107,7 @@ func BenchmarkSubject(b *testing.B) {
 
 func BenchmarkEvent(b *testing.B) {
 	k := New(seal.NewKeyring([32]byte{1}))
-	of := k.EventHash("u:customer-4711", "0f8fad5b-d9cb-469f-a165-70867728950e")
+	of := k.EventHash("u:customer-4711", vocab.Type_PAYMENT, "0f8fad5b-d9cb-469f-a165-70867728950e")
 	var event []byte
 	b.ReportAllocs()
 	for b.Loop() {

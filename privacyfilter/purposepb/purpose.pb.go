@@ -1740,7 +1740,7 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\x04time\x18\x03 \x01(\x12R\x04time\x1a7\n" +
 	"\vContributor\x12\x16\n" +
 	"\x06window\x18\x01 \x01(\x03R\x06window\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\fR\x03key\"\xf1\x18\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"\xa9\x19\n" +
 	"\tRiskEvent\x12\x95\x01\n" +
 	"\asubject\x18\x01 \x01(\fB{\xa2\xbb\x18w\n" +
 	"\\Whose event it is: fraud control's pseudonym of the account, or of the device that has none.:\auser_id:\fanonymous_id@\x04R\asubject\x12Q\n" +
@@ -1780,10 +1780,10 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\x11counterparty_kind\x18\x10 \x01(\x0e2!.sluice.vocab.v1.CounterpartyKindB9\xa2\xbb\x185\n" +
 	" `seller`, `terminal` or `payee`.:\x11counterparty.kindR\x10counterpartyKind\x124\n" +
 	"\x06device\x18\x11 \x01(\fB\x1c\xa2\xbb\x18\x18\n" +
-	"\vThe device.:\tdevice.idR\x06device\x126\n" +
-	"\x02ip\x18\x12 \x01(\fB&\xa2\xbb\x18\"\n" +
-	"\x14The network address.:\n" +
-	"network.ipR\x02ip\x12J\n" +
+	"\vThe device.:\tdevice.idR\x06device\x12S\n" +
+	"\x02ip\x18\x12 \x01(\fBC\xa2\xbb\x18?\n" +
+	"/The network address; of IPv6 its first 64 bits.:\n" +
+	"network.ip@\x05R\x02ip\x12J\n" +
 	"\fdevice_model\x18\x13 \x01(\tB'\xa2\xbb\x18#\n" +
 	"\x13The device's model.:\fdevice.modelR\vdeviceModel\x12C\n" +
 	"\tdevice_os\x18\x14 \x01(\tB&\xa2\xbb\x18\"\n" +
@@ -1792,11 +1792,11 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\x13Version of the app.:\x12device.app_versionR\n" +
 	"appVersion\x12f\n" +
 	"\femail_domain\x18\x16 \x01(\tBC\xa2\xbb\x18?\n" +
-	",What follows the @ of the account's address.:\raccount.email@\x02R\vemailDomain\x12R\n" +
-	"\x05email\x18\x17 \x01(\fB<\xa2\xbb\x188\n" +
-	"%The account's address, in lower case.:\raccount.email@\x01R\x05email\x12J\n" +
-	"\x05phone\x18\x18 \x01(\fB4\xa2\xbb\x180\n" +
-	"\x1fThe account's telephone number.:\raccount.phoneR\x05phone\x12o\n" +
+	",What follows the @ of the account's address.:\raccount.email@\x02R\vemailDomain\x12A\n" +
+	"\x05email\x18\x17 \x01(\fB+\xa2\xbb\x18'\n" +
+	"\x16The account's address.:\raccount.emailR\x05email\x12v\n" +
+	"\x05phone\x18\x18 \x01(\fB`\xa2\xbb\x18\\\n" +
+	"KThe account's telephone number, as E.164 has it where its country is known.:\raccount.phoneR\x05phone\x12o\n" +
 	"\vsignup_time\x18\x19 \x01(\x12BN\xa2\xbb\x18J\n" +
 	"1When the account was made; 1970-01-01 = not told.\x10\x01:\x13account.signup_timeR\n" +
 	"signupTime\x12i\n" +

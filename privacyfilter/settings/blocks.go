@@ -8,6 +8,7 @@ import (
 	"strconv"
 
 	"sluice/ingest/eventpb"
+	"sluice/internal/canonical"
 	"sluice/internal/httpx"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
@@ -77,7 +78,7 @@ func blockControl(in *blockInput, block *eventpb.Control_Block) *eventpb.Control
 }
 
 func (in *blockInput) block() (*eventpb.Control_Block, error) {
-	b := &eventpb.Control_Block{Id: in.ID}
+	b := &eventpb.Control_Block{Id: canonical.Text(in.ID)}
 	switch in.Kind {
 	case "item":
 		b.Kind = eventpb.Control_Block_ITEM

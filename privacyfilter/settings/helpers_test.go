@@ -22,6 +22,7 @@ import (
 	"sluice/internal/httpx"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
+	"sluice/internal/vocab"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
 	"sluice/privacyfilter/filter"
@@ -277,6 +278,6 @@ func (w *world) problem(r reply) httpx.Problem {
 
 // footprint is the id that the history gives of an event.
 func (w *world) footprint(subject, id string) []byte {
-	event := w.keys.Event(privacyfilter.History, subject, id)
+	event := w.keys.Event(privacyfilter.History, subject, vocab.Type_VIEW_ITEM, id)
 	return event[:]
 }

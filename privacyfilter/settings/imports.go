@@ -17,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"sluice/ingest/eventpb"
+	"sluice/internal/canonical"
 	"sluice/internal/httpx"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
@@ -198,6 +199,7 @@ func (s *service) parseImport(text []byte) (line imported, fault *httpx.FieldErr
 	if !utf8.Valid(text) || decoder.Decode(&line) != nil || decoder.More() {
 		return line, &httpx.FieldError{Code: "broken_json", Detail: "One JSON object a line expected: {subject, policy_version, jurisdiction, grants}."}
 	}
+	line.Subject = canonical.Text(line.Subject)
 	if !line.validSubject() {
 		return line, &httpx.FieldError{Pointer: "/subject", Code: "invalid_subject", Detail: "u: or a: and an id of 1 to 256 bytes expected."}
 	}

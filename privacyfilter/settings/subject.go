@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"sluice/internal/canonical"
 	"sluice/internal/httpx"
 	"sluice/privacyfilter/consent"
 )
@@ -56,7 +57,7 @@ func subjectOf(ctx context.Context) subject {
 func (s *service) whose(api *httpx.API, k kind) huma.Middlewares {
 	return append(api.Secure(httpx.RoleServer, httpx.RoleWrite), func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
-		who := subject{kind: k, id: ctx.Param(k.param), gpc: r.Header.Get("Sec-GPC") == "1"}
+		who := subject{kind: k, id: canonical.Text(ctx.Param(k.param)), gpc: httpx.HasGPC(r)}
 		if !validID(who.id) {
 			httpx.WriteProblem(w, invalid("invalid_id", "/"+k.param, "1 to 256 bytes of UTF-8 expected."))
 			return

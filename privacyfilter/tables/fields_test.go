@@ -94,7 +94,7 @@ func fill(m protoreflect.Message, want map[string]string) {
 			for _, item := range lines {
 				list.Append(protoreflect.ValueOfMessage(item.ProtoReflect()))
 			}
-			want["item_ids"], want["item_indexes"], want["item_quantities"], want["item_prices"] = "lamp,灯", "0,7", "2,0", "19990000,0"
+			want["item_ids"], want["item_indexes"], want["item_quantity_micros"], want["item_prices"] = "lamp,灯", "0,7", "2000000,0", "19990000,0"
 		default:
 			panic("a field of another kind: " + name)
 		}
@@ -143,7 +143,7 @@ func TestConsentFields(t *testing.T) {
 // fieldOf is the event's field that a column about a line is made from. Any other column is a field of its purpose's type, under the same name.
 var fieldOf = map[string]string{
 	"item_ids": "items.item_id", "item_id": "items.item_id", "line": "items.item_id", "item_indexes": "items.index", "position": "items.index",
-	"item_quantities": "items.quantity", "item_prices": "items.price",
+	"item_quantity_micros": "items.quantity", "item_prices": "items.price",
 }
 
 // TestColumnsStayWithinTheirPurpose: no table has a column for a field that its purpose's type cannot hold.

@@ -72,7 +72,7 @@ func encoded(t testing.TB, m proto.Message) []byte {
 
 func id(b byte) []byte { return []byte{b, 15: b} }
 
-var lines = []*vocab.Item{{ItemId: "lamp", Quantity: 2, Price: 19_990_000}, {ItemId: "灯", Index: 7}}
+var lines = []*vocab.Item{{ItemId: "lamp", Quantity: 2_000_000, Price: 19_990_000}, {ItemId: "灯", Index: 7}}
 
 // control is a record of the ledger, as the filter writes it.
 func control(t testing.TB, c *eventpb.Control) *stream.Record {

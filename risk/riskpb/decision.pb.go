@@ -100,6 +100,7 @@ type Decision struct {
 	BodyHash       []byte                 `protobuf:"bytes,18,opt,name=body_hash,json=bodyHash,proto3" json:"body_hash,omitempty"` // SHA-256 of the event as accepted: same id with another body is refused
 	Time           int64                  `protobuf:"zigzag64,19,opt,name=time,proto3" json:"time,omitempty"`                      // event time
 	Undecided      []*Undecided           `protobuf:"bytes,20,rep,name=undecided,proto3" json:"undecided,omitempty"`               // rules that could not be judged
+	Warnings       []*Warning             `protobuf:"bytes,21,rep,name=warnings,proto3" json:"warnings,omitempty"`                 // what of the event was set aside or read strictly
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -274,6 +275,13 @@ func (x *Decision) GetUndecided() []*Undecided {
 	return nil
 }
 
+func (x *Decision) GetWarnings() []*Warning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
 type Reason struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
@@ -350,6 +358,67 @@ func (x *Reason) GetHasValue() bool {
 	return false
 }
 
+// Warning never holds a value.
+type Warning struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Pointer       string                 `protobuf:"bytes,2,opt,name=pointer,proto3" json:"pointer,omitempty"` // RFC 6901
+	Detail        string                 `protobuf:"bytes,3,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Warning) Reset() {
+	*x = Warning{}
+	mi := &file_risk_riskpb_decision_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Warning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Warning) ProtoMessage() {}
+
+func (x *Warning) ProtoReflect() protoreflect.Message {
+	mi := &file_risk_riskpb_decision_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Warning.ProtoReflect.Descriptor instead.
+func (*Warning) Descriptor() ([]byte, []int) {
+	return file_risk_riskpb_decision_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Warning) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Warning) GetPointer() string {
+	if x != nil {
+		return x.Pointer
+	}
+	return ""
+}
+
+func (x *Warning) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
 // Value is a feature, or a field of the event that a rule reads: a number, or a text.
 type Value struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -363,7 +432,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_risk_riskpb_decision_proto_msgTypes[2]
+	mi := &file_risk_riskpb_decision_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -375,7 +444,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_risk_riskpb_decision_proto_msgTypes[2]
+	mi := &file_risk_riskpb_decision_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -388,7 +457,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_risk_riskpb_decision_proto_rawDescGZIP(), []int{2}
+	return file_risk_riskpb_decision_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Value) GetName() string {
@@ -430,7 +499,7 @@ type Undecided struct {
 
 func (x *Undecided) Reset() {
 	*x = Undecided{}
-	mi := &file_risk_riskpb_decision_proto_msgTypes[3]
+	mi := &file_risk_riskpb_decision_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -442,7 +511,7 @@ func (x *Undecided) String() string {
 func (*Undecided) ProtoMessage() {}
 
 func (x *Undecided) ProtoReflect() protoreflect.Message {
-	mi := &file_risk_riskpb_decision_proto_msgTypes[3]
+	mi := &file_risk_riskpb_decision_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -455,7 +524,7 @@ func (x *Undecided) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Undecided.ProtoReflect.Descriptor instead.
 func (*Undecided) Descriptor() ([]byte, []int) {
-	return file_risk_riskpb_decision_proto_rawDescGZIP(), []int{3}
+	return file_risk_riskpb_decision_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Undecided) GetRule() string {
@@ -476,7 +545,7 @@ var File_risk_riskpb_decision_proto protoreflect.FileDescriptor
 
 const file_risk_riskpb_decision_proto_rawDesc = "" +
 	"\n" +
-	"\x1arisk/riskpb/decision.proto\x12\x0esluice.risk.v1\"\x93\x06\n" +
+	"\x1arisk/riskpb/decision.proto\x12\x0esluice.risk.v1\"\xc8\x06\n" +
 	"\bDecision\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x12\x14\n" +
@@ -502,7 +571,8 @@ const file_risk_riskpb_decision_proto_rawDesc = "" +
 	"\x06source\x18\x11 \x01(\tR\x06source\x12\x1b\n" +
 	"\tbody_hash\x18\x12 \x01(\fR\bbodyHash\x12\x12\n" +
 	"\x04time\x18\x13 \x01(\x12R\x04time\x127\n" +
-	"\tundecided\x18\x14 \x03(\v2\x19.sluice.risk.v1.UndecidedR\tundecided\"S\n" +
+	"\tundecided\x18\x14 \x03(\v2\x19.sluice.risk.v1.UndecidedR\tundecided\x123\n" +
+	"\bwarnings\x18\x15 \x03(\v2\x17.sluice.risk.v1.WarningR\bwarnings\"S\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05ALLOW\x10\x01\x12\r\n" +
@@ -515,7 +585,11 @@ const file_risk_riskpb_decision_proto_rawDesc = "" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\x01R\x05value\x12\x1b\n" +
 	"\ttell_user\x18\x04 \x01(\bR\btellUser\x12\x1b\n" +
-	"\thas_value\x18\x05 \x01(\bR\bhasValue\"a\n" +
+	"\thas_value\x18\x05 \x01(\bR\bhasValue\"O\n" +
+	"\aWarning\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
+	"\apointer\x18\x02 \x01(\tR\apointer\x12\x16\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"a\n" +
 	"\x05Value\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x01R\x06number\x12\x18\n" +
@@ -538,24 +612,26 @@ func file_risk_riskpb_decision_proto_rawDescGZIP() []byte {
 }
 
 var file_risk_riskpb_decision_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_risk_riskpb_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_risk_riskpb_decision_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_risk_riskpb_decision_proto_goTypes = []any{
 	(Decision_Outcome)(0), // 0: sluice.risk.v1.Decision.Outcome
 	(*Decision)(nil),      // 1: sluice.risk.v1.Decision
 	(*Reason)(nil),        // 2: sluice.risk.v1.Reason
-	(*Value)(nil),         // 3: sluice.risk.v1.Value
-	(*Undecided)(nil),     // 4: sluice.risk.v1.Undecided
+	(*Warning)(nil),       // 3: sluice.risk.v1.Warning
+	(*Value)(nil),         // 4: sluice.risk.v1.Value
+	(*Undecided)(nil),     // 5: sluice.risk.v1.Undecided
 }
 var file_risk_riskpb_decision_proto_depIdxs = []int32{
 	0, // 0: sluice.risk.v1.Decision.outcome:type_name -> sluice.risk.v1.Decision.Outcome
 	2, // 1: sluice.risk.v1.Decision.reasons:type_name -> sluice.risk.v1.Reason
-	3, // 2: sluice.risk.v1.Decision.values:type_name -> sluice.risk.v1.Value
-	4, // 3: sluice.risk.v1.Decision.undecided:type_name -> sluice.risk.v1.Undecided
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4, // 2: sluice.risk.v1.Decision.values:type_name -> sluice.risk.v1.Value
+	5, // 3: sluice.risk.v1.Decision.undecided:type_name -> sluice.risk.v1.Undecided
+	3, // 4: sluice.risk.v1.Decision.warnings:type_name -> sluice.risk.v1.Warning
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_risk_riskpb_decision_proto_init() }
@@ -569,7 +645,7 @@ func file_risk_riskpb_decision_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_risk_riskpb_decision_proto_rawDesc), len(file_risk_riskpb_decision_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   4,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -114,6 +114,7 @@ func TestEveryFieldIsAColumn(t *testing.T) {
 	}
 	left := map[string]string{
 		"appeal_token": "who has it may appeal", "body_hash": "the event as it was sent could be guessed",
+		"warnings.code": "the caller's own", "warnings.pointer": "the caller's own", "warnings.detail": "the caller's own",
 		"reasons.text": "the rule's, by policy_version", "reasons.tell_user": "the rule's, by policy_version",
 	}
 	table := tables.Sources(register(t))[0].Tables[0]

@@ -8,13 +8,14 @@ import (
 	"sluice/internal/seal"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
+	"sluice/internal/vocab"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/pseudonym"
 	"sluice/privacyfilter/purposepb"
 )
 
 // sentEvent names an event that was sent.
-type sentEvent struct{ subject, id string }
+type sentEvent struct{ subject, id string } // an item view
 
 // ledger knows which events were sent, and which of them a collector has acknowledged.
 type ledger struct {
@@ -32,7 +33,7 @@ func (l *ledger) note(sent []sentEvent, acknowledged bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range sent {
-		l.acknowledged[l.keys.Event(privacyfilter.Personalize, e.subject, e.id)] = acknowledged
+		l.acknowledged[l.keys.Event(privacyfilter.Personalize, e.subject, vocab.Type_VIEW_ITEM, e.id)] = acknowledged
 	}
 }
 

@@ -161,7 +161,7 @@ func (o *oracle) note(ev *eventpb.Event) {
 
 // expect books that a purpose must have the event.
 func (o *oracle) expect(i int, partition int32, subject string, ev *eventpb.Event) {
-	event := o.keys.Event(purposes[i], subject, ev.Id)
+	event := o.keys.Event(purposes[i], subject, ev.Type, ev.Id)
 	name := string(event[:])
 	o.expected[i][partition] = append(o.expected[i][partition], name)
 	if i == ofRisk && slices.Contains(decidedTypes, ev.Type.Name()) {
