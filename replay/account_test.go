@@ -128,7 +128,7 @@ func TestUnclosedQuoteCostsOneRow(t *testing.T) {
 		},
 		{
 			"more behind it than a record may hold", header + bad(`"unclosed`) + strings.Repeat(rowsOf(good, 1, 50), 1000), 50_000,
-			[]string{"broken_row e.csv line 2: the quote that opens here must be closed"},
+			[]string{"broken_row e.csv line 2: the quote that opens here must be closed within 1 MiB"},
 		},
 		{
 			"text behind a closing quote", header + bad(`"12" nail`) + rowsOf(good, 1, 2), 2,
@@ -217,7 +217,7 @@ func TestIdsThatNobodyCanHave(t *testing.T) {
 		}
 		o.To = f.URL
 	})
-	if r.err != nil || !strings.Contains(r.notes, "imported the consent of 1 person, 0 kept") || !strings.Contains(r.notes, "imported no consent of 1 person, whose ids the server refuses") {
+	if r.err != nil || !strings.Contains(r.notes, "imported the consent of 1 person, 0 kept") || !strings.Contains(r.notes, "imported no consent of 1 person, whose id or jurisdiction the server refuses") {
 		t.Errorf("%v: %s", r.err, r.notes)
 	}
 }
@@ -446,6 +446,14 @@ func TestTruncatedFile(t *testing.T) {
 	}
 }
 
+// TestTruncatedHeader: a file that breaks off before its columns are known is refused before anything is sent.
+func TestTruncatedHeader(t *testing.T) {
+	r := replayFile(t, caseMap(t, ""), "e.csv.gz", packed(t, "time,user,item,type\n")[:20])
+	if r.err == nil || r.err.Error() != "e.csv.gz: must be whole: unexpected EOF" || len(r.server.requests) > 0 {
+		t.Error(r.err)
+	}
+}
+
 // TestInterruptedStandardInput: a replay that waits for input ends when it is interrupted.
 func TestInterruptedStandardInput(t *testing.T) {
 	in, out := io.Pipe()
@@ -518,6 +526,9 @@ func TestCheck(t *testing.T) {
 		t.Error(err)
 	}
 	lines := strings.Split(out.String(), "\n")
+	if err := Check(t.Context(), Options{Events: []string{write(t, "e.json", `{"events":[]}`)}, Map: caseMap(t, ""), To: "http://127.0.0.1:1"}, &out); !errors.Is(err, ErrWouldReject) {
+		t.Errorf("what the server refuses is shown as an event: %v", err)
+	}
 	for at, want := range map[int]string{
 		0: "e.csv:",
 		1: "  is read with the separator ;, as its first line has it",
@@ -525,6 +536,7 @@ func TestCheck(t *testing.T) {
 		6: "  line 6: rejected, invalid_time /time: column time: must be a number (unit s) or a date such as 2018-04-01 00:00:31",
 		7: "  columns that nothing reads: colour",
 		8: "none.csv:",
+		9: "  holds no bytes, and so no rows",
 	} {
 		if at >= len(lines) || !strings.HasPrefix(lines[at], want) {
 			t.Errorf("line %d: want %s in\n%s", at, want, &out)

@@ -1,11 +1,14 @@
 package replay
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+
+	"sluice/ingest"
 )
 
 // checkedRows is how many rows of each input Check shows.
@@ -59,7 +62,7 @@ func (r *replay) checkRows(ctx context.Context, in input, w io.Writer) (shown, r
 			continue
 		}
 		rejected++
-		fmt.Fprintf(w, "  %s %d: rejected, %s %s: %v\n", file.unit(), file.at(), fault.Code, fault.Pointer, fault)
+		fmt.Fprintf(w, "  %s %d: rejected, %s: %v\n", file.unit(), file.at(), strings.TrimSpace(fault.Code+" "+fault.Pointer), fault)
 	}
 	if shown == 0 {
 		fmt.Fprintln(w, "  no rows")
@@ -83,5 +86,12 @@ func (r *replay) checkRow(name string, file *source) (event []byte, fault *Fault
 		return nil, nil, err
 	}
 	mapped, fault := r.mapper.Map(cells)
-	return mapped.Event, fault, nil
+	if fault != nil {
+		return nil, fault, nil
+	}
+	event = bytes.Clone(mapped.Event)
+	if _, _, refused := ingest.Decode(event); refused != nil { // as the server would
+		return nil, &Fault{Code: refused.Code, Pointer: refused.Pointer, Detail: refused.Detail}, nil
+	}
+	return event, nil, nil
 }

@@ -186,10 +186,12 @@ func (r *csvReader) quoted(line []byte, at int) ([]byte, int, error) {
 			r.text = append(r.text, line[at:]...)
 			r.text = append(r.text, r.lines.buf[r.lines.body:r.lines.end]...)
 			next, err := r.lines.more()
-			if errors.Is(err, io.EOF) || errors.Is(err, errTooLong) {
+			switch {
+			case errors.Is(err, io.EOF):
 				return nil, 0, r.unclosed(opened, "the quote that opens here must be closed")
-			}
-			if err != nil {
+			case errors.Is(err, errTooLong):
+				return nil, 0, r.unclosed(opened, "the quote that opens here must be closed within 1 MiB")
+			case err != nil:
 				return nil, 0, err
 			}
 			line, at = next, 0

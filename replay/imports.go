@@ -27,7 +27,7 @@ type imports struct {
 	waiting int
 	count   int
 	ignored int // of them, those who kept a choice of their own
-	refused int // those whose id no person can have; their rows are refused, too
+	refused int // those whose id no person can have, or whose jurisdiction the register does not know
 }
 
 // policy is what GET /v1/policy says of the policy in force.
@@ -123,7 +123,8 @@ func (i *imports) flush(ctx context.Context) error {
 	return nil
 }
 
-// drop leaves out the people whose ids the server refuses, and tells whether there were any. Anything else that it refuses ends the run.
+// drop leaves out the people whose ids, or some of whose jurisdictions, the server refuses, and tells whether there were any: their rows are for it to
+// refuse, too. Anything else that it refuses, or one jurisdiction for all, ends the run.
 func (i *imports) drop(err error) bool {
 	var final *StatusError
 	var problem httpx.Problem
@@ -131,22 +132,27 @@ func (i *imports) drop(err error) bool {
 		return false
 	}
 	wrong := make(map[int]bool)
+	foreign := 0
 	for _, e := range problem.Errors {
-		if e.Pointer != "/subject" || e.Index == nil {
+		switch {
+		case e.Index == nil || e.Pointer != "/subject" && e.Pointer != "/jurisdiction":
 			return false
+		case e.Pointer == "/jurisdiction":
+			foreign++
 		}
 		wrong[*e.Index] = true
 	}
 	var kept []byte
-	n, dropped := 0, 0
+	n := 0
 	for line := range bytes.Lines(i.pending) {
-		if wrong[n] {
-			dropped++
-		} else {
+		if !wrong[n] {
 			kept = append(kept, line...)
 		}
 		n++
 	}
-	i.pending, i.waiting, i.refused = kept, i.waiting-dropped, i.refused+dropped
-	return dropped > 0
+	if len(wrong) == 0 || foreign == n {
+		return false
+	}
+	i.pending, i.waiting, i.refused = kept, i.waiting-len(wrong), i.refused+len(wrong)
+	return true
 }

@@ -107,7 +107,7 @@ func (r *valuesReader) has(offset int) bool {
 }
 
 func (r *valuesReader) fill() {
-	const least = 64 << 10
+	const least = 4 << 10
 	if cap(r.buf)-len(r.buf) < least {
 		rest := r.buf[r.at:]
 		if cap(r.buf)-len(rest) < least {

@@ -85,7 +85,7 @@ func (l *lines) terminator(from int) (size, ending int, found bool) {
 
 // fill reads more, and tells by how much it has moved what was there.
 func (l *lines) fill() (moved int) {
-	const least = 64 << 10
+	const least = 4 << 10
 	if cap(l.buf)-len(l.buf) < least {
 		if moved = l.start; moved > 0 {
 			l.buf = l.buf[:copy(l.buf, l.buf[moved:])]

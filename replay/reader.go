@@ -172,9 +172,18 @@ func openFile(name string, rule layout, done *atomic.Int64) (*source, error) {
 		}
 	}
 	if err := s.read(&counted{File: f, n: done}, packing, rule); err != nil {
-		return nil, errors.Join(fileError(name, err.Error()), s.Close())
+		_ = s.Close() // says no more than the reading
+		return nil, fileError(name, whole(err).Error())
 	}
 	return s, nil
+}
+
+// whole says of what breaks off that it must not.
+func whole(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("must be whole: %w", err)
+	}
+	return err
 }
 
 // formatOf tells the format and the packing by a file's name, empty where it does not tell them.
@@ -214,10 +223,11 @@ func openStandardInput(ctx context.Context, r io.Reader, rule layout) (*source, 
 		err = s.read(buffered, packing, rule)
 	}
 	if err != nil && ctx.Err() == nil {
-		err = fileError("standard input", err.Error())
+		err = fileError("standard input", whole(err).Error())
 	}
 	if err != nil {
-		return nil, errors.Join(err, s.Close())
+		_ = s.Close()
+		return nil, err
 	}
 	return s, nil
 }

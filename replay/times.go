@@ -101,10 +101,20 @@ func (r *timeRule) fault(s, code string) string {
 		if number {
 			taken += ", which it is in " + r.longUnit()
 		}
+		if number && isSheetDay(s) {
+			fits += "; if it is a spreadsheet's number of a day, save the column as text"
+		}
 	} else {
 		taken = ", not one beyond the year 9999, which it is in " + r.longUnit()
 	}
 	return "must be a time " + r.bounds() + taken + fits
+}
+
+// isSheetDay tells whether a number could be a spreadsheet's for a day of this century.
+func isSheetDay(s string) bool {
+	whole, _, _ := strings.Cut(s, ".")
+	n, ok := number(whole)
+	return ok && len(whole) == 5 && n >= 36526 && n < 73051
 }
 
 func (r *timeRule) longUnit() string {
