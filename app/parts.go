@@ -241,7 +241,7 @@ func (p *parts) openLog() (err error) {
 	p.add(func() error { p.log.Close(); return nil })
 	p.runs = filter.NewRuns(n.cluster, p.stores["filter"])
 	roles := streamRoles()
-	p.backlog = stream.NewBacklog(n.cluster, roles[0], roles[1:2], stream.BacklogOptions{Limit: p.rooms.collector.MaxBacklog, PerRecord: p.log.EventsPerRecord, Logger: n.logger})
+	p.backlog = stream.NewBacklog(n.cluster, roles[0], roles[1:2], stream.BacklogOptions{Limit: p.rooms.collector.MaxBacklog, Lag: p.rooms.collector.MaxLag, PerRecord: p.log.EventsPerRecord, Logger: n.logger})
 	p.run("backlog", p.backlog.Run)
 	p.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "sluice_ingest_backlog_events", Help: "Accepted events that filter and features have not settled yet, of all collectors, as this one knows.",

@@ -37,7 +37,7 @@ func moreCores(ctx context.Context, b *bench) error {
 }
 
 // patient lets a program that pushes back take a backlog; an older one takes any.
-var patient = []string{"collector: {max_backlog: 100000000}\n", ""}
+var patient = []string{"collector: {max_backlog: 100000000, max_lag: 1h}\n", ""}
 
 // makeBacklog sends events faster than they are settled, and kills the server.
 func (b *bench) makeBacklog(ctx context.Context, dir, config string) error {

@@ -35,9 +35,11 @@ var _ Log = (*ingest.Log)(nil)
 
 // Backlog is how much of what was accepted waits to be settled. *stream.Backlog is one.
 type Backlog interface {
-	Open() bool                                 // whether Take would count
-	Take(n int) bool                            // counts n events that are about to be appended; false: the backlog is full
-	TakeLater(ctx context.Context, n int) error // waits until Take counts; its error is ctx's
+	Take(n int) bool                               // counts n events that are about to be appended; false: the backlog is full
+	TakeLater(ctx context.Context, n int) error    // waits until Take counts; its error is ctx's
+	Reserve(n int) bool                            // keeps room for about n events; false: the backlog is full
+	ReserveLater(ctx context.Context, n int) error // waits until Reserve keeps it; its error is ctx's
+	Release(n int)                                 // gives the room back
 }
 
 var _ Backlog = (*stream.Backlog)(nil)
@@ -140,20 +142,63 @@ func (c *Collector) told(stage string, warnings []ingest.Warning) {
 	}
 }
 
-// open tells whether events may be accepted now. It is asked before a body is read, so that a refusal costs little.
-func (c *Collector) open() *httpx.Problem {
-	if c.o.Backlog == nil || c.o.Backlog.Open() {
-		return nil
-	}
-	return c.fallenBehind()
+// eventBytes is about the size of an event's JSON. It need not be right: what a body holds is counted when it is known.
+const eventBytes = 400
+
+// room is what a request keeps of the backlog until its events are known.
+type room struct {
+	c *Collector
+	n int
 }
 
-// take counts events that are about to be appended.
-func (c *Collector) take(n int) *httpx.Problem {
-	if n == 0 || c.o.Backlog == nil || c.o.Backlog.Take(n) {
+// open keeps room for the events of a body, before it is read, so that a refusal costs little. The caller leaves the room when it is done.
+func (c *Collector) open(r *http.Request) (*room, *httpx.Problem) {
+	if c.o.Backlog == nil {
+		return &room{c: c}, nil
+	}
+	n := roomOf(r)
+	if !c.o.Backlog.Reserve(n) {
+		return nil, c.fallenBehind()
+	}
+	return &room{c, n}, nil
+}
+
+// roomWait is how long a replay's rows wait for room: for the next look at the log, or the one after it. Whoever sends rows waits for nothing else, and Retry-After
+// is a second at least, in which the backlog would run empty.
+const roomWait = 200 * time.Millisecond
+
+// openLater is open for a replay.
+func (c *Collector) openLater(r *http.Request) (*room, *httpx.Problem) {
+	if c.o.Backlog == nil {
+		return &room{c: c}, nil
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), roomWait)
+	defer cancel()
+	n := roomOf(r)
+	if c.o.Backlog.ReserveLater(ctx, n) != nil {
+		return nil, c.fallenBehind()
+	}
+	return &room{c, n}, nil
+}
+
+// roomOf is about how many events a request brings.
+func roomOf(r *http.Request) int { return max(1, int(r.ContentLength/eventBytes)) }
+
+// leave gives back what is still kept.
+func (r *room) leave() {
+	if r.n > 0 {
+		r.c.o.Backlog.Release(r.n)
+		r.n = 0
+	}
+}
+
+// take counts the events that are about to be appended.
+func (r *room) take(n int) *httpx.Problem {
+	r.leave()
+	if n == 0 || r.c.o.Backlog == nil || r.c.o.Backlog.Take(n) {
 		return nil
 	}
-	return c.fallenBehind()
+	return r.c.fallenBehind()
 }
 
 func (c *Collector) fallenBehind() *httpx.Problem {

@@ -27,6 +27,7 @@ type Config struct {
 	InFlight            int64               // bytes of bodies in memory at once
 	Remembered          int                 // ids of the newest events
 	MaxBacklog          int64               // accepted events that are not settled yet
+	MaxLag              time.Duration       // how long one may take to be settled
 	Timeout             time.Duration       // of a request
 	Forms               ingest.Forms        // that identifiers are given
 }
@@ -41,6 +42,7 @@ type section struct {
 	InFlightMiB   int64    `yaml:"in_flight_mib"`
 	RememberedIDs int      `yaml:"remembered_ids"`
 	MaxBacklog    int64    `yaml:"max_backlog"`
+	MaxLag        string   `yaml:"max_lag"`
 	Timeout       string   `yaml:"timeout"`
 	Placeholders  []string `yaml:"placeholders"`
 }

@@ -14,6 +14,7 @@ const maxWarnings = 100
 type batch struct {
 	c         *Collector
 	who       *caller
+	room      *room
 	accepted  []ingest.Accepted
 	forbidden int // of the rejected: what the key may not do
 	eventsAnswer
@@ -26,17 +27,19 @@ func (c *Collector) postEvents(w http.ResponseWriter, r *http.Request) {
 		refuse(w, problem)
 		return
 	}
-	if problem := c.open(); problem != nil {
+	room, problem := c.open(r)
+	if problem != nil {
 		refuse(w, problem)
 		return
 	}
+	defer room.leave()
 	body, problem := c.read(w, r, typeJSON, typeNDJSON, typeText)
 	if problem != nil {
 		refuse(w, problem)
 		return
 	}
 	defer body.free()
-	b := &batch{c: c, who: who, eventsAnswer: eventsAnswer{Errors: []httpx.FieldError{}, Warnings: []httpx.FieldError{}}}
+	b := &batch{c: c, who: who, room: room, eventsAnswer: eventsAnswer{Errors: []httpx.FieldError{}, Warnings: []httpx.FieldError{}}}
 	if problem := b.decode(r.Context(), body); problem != nil {
 		refuse(w, problem)
 		return
@@ -75,7 +78,7 @@ func (b *batch) decode(ctx context.Context, body *body) *httpx.Problem {
 func (b *batch) append(ctx context.Context) *httpx.Problem {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*b.c.o.Config.Timeout)
 	defer cancel()
-	if problem := b.c.take(len(b.accepted)); problem != nil {
+	if problem := b.room.take(len(b.accepted)); problem != nil {
 		return problem
 	}
 	duplicates, err := b.c.appendNew(ctx, b.accepted)

@@ -34,17 +34,19 @@ func (c *Collector) postRows(w http.ResponseWriter, r *http.Request) {
 		refuse(w, problem)
 		return
 	}
-	if problem := c.open(); problem != nil {
+	room, problem := c.openLater(r)
+	if problem != nil {
 		refuse(w, problem)
 		return
 	}
+	defer room.leave()
 	body, problem := c.read(w, r, typeNDJSON, typeJSON)
 	if problem != nil {
 		refuse(w, problem)
 		return
 	}
 	defer body.free()
-	answer, problem := c.rows(r.Context(), who, run, body)
+	answer, problem := c.rows(r.Context(), room, who, run, body)
 	if problem != nil {
 		refuse(w, problem)
 		return
@@ -65,7 +67,7 @@ func (c *Collector) countRows(a *rowsAnswer) {
 }
 
 // rows takes a body of lines {"row":n,"event":{…}}. A line without a row cannot be accounted for, so nothing of such a body is taken.
-func (c *Collector) rows(ctx context.Context, who *caller, run uint64, body *body) (*rowsAnswer, *httpx.Problem) {
+func (c *Collector) rows(ctx context.Context, room *room, who *caller, run uint64, body *body) (*rowsAnswer, *httpx.Problem) {
 	lines, problem := splitLines(body.text())
 	if problem != nil {
 		return nil, problem
@@ -75,7 +77,7 @@ func (c *Collector) rows(ctx context.Context, who *caller, run uint64, body *bod
 	}
 	a, accepted, problem := c.takeRows(ctx, who, run, body, lines)
 	if problem == nil {
-		problem = c.take(len(accepted))
+		problem = room.take(len(accepted))
 	}
 	if problem != nil {
 		return nil, problem

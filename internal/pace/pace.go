@@ -5,6 +5,8 @@ import (
 	"context"
 	"runtime"
 	"time"
+
+	"sluice/internal/admission"
 )
 
 const (
@@ -23,6 +25,7 @@ func Rest(worked time.Duration) time.Duration { return min((share-1)*worked, lon
 //	work ──Yield, the slice is over──▶ rest, three times as long ──▶ work
 type Pacer struct {
 	urgent func() bool
+	lane   *admission.Lane
 	now    func() time.Time
 	sleep  func(time.Duration)
 	began  time.Time // the slice
@@ -40,6 +43,12 @@ func newPacer(urgent func() bool, now func() time.Time, sleep func(time.Duration
 	return &Pacer{urgent: urgent, now: now, sleep: sleep, began: now()}
 }
 
+// Behind makes urgent work wait for its turn in the lane between two slices. It holds no room there meanwhile: it may wait for a disk, or for other work.
+func (p *Pacer) Behind(lane *admission.Lane) *Pacer {
+	p.lane = lane
+	return p
+}
+
 // Yield rests if the slice is over. Urgent work only lets others have the processor if they wait for it.
 func (p *Pacer) Yield() {
 	if p == nil {
@@ -51,6 +60,8 @@ func (p *Pacer) Yield() {
 		return
 	}
 	if p.urgent() {
+		p.lane.Enter()
+		p.lane.Leave()
 		runtime.Gosched()
 	} else {
 		p.sleep(Rest(worked))

@@ -15,13 +15,20 @@ import (
 
 // BacklogOptions bound a backlog.
 type BacklogOptions struct {
-	Limit     int64          // entries that may wait; from there on Take refuses
+	Limit     int64          // entries that may wait, at most; from there on Take refuses
+	Lag       time.Duration  // how long an entry may wait: Take refuses from as many entries on as are settled in so long; 0 = Limit alone
 	Every     time.Duration  // between two looks at the log while something waits; 100 ms if 0
 	PerRecord func() float64 // entries that a record of the input holds, as far as this process knows; nil = 1
 	Logger    *slog.Logger   // nil = silent
 }
 
-const backlogEvery = 100 * time.Millisecond
+const (
+	backlogEvery = 100 * time.Millisecond
+	// leastBacklog may wait whatever the rate: so much may come at once.
+	leastBacklog = 10_000
+	// rateWeight is how many looks the rate is a mean of: each sees whole transactions, or none.
+	rateWeight = 16
+)
 
 // Backlog is how many entries of a topic's records wait to be settled: to be committed by the role that reads them, and what that role made of them by the roles
 // behind it. It is learned from committed offsets and the ends of topics, so that it holds for every process of the deployment, and it counts what this process
@@ -35,12 +42,38 @@ type Backlog struct {
 	behind  []Role
 	o       BacklogOptions
 
-	mu      sync.Mutex // guards the fields below
-	waiting int64      // at the last look
-	added   int64      // since then
-	looked  chan struct{}
+	mu       sync.Mutex // guards the fields below
+	waiting  int64      // at the last look
+	added    int64      // since then
+	reserved int64      // may be added
+	bound    int64      // of all three, from Limit and Lag
+	looked   chan struct{}
 
-	looks []look // by the goroutine that runs: the oldest first, none older than the newest that everybody has settled
+	// By the goroutine that runs:
+	looks []look // the oldest first, none older than the newest that everybody has settled
+	rate  throughput
+}
+
+// throughput is how fast the first role's records are settled while more wait than can be settled between two looks.
+type throughput struct {
+	at        time.Time // of the last look; zero = it found too few
+	settled   int64     // records, then
+	perSecond float64   // a second; 0 = not known yet
+}
+
+// look notes how many records are settled, and whether many entries wait.
+func (t *throughput) look(at time.Time, settled int64, many bool) {
+	last := *t
+	t.at, t.settled = at, settled
+	switch {
+	case !many:
+		t.at = time.Time{}
+	case last.at.IsZero() || !at.After(last.at):
+	case t.perSecond == 0:
+		t.perSecond = float64(settled-last.settled) / at.Sub(last.at).Seconds()
+	default:
+		t.perSecond += (float64(settled-last.settled)/at.Sub(last.at).Seconds() - t.perSecond) / rateWeight
+	}
 }
 
 // look is one look at the log.
@@ -60,22 +93,50 @@ func NewBacklog(cluster Cluster, first Role, behind []Role, o BacklogOptions) *B
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Backlog{cluster: cluster, first: first, behind: behind, o: o, looked: make(chan struct{})}
+	return &Backlog{cluster: cluster, first: first, behind: behind, o: o, bound: bound(o, 0), looked: make(chan struct{})}
 }
 
-// Take counts n entries that are about to be written. It refuses, and counts nothing, while the limit is reached.
+// bound is how many entries may wait when so many are settled a second.
+func bound(o BacklogOptions, rate float64) int64 {
+	if o.Lag == 0 {
+		return o.Limit
+	}
+	return min(o.Limit, max(leastBacklog, int64(rate*o.Lag.Seconds())))
+}
+
+// Take counts n entries that are about to be written. It refuses, and counts nothing, while as many wait as may.
 func (b *Backlog) Take(n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.waiting+b.added >= b.o.Limit {
+	if b.waiting+b.added+b.reserved >= b.bound {
 		return false
 	}
 	b.added += int64(n)
 	return true
 }
 
-// Open tells whether Take would count.
-func (b *Backlog) Open() bool { return b.Waiting() < b.o.Limit }
+// Reserve keeps room for about n entries that are still to be read, until Release gives it back. It refuses as Take does.
+func (b *Backlog) Reserve(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.waiting+b.added+b.reserved >= b.bound {
+		return false
+	}
+	b.reserved += int64(n)
+	return true
+}
+
+// ReserveLater is Reserve for those who can wait. Its error is ctx's.
+func (b *Backlog) ReserveLater(ctx context.Context, n int) error {
+	return b.later(ctx, func() bool { return b.Reserve(n) })
+}
+
+// Release gives back the room that was kept for n entries.
+func (b *Backlog) Release(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reserved -= int64(n)
+}
 
 // Waiting is how many entries wait, as far as this process knows.
 func (b *Backlog) Waiting() int64 {
@@ -86,11 +147,16 @@ func (b *Backlog) Waiting() int64 {
 
 // TakeLater is Take for those who can wait. Its error is ctx's.
 func (b *Backlog) TakeLater(ctx context.Context, n int) error {
+	return b.later(ctx, func() bool { return b.Take(n) })
+}
+
+// later tries after each look until it works.
+func (b *Backlog) later(ctx context.Context, try func() bool) error {
 	for {
 		b.mu.Lock()
 		looked := b.looked
 		b.mu.Unlock()
-		if b.Take(n) {
+		if try() {
 			return nil
 		}
 		select {
@@ -132,10 +198,12 @@ func (b *Backlog) look(ctx context.Context, admin *kadm.Client) error {
 	if err != nil {
 		return err
 	}
-	settled := b.settled(now, reached)
+	settled, perRecord := b.settled(now, reached), b.o.PerRecord()
+	waiting := int64(float64(max(0, end-settled)) * perRecord)
+	b.rate.look(time.Now(), settled, waiting >= leastBacklog/4)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waiting = int64(float64(max(0, end-settled)) * b.o.PerRecord())
+	b.waiting, b.bound = waiting, bound(b.o, b.rate.perSecond*perRecord)
 	b.added -= before // what was written meanwhile is counted twice until the next look
 	close(b.looked)
 	b.looked = make(chan struct{})

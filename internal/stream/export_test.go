@@ -17,6 +17,18 @@ func (b *Backlog) Look(ctx context.Context) error {
 	return b.look(ctx, kadm.NewClient(client))
 }
 
+// Throughput is what a backlog learns of its looks.
+type Throughput struct{ t throughput }
+
+// Look notes what a look finds, and returns the rate.
+func (t *Throughput) Look(at time.Time, settled int64, many bool) float64 {
+	t.t.look(at, settled, many)
+	return t.t.perSecond
+}
+
+// Bound is how many entries may wait.
+var Bound = bound
+
 // Checkpoint writes what a partition's checkpoint holds: the newest of each key, and its position.
 func (s *Store) Checkpoint(partition int32, records []Record, next int64, at time.Time) error {
 	b := s.forPartition(partition).newBatch()

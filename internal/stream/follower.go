@@ -34,6 +34,9 @@ type FollowerOptions struct {
 	Logger    *slog.Logger
 }
 
+// applySlice is how many records Apply gets at once: about a millisecond's work.
+const applySlice = 512
+
 // errAway is that the follower was away for so long that compaction may have removed tombstones which it has not read: what they deleted would
 // live on in the view. It must start from nothing, and so must its process.
 var errAway = errors.New("away for longer than tombstones are sure to be kept")
@@ -317,9 +320,11 @@ func (f *Follower) applyFed(batch []Record, feeding *feeding) []Record {
 // apply applies the batch, and publishes up to where the partitions are applied; 0 = as before. It returns the batch's memory, emptied.
 func (f *Follower) apply(batch []Record, applied [Partitions]int64) []Record {
 	if len(batch) > 0 {
-		f.lane.Enter()
-		f.o.Apply(batch)
-		f.lane.Leave()
+		for slice := range slices.Chunk(batch, applySlice) {
+			f.lane.Enter()
+			f.o.Apply(slice)
+			f.lane.Leave()
+		}
 		clear(batch) // it would keep what was fetched alive
 	}
 	f.mu.Lock()

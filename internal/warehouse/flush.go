@@ -68,7 +68,7 @@ func (s *session) append(a *assignment, f *flush) error {
 	if err := s.commit(a, f.promises()); err != nil {
 		return err
 	}
-	err := s.store.Append(pace.With(a.ctx, pace.New(f.hurry.Load)), f.blocks)
+	err := s.store.Append(pace.With(a.ctx, pace.New(f.hurry.Load).Behind(s.cluster.Lane)), f.blocks)
 	s.setWaiting(err != nil)
 	return err
 }

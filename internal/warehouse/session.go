@@ -222,7 +222,9 @@ func (s *session) take(a *assignment, fetches kgo.Fetches) (err error) {
 		s.notePassed(p, f.Records)
 		for _, r := range f.Records {
 			records, size = records+1, size+len(r.Key)+len(r.Value)
+			s.cluster.Lane.Enter()
 			broken := p.add(r, p.source.Topic, now)
+			s.cluster.Lane.Leave()
 			if broken == nil {
 				continue
 			}
