@@ -65,7 +65,7 @@ func (raw *section) check(s config.Section, faults *config.Faults) *Config {
 	for _, d := range []struct {
 		path, text string
 		into       *time.Duration
-	}{{".user_token.leeway", raw.UserToken.Leeway, &c.Leeway}, {".timeout", raw.Timeout, &c.Timeout}} {
+	}{{".user_token.leeway", raw.UserToken.Leeway, &c.Leeway}, {".timeout", raw.Timeout, &c.Timeout}, {".max_lag", raw.MaxLag, &c.MaxLag}} {
 		var err error
 		if *d.into, err = config.ParseDuration(d.text); err != nil {
 			faults.Add(s.Errorf(d.path, "%v", err))
