@@ -107,10 +107,6 @@ func TestReplaySpeaksWithTheCollector(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(account.Reasons) != 1 || account.Reasons[0].Code != "missing_field" || account.Reasons[0].Rows != 1 || account.Reasons[0].First != events+" line 2003" {
-		t.Errorf("%+v", account.Reasons)
-	}
-	account.Reasons = nil
 	want := replay.Account{Read: 2_002, Accepted: 2_000, Denied: 1, Rejected: 1, Seconds: account.Seconds, Run: account.Run}
 	if len(account.Reasons) != 1 || account.Reasons[0].Code != "missing_field" {
 		t.Errorf("reasons %v", account.Reasons)
