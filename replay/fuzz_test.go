@@ -318,6 +318,7 @@ func FuzzDecoded(f *testing.F) {
 func FuzzJSON(f *testing.F) {
 	f.Add("a\x00{\x00}\"\x00\\", uint8(1), `{"a":`)
 	f.Add("1\x00[]\x00\n\x00,", uint8(14), `{"a":"}`)
+	f.Add("1\x002", uint8(4), `"a\`)
 	f.Fuzz(func(t *testing.T, text string, form uint8, broken string) {
 		rows := cellsOf(text, 2)
 		var objects [][]byte
@@ -375,7 +376,7 @@ func FuzzJSONBytes(f *testing.F) {
 			t.Fatal(err)
 		}
 		var want []map[string]json.RawMessage
-		if json.Unmarshal(data, &want) != nil || !utf8.Valid(data) || slices.ContainsFunc(want, func(m map[string]json.RawMessage) bool { return m == nil }) {
+		if json.Unmarshal(data, &want) != nil || want == nil || !utf8.Valid(data) || slices.ContainsFunc(want, func(m map[string]json.RawMessage) bool { return m == nil }) {
 			return
 		}
 		if err != nil || len(rows)+len(bad) != len(want) { // names that come twice in an object are refused

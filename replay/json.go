@@ -155,12 +155,12 @@ func (r *valuesReader) size(c byte) (int, error) {
 			return i, nil
 		}
 		switch c := r.buf[r.at+i]; {
+		case text && c == '\n':
+			return 0, errOpenText
 		case text && escaped:
 			escaped = false
 		case text && c == '\\':
 			escaped = true
-		case text && c == '\n':
-			return 0, errOpenText
 		case c == '"':
 			if text = !text; !text && len(open) == 0 {
 				return i + 1, nil
