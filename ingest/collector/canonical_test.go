@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -196,7 +197,7 @@ func TestDenialsFailClosed(t *testing.T) {
 	}
 	for i, c := range cases {
 		body := of(fmt.Sprintf("e%d", i), "login", `,"consent":`+c.consent)
-		want := "202 accepted=1" + strings.ReplaceAll(c.warnings, "%d", fmt.Sprint(i))
+		want := "202 accepted=1" + strings.ReplaceAll(c.warnings, "%d", strconv.Itoa(i))
 		if got := s.post(t, ask{body: body}); got != want {
 			t.Errorf("%s: got %q, want %q", c.consent, got, want)
 		}

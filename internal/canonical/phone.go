@@ -49,7 +49,7 @@ func isPlainPhone(s string) bool {
 		return false
 	}
 	code := codeOf(s[1:])
-	return code != "" && !(trunkAbroad[code] && s[1+len(code)] == '0')
+	return code != "" && (!trunkAbroad[code] || s[1+len(code)] != '0')
 }
 
 // dial reads what a telephone dials: digits, in whatever script, and whether a plus stood before them. A zero in brackets behind a plus is for those who
