@@ -18,16 +18,15 @@ const (
 )
 
 // Date corrects the event's time by its sender's clock: where sent_at is more than a minute off the time of receipt, both are moved by the difference, with a
-// warning. What lies between capture and sending stays as it was, since one clock has read both. The fault is a time that cannot be.
-func Date(ev *Event, received int64) (*Warning, *Fault) {
-	var warning *Warning
+// warning that is appended to warnings. What lies between capture and sending stays as it was, since one clock has read both. The fault is a time that cannot be.
+func Date(ev *Event, received int64, warnings []Warning) ([]Warning, *Fault) {
 	age, off := ev.SentAt-ev.Time, received-ev.SentAt
 	if ev.SentAt != 0 && (off > minute || off < -minute) && age >= 0 && age <= longestWait {
 		ev.Time, ev.SentAt = ev.Time+off, received
-		warning = &Warning{WarnClockCorrected, "/time", detailCorrected}
+		warnings = append(warnings, Warning{WarnClockCorrected, "/time", detailCorrected})
 	}
 	if ev.Time < oldestTime || ev.Time > received+day {
-		return nil, &Fault{CodeImplausibleTime, "/time", detailImplausible}
+		return warnings, &Fault{CodeImplausibleTime, "/time", detailImplausible}
 	}
-	return warning, nil
+	return warnings, nil
 }

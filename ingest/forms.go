@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"strconv"
+	"sync"
 	"unsafe"
 
 	"sluice/internal/canonical"
@@ -33,14 +34,20 @@ type forming struct {
 
 // Apply gives the event's identifiers their canonical form. What has none is set aside with a warning, appended to warnings, or is the fault that refuses the event.
 func (f *Forms) Apply(ev *Event, warnings []Warning) ([]Warning, *Fault) {
-	at := forming{Forms: f, ev: ev, warnings: warnings}
+	at := formings.Get().(*forming) //nolint:forcetypeassert // the pool's New makes nothing else
+	*at = forming{Forms: f, ev: ev, warnings: warnings}
 	for i := range formers {
-		if formers[i](&at); at.fault != nil {
+		if formers[i](at); at.fault != nil {
 			break
 		}
 	}
-	return at.warnings, at.fault
+	warnings, fault := at.warnings, at.fault
+	*at = forming{}
+	formings.Put(at)
+	return warnings, fault
 }
+
+var formings = sync.Pool{New: func() any { return new(forming) }}
 
 // former forms what one field of an event holds.
 type former func(at *forming)

@@ -86,11 +86,14 @@ func benchmarkPost(b *testing.B, c *Collector, array bool) {
 	b.ReportMetric(float64((cpu()-began).Nanoseconds())/1000/float64(b.N*perPost), "µs-CPU/event")
 }
 
+// soon is just after the events were sent.
+func soon() time.Time { return time.Date(2026, 3, 1, 10, 0, 2, 0, time.UTC) }
+
 // BenchmarkCollect is the collector without the log.
 func BenchmarkCollect(b *testing.B) {
 	for name, array := range map[string]bool{"lines": false, "array": true} {
 		b.Run(name, func(b *testing.B) {
-			c, err := New(Options{Config: defaults(b), Log: nowhere{}, Gate: everyone{}, Cluster: stream.Cluster{Brokers: []string{"127.0.0.1:1"}, Options: []kgo.Opt{}}})
+			c, err := New(Options{Config: defaults(b), Log: nowhere{}, Gate: everyone{}, Now: soon, Cluster: stream.Cluster{Brokers: []string{"127.0.0.1:1"}, Options: []kgo.Opt{}}})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -102,6 +105,6 @@ func BenchmarkCollect(b *testing.B) {
 
 // BenchmarkCollectAndAppend has the log, and the broker in this process: sealing, pseudonyms, Kafka's protocol and the disk.
 func BenchmarkCollectAndAppend(b *testing.B) {
-	s := start(b, func(o *Options) { o.Gate = everyone{} })
+	s := start(b, func(o *Options) { o.Gate, o.Now = everyone{}, soon })
 	benchmarkPost(b, s.c, false)
 }

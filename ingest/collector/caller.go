@@ -86,12 +86,9 @@ func (c *Collector) settle(who *caller, ev *ingest.Event, warnings []ingest.Warn
 // date corrects the event's time, and finds one that cannot be, or that is older than any purpose would keep it. The rows of a replay are history: their map says
 // which times are plausible, and the filter what has expired.
 func (c *Collector) date(who *caller, ev *ingest.Event, warnings []ingest.Warning) ([]ingest.Warning, *ingest.Fault) {
-	warning, fault := ingest.Date(ev, who.received)
+	warnings, fault := ingest.Date(ev, who.received, warnings)
 	if fault == nil && c.expired(ev, who.received) {
 		fault = &ingest.Fault{Code: ingest.CodeExpired, Pointer: "/time", Detail: "must be within the time for which some purpose keeps such events"}
-	}
-	if warning != nil {
-		warnings = append(warnings, *warning)
 	}
 	return warnings, fault
 }
@@ -99,10 +96,7 @@ func (c *Collector) date(who *caller, ev *ingest.Event, warnings []ingest.Warnin
 // expired tells whether every purpose that takes the event would have let it go by now: by the newest event of its partition that this process has written,
 // in whole days as the filter counts. The filter is the authority; this tells the caller at once.
 func (c *Collector) expired(ev *ingest.Event, received int64) bool {
-	if c.o.Kept == nil {
-		return false
-	}
-	kept := c.o.Kept(ev.Type).Microseconds()
+	kept := c.kept[ev.Type&63]
 	if kept == 0 || ev.Time >= received-kept {
 		return false
 	}

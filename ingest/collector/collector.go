@@ -74,6 +74,7 @@ type Collector struct {
 	bytes     prometheus.Counter
 	behind    prometheus.Counter
 	warnings  *prometheus.CounterVec
+	kept      [64]int64 // by event type: microseconds that some purpose keeps it, 0 = nobody knows
 }
 
 // New makes a collector and opens its client of the catalogue. Register makes it answer.
@@ -86,6 +87,11 @@ func New(o Options) (*Collector, error) {
 	}
 	c := &Collector{o: o, now: o.Now, tokens: NewTokens(o.Config, o.Now), recent: newRecent(o.Config.Remembered)}
 	c.budget.left.Store(o.Config.InFlight)
+	for t := range c.kept {
+		if o.Kept != nil {
+			c.kept[t] = o.Kept(vocab.Type(t)).Microseconds()
+		}
+	}
 	var err error
 	if c.catalogue, err = o.Cluster.Client(kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(itemLinger)); err != nil {
 		return nil, fmt.Errorf("opening the catalogue: %w", err)
