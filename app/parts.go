@@ -310,7 +310,7 @@ func (p *parts) buildCollector() error {
 	p.follow("footprints", p.history)
 	settings.Register(p.api, settings.Options{
 		Log: p.log, View: p.consents, Policy: p.register, Ring: p.ring, Keys: p.keys, History: footprints{p.history},
-		Generation: n.deployment.Kafka.Generation, UserToken: p.tokens.User, Lane: n.cluster.Lane, Registerer: p.registry, Logger: n.logger,
+		Generation: n.deployment.Kafka.Generation, Placeholders: p.rooms.collector.Forms.Placeholders, UserToken: p.tokens.User, Lane: n.cluster.Lane, Registerer: p.registry, Logger: n.logger,
 	})
 	return nil
 }

@@ -248,6 +248,7 @@ func TestReplayOfUnreadableRows(t *testing.T) {
 	columns := []string{"--columns", "time=time,user_id=user,items.item_id=item,type=type", "--set", "jurisdiction=CN", "--to", d.url}
 	for _, c := range []struct{ name, rows, letter string }{
 		{"dates", "11/%02d/2026,ab%d,it,view_item\n", "invalid_time /time: dates.csv line 2: column time: must be a number"},
+		{"nobody", "2026-11-%02d 10:00:00,null,it%d,view_item\n", "placeholder /user_id: nobody.csv line 2: must name one person"},
 		{"latin", "2026-11-%02d 10:00:00,caf\xe9%d,it,view_item\n", "invalid_utf8 /user_id: latin.csv line 2: column user: must be UTF-8, and looks like windows-1252"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

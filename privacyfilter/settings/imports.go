@@ -16,6 +16,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"sluice/ingest"
 	"sluice/ingest/eventpb"
 	"sluice/internal/canonical"
 	"sluice/internal/httpx"
@@ -202,6 +203,9 @@ func (s *service) parseImport(text []byte) (line imported, fault *httpx.FieldErr
 	line.Subject = canonical.Text(line.Subject)
 	if !line.validSubject() {
 		return line, &httpx.FieldError{Pointer: "/subject", Code: "invalid_subject", Detail: "u: or a: and an id of 1 to 256 bytes expected."}
+	}
+	if person := line.person(); s.Placeholders.Has(person.UserID) || s.Placeholders.Has(person.AnonymousID) {
+		return line, &httpx.FieldError{Pointer: "/subject", Code: ingest.CodePlaceholder, Detail: "The id of one person expected; a word that stands for none is refused."}
 	}
 	if s.Policy.PolicyAge(line.PolicyVersion) != 0 {
 		return line, &httpx.FieldError{Pointer: "/policy_version", Code: "unknown_policy_version", Detail: "The policy version in force expected."}

@@ -15,6 +15,7 @@ import (
 	"sluice/ingest"
 	"sluice/ingest/eventpb"
 	"sluice/internal/admission"
+	"sluice/internal/canonical"
 	"sluice/internal/httpx"
 	"sluice/internal/seal"
 	"sluice/privacyfilter"
@@ -65,6 +66,8 @@ type Options struct {
 	Keys       *pseudonym.Keys
 	History    History
 	Generation uint32 // of the log: the first part of every revision
+
+	Placeholders *canonical.Placeholders // ids that name nobody: no consent of theirs is imported; nil = none
 
 	// UserToken is who the storefront says is signed in. Without it a write key changes visitors' settings alone.
 	UserToken  func(r *http.Request) (userID string, ok bool)

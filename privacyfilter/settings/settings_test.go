@@ -21,6 +21,7 @@ import (
 
 	"sluice/ingest"
 	"sluice/ingest/eventpb"
+	"sluice/internal/canonical"
 	"sluice/internal/httpx"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
@@ -615,7 +616,7 @@ func TestImports(t *testing.T) {
 }
 
 func TestImportFaults(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, func(o *Options) { o.Placeholders = canonical.NewPlaceholders([]string{"null"}) })
 	const good = `{"subject":"u:1","policy_version":"2026-09","jurisdiction":"CN","grants":[]}` + "\n"
 	for _, test := range []struct {
 		name, body string
@@ -628,6 +629,9 @@ func TestImportFaults(t *testing.T) {
 		{"not UTF-8", "{\"subject\":\"u:\xff\"}", 422, []httpx.FieldError{{Index: new(0), Code: "broken_json"}}},
 		{"subject", strings.Replace(good, "u:1", "1", 1) + "\n" + strings.Replace(good, "u:1", "a:", 1), 422, []httpx.FieldError{
 			{Index: new(0), Code: "invalid_subject", Pointer: "/subject"}, {Index: new(2), Code: "invalid_subject", Pointer: "/subject"},
+		}},
+		{"placeholder", strings.Replace(good, "u:1", "u:null", 1) + strings.Replace(good, "u:1", "a: NULL", 1), 422, []httpx.FieldError{
+			{Index: new(0), Code: "placeholder", Pointer: "/subject"}, {Index: new(1), Code: "placeholder", Pointer: "/subject"},
 		}},
 		{"version", strings.Replace(good, "2026-09", "2025-01", 1), 422, []httpx.FieldError{{Index: new(0), Code: "unknown_policy_version", Pointer: "/policy_version"}}},
 		{"jurisdiction", strings.Replace(good, "CN", "", 1), 422, []httpx.FieldError{{Index: new(0), Code: "unknown_jurisdiction", Pointer: "/jurisdiction"}}},
