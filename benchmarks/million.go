@@ -12,9 +12,12 @@ import (
 	"sluice/benchmarks/traffic"
 )
 
+// sized is the configuration for so many people: with a quarter of the memory for state, most events would read several records of their person from the disk.
+const sized = "server: {state_mib: 1024, memory_mib: 2304}\n"
+
 // million measures many people with little behind them each.
 func million(ctx context.Context, b *bench) error {
-	s, err := b.demo(ctx, "")
+	s, err := b.demo(ctx, sized)
 	if err != nil {
 		return err
 	}

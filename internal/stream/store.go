@@ -24,21 +24,24 @@ type Store struct {
 
 // StoreOptions sizes a store.
 type StoreOptions struct {
-	CacheBytes int64   // block cache; 8 MiB if 0
+	CacheBytes int64   // block cache; 16 MiB if 0
 	Memory     *Memory // that the store's tables share with others; one of DefaultMemory if nil
 	Logger     pebble.Logger
 }
 
 const (
 	memtableBytes = 8 << 20
-	flushEvery    = time.Minute // so that a crash has little of a changelog to read again
+	// tableBytes is the size of a file. Its filter and its index are one block each, which the cache must hold many of: with Pebble's sizes, which double from
+	// level to level, a filter of a megabyte was read from the disk for each key.
+	tableBytes = 4 << 20
+	flushEvery = time.Minute // so that a crash has little of a changelog to read again
 )
 
 // OpenStore opens or makes the database in dir. It has no write-ahead log: the changelog has everything, and what a crash takes from the checkpoint, its
 // position included, is the end of what was written.
 func OpenStore(dir string, o StoreOptions) (*Store, error) {
 	if o.CacheBytes == 0 {
-		o.CacheBytes = 8 << 20
+		o.CacheBytes = 16 << 20
 	}
 	if o.Memory == nil {
 		o.Memory = NewMemory(0)
@@ -49,6 +52,9 @@ func OpenStore(dir string, o StoreOptions) (*Store, error) {
 	cache := pebble.NewCache(o.CacheBytes)
 	defer cache.Unref()
 	options := &pebble.Options{Cache: cache, MemTableSize: memtableBytes, DisableWAL: true, Logger: o.Logger}
+	for i := range options.TargetFileSizes {
+		options.TargetFileSizes[i] = tableBytes
+	}
 	for i := range options.Levels {
 		options.Levels[i].Compression = func() *sstable.CompressionProfile {
 			if i == 0 {

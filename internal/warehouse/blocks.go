@@ -277,9 +277,9 @@ func (p *part) oldest() *building {
 	return p.open
 }
 
-// urgent tells whether blocks must not wait for others: a purge waits that may delete stored rows, or a flush ended at one and left what came after it.
-func (p *part) urgent(store Store) bool {
-	if p.behind || p.purge.IsZero() || time.Since(p.purge) < purgeDelay {
+// urgent tells whether blocks must not wait for others: a purge has waited for the delay, and may delete stored rows, or a flush ended at one and left what came after it.
+func (p *part) urgent(store Store, delay time.Duration) bool {
+	if p.behind || p.purge.IsZero() || time.Since(p.purge) < delay {
 		return p.behind
 	}
 	knower, ok := store.(Knower)

@@ -67,7 +67,7 @@ func TestPurgesShareABlock(t *testing.T) {
 			t.Errorf("blocks that end at %v, expected %v", got, want)
 		}
 	}
-	if p.urgent(nil) {
+	if p.urgent(nil, purgeDelay) {
 		t.Error("urgent without blocks")
 	}
 	p.read("purge", "row", "row", "row", "purge")
@@ -115,21 +115,35 @@ func TestPurgesOfStrangersWait(t *testing.T) {
 		}
 	}
 	p.read("row", "purge", "purge")
-	if p.urgent(store) || store.asked > 0 {
+	if p.urgent(store, purgeDelay) || store.asked > 0 {
 		t.Error("a purge does not wait for others")
 	}
 	due()
 	for range 2 {
-		if p.urgent(store) || store.asked != 2 {
+		if p.urgent(store, purgeDelay) || store.asked != 2 {
 			t.Errorf("purges of strangers are urgent, or the store was asked about %d of 2", store.asked)
 		}
 	}
 	p.read("row", "purge")
 	due()
-	if store.holds = true; !p.urgent(store) || store.asked != 3 {
+	if store.holds = true; !p.urgent(store, purgeDelay) || store.asked != 3 {
 		t.Errorf("a purge of somebody who is stored is not urgent, or the store was asked about %d of 3", store.asked)
 	}
-	if p.take(); p.urgent(store) {
+	if p.take(); p.urgent(store, purgeDelay) {
 		t.Error("urgent after all was taken")
+	}
+}
+
+// TestPurgesTakeAShareOfTheTime: the longer they take, the longer the next ones wait, but never longer than rows.
+func TestPurgesTakeAShareOfTheTime(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		0:                      purgeDelay,
+		10 * time.Millisecond:  purgeDelay,
+		500 * time.Millisecond: 1500 * time.Millisecond,
+		time.Minute:            10 * time.Second,
+	} {
+		if got := (&assignment{purging: took}).purgeDelay(10 * time.Second); got != want {
+			t.Errorf("after %s purges wait %s, want %s", took, got, want)
+		}
 	}
 }

@@ -40,7 +40,7 @@ func (f *flush) note(p *part) {
 
 // late tells whether something in the flush has waited for too long.
 func (f *flush) late(bound time.Duration) bool {
-	return time.Since(f.oldest) >= bound || !f.purge.IsZero() && time.Since(f.purge) >= purgeLate
+	return time.Since(f.oldest) >= bound || !f.purge.IsZero() && time.Since(f.began) >= purgeLate
 }
 
 // flush stores blocks for as long as it takes, or until the assignment ends. Nothing after them is stored before.

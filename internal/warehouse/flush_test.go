@@ -34,14 +34,14 @@ func TestFlushesWorkAtAPaceUntilTheyAreUrgent(t *testing.T) {
 	}{
 		{"nothing", func(*assignment, *flush) {}, false},
 		{"a row is as old as it may become", func(_ *assignment, f *flush) { f.oldest = f.oldest.Add(-time.Hour) }, true},
-		{"a purge has waited", func(_ *assignment, f *flush) { f.purge = time.Now().Add(-purgeLate) }, true},
-		{"a purge has come", func(_ *assignment, f *flush) { f.purge = time.Now() }, false},
+		{"it has worked at a purge for long", func(_ *assignment, f *flush) { f.purge, f.began = time.Now(), time.Now().Add(-purgeLate) }, true},
+		{"a purge has waited for others", func(_ *assignment, f *flush) { f.purge = time.Now().Add(-purgeLate) }, false},
 		{"memory is near its bound", func(a *assignment, _ *flush) { a.parts[topicPartition{"packed", 0}].bytes += 48 << 20 }, true},
 		{"columns wait for the next blocks", func(a *assignment, _ *flush) { a.spares.bytes += 48 << 20 }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, a := reading(t, Options{Flush: time.Hour, MaxBytes: 64 << 20})
-			a.flight = a.gather(nil, true)
+			a.flight = a.gather(nil, true, purgeDelay)
 			c.change(a, a.flight)
 			if pressed := s.pressed(a); pressed != c.pressed {
 				t.Errorf("pressed is %v, must be %v", pressed, c.pressed)
@@ -55,14 +55,14 @@ func TestAFlushKnowsItsOldestRowAndPurge(t *testing.T) {
 	p := a.parts[topicPartition{"packed", 0}]
 	since, purge := p.oldest().since, time.Now()
 	p.purge = purge
-	if f := a.gather(nil, true); f.oldest != since || f.purge != purge {
+	if f := a.gather(nil, true, purgeDelay); f.oldest != since || f.purge != purge {
 		t.Errorf("oldest row %v, purge %v", f.oldest, f.purge)
 	}
 }
 
 func TestTheLastFlushHurries(t *testing.T) {
 	s, a := reading(t, Options{})
-	f := a.gather(nil, true)
+	f := a.gather(nil, true, purgeDelay)
 	a.flight = f
 	go func() {
 		for !f.hurry.Load() {

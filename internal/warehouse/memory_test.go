@@ -94,7 +94,7 @@ func fillMemory(t *testing.T, kinds string) {
 			t.Fatal(err)
 		}
 		if a.flight == nil && s.due(a) {
-			a.flight = a.gather(nil, true) // and the store does not answer
+			a.flight = a.gather(nil, true, purgeDelay) // and the store does not answer
 		}
 	}
 	taken, said := live()-before, a.held().bytes
@@ -169,7 +169,7 @@ func TestPartitionsThatAreBusyInTurn(t *testing.T) {
 	}
 	store := func() {
 		t.Helper()
-		f := a.gather(nil, true)
+		f := a.gather(nil, true, purgeDelay)
 		close(f.done)
 		a.flight = f
 		if err := s.land(a); err != nil {

@@ -33,6 +33,7 @@ type assignment struct {
 	parts      map[topicPartition]*part
 	flight     *flush // under way, nil = none
 	spares     spares
+	purging    time.Duration // how long the last flush with purges took
 
 	ctx  context.Context // ends when the partitions are revoked or lost
 	drop context.CancelFunc
@@ -274,7 +275,7 @@ func (s *session) settle(a *assignment) error {
 // begin stores what is there, of each partition up to its next purge, in another goroutine; if not all, then only of the partitions that are urgent: the
 // blocks of the others become larger, and the store has fewer of them.
 func (s *session) begin(a *assignment, all bool) {
-	f := a.gather(s.store, all)
+	f := a.gather(s.store, all, a.purgeDelay(s.o.Flush))
 	if len(f.froms) == 0 {
 		return
 	}
@@ -285,13 +286,13 @@ func (s *session) begin(a *assignment, all bool) {
 	})
 }
 
-// gather takes the blocks of a flush.
-func (a *assignment) gather(store Store, all bool) *flush {
+// gather takes the blocks of a flush. Purges have waited for others for the delay before they make it.
+func (a *assignment) gather(store Store, all bool, delay time.Duration) *flush {
 	f := &flush{
 		done: make(chan struct{}), began: time.Now(), froms: make(map[topicPartition][]*building), rests: make(map[topicPartition][]int64),
 	}
 	for at, p := range a.parts {
-		if !all && !p.urgent(store) {
+		if !all && !p.urgent(store, delay) {
 			continue
 		}
 		f.note(p)
@@ -310,6 +311,11 @@ func (a *assignment) gather(store Store, all bool) *flush {
 	return f
 }
 
+// purgeDelay is how long purges wait for others now, at most as long as rows do.
+func (a *assignment) purgeDelay(most time.Duration) time.Duration {
+	return max(purgeDelay, min((purgeShare-1)*a.purging, most))
+}
+
 // land takes the result of a flush that is done.
 func (s *session) land(a *assignment) error {
 	f := a.flight
@@ -320,7 +326,11 @@ func (s *session) land(a *assignment) error {
 		}
 		return f.err
 	}
-	s.metrics.stored(f, time.Since(f.began)) // before the blocks' columns are emptied for the next ones
+	took := time.Since(f.began)
+	if !f.purge.IsZero() {
+		a.purging = took
+	}
+	s.metrics.stored(f, took) // before the blocks' columns are emptied for the next ones
 	select {
 	case s.stored <- struct{}{}:
 	default:

@@ -76,8 +76,9 @@ const (
 	pollBytes   = 2 << 20                // of records, or one if it is larger
 	fetchBytes  = 1 << 20                // what a broker sends of a partition at once; of all, the embedded one may not be asked for a bound (internal/stream)
 	idlePoll    = 100 * time.Millisecond // so that flushes begin in time without input
-	purgeDelay  = 250 * time.Millisecond // how long a purge waits for others
-	purgeLate   = 2 * time.Second        // how old a purge may become while its flush works at a pace
+	purgeDelay  = 250 * time.Millisecond // how long a purge waits for others, at least
+	purgeShare  = 4                      // flushes for the sake of purges take one part in so many of the time: each may write most files anew
+	purgeLate   = 2 * time.Second        // how long a flush with a purge may work at a pace
 	expireEvery = time.Hour
 	firstPause  = 100 * time.Millisecond
 	lastPause   = 5 * time.Second
