@@ -135,6 +135,7 @@ func (c *Config) load() (*deployment, *rooms, error) {
 	faults.Add(err)
 	r, err := loadRooms(c)
 	faults.Add(err)
+	faults.Add(d.checkFiles(c))
 	return d, r, sorted(faults.Err())
 }
 

@@ -8,18 +8,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"sluice/internal/httpx"
 )
 
 // TestDeploymentKeepsWhatIsLeftOut: what a file's section of the deployment leaves out stays as it is built in.
 func TestDeploymentKeepsWhatIsLeftOut(t *testing.T) {
 	builtin := func() deployment {
 		return deployment{
-			Server: serverConfig{Listen: "127.0.0.1:8080", Linger: "3s", State: 256, Waiting: 512, Memory: 1280},
+			Server: serverConfig{Listen: "127.0.0.1:8080", Linger: "3s", State: 256, Waiting: 512, Memory: 1280, Connections: 10000},
 			Kafka:  kafkaConfig{Brokers: []string{}, Prefix: "sluice.", Replicas: 1, Generation: 1},
 			Warehouse: warehouseConfig{
 				Store: "parquet", Flush: "10s", ClickHouse: clickhouseConfig{Addresses: []string{}, Protocol: "native", Database: "sluice", User: "default"},
 			},
-			Keys: keysConfig{Write: []string{}, Server: []string{}, Operator: []string{}},
+			Keys: keysConfig{Write: []string{}, Server: []string{}, Operator: []string{}, Origins: map[string][]string{}},
 		}
 	}
 	for _, c := range []struct {
@@ -33,7 +35,7 @@ func TestDeploymentKeepsWhatIsLeftOut(t *testing.T) {
 		{"no prefix on purpose", "kafka: {prefix: \"\"}\n", func(d *deployment) { d.Kafka.Prefix = "" }},
 		{"data", "server: {data: /d}\n", func(d *deployment) { d.Server.Data = "/d" }},
 		{"no linger", "server: {linger: 0s}\n", func(d *deployment) { d.Server.Linger = "0s" }},
-		{"one role's keys", "keys: {server: [s]}\n", func(d *deployment) { d.Keys.Server = []string{"s"} }},
+		{"one role's keys", "keys: {server: [0123456789abcdef]}\n", func(d *deployment) { d.Keys.Server = []string{"0123456789abcdef"} }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			config, err := loadText(t, c.yaml)
@@ -57,8 +59,13 @@ func TestDeploymentKeepsWhatIsLeftOut(t *testing.T) {
 func loadText(t *testing.T, text string) (*Config, error) {
 	t.Helper()
 	t.Chdir(t.TempDir())
-	if err := os.WriteFile("f.yaml", []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	for name, file := range map[string]struct {
+		data []byte
+		mode os.FileMode
+	}{"f.yaml": {[]byte(text), 0o600}, "open.key": {[]byte("0123456789abcdef0123456789ABCDEF"), 0o644}, "zero.key": {make([]byte, 32), 0o600}} {
+		if err := os.WriteFile(name, file.data, file.mode); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return Load("f.yaml")
 }
@@ -181,6 +188,24 @@ func TestFaultsAreToldAtOnce(t *testing.T) {
 				"f.yaml:7:25: rules.own.mode: must be shadow or live",
 			},
 		},
+		{
+			"weak keys", "keys: {write: [\"\", aaaaaaaaaaaaaaaa], server: [\"\", short], operator: [demo_operator], origins: {other: [https://a.example], \"\": [a]}}",
+			[]string{
+				"f.yaml:1:16: keys.write[0]: must have at least 16 characters, 8 different ones among them; `openssl rand -hex 24` makes a key",
+				"f.yaml:1:20: keys.write[1]: must have at least 16 characters, 8 different ones among them; `openssl rand -hex 24` makes a key",
+				"f.yaml:1:48: keys.server[0]: must have at least 16 characters, 8 different ones among them; `openssl rand -hex 24` makes a key",
+				"f.yaml:1:48: keys.server[0]: must stand once: a key has one role",
+				"f.yaml:1:52: keys.server[1]: must have at least 16 characters, 8 different ones among them; `openssl rand -hex 24` makes a key",
+				"f.yaml:1:96: keys.origins: each " + httpx.OriginText,
+				"f.yaml:1:96: keys.origins: must have keys that stand under write",
+			},
+		},
+		{
+			"a root key that others can read", "server: {root_key: open.key}", []string{"f.yaml:1:20: server.root_key: reading the root key: open.key must be readable by its owner alone: chmod 600 open.key"},
+		},
+		{"a root key of zeroes", "server: {root_key: zero.key}", []string{"f.yaml:1:20: server.root_key: reading the root key: zero.key must hold random bytes"}},
+		{"half a certificate", "server: {tls: {cert: a.pem}}", []string{"f.yaml:1:15: server.tls: must name both cert and key, or neither"}},
+		{"no origins", "collector: {cors: {origins: [shop.example]}}", []string{"f.yaml:1:30: collector.cors.origins[0]: " + httpx.OriginText}},
 		{
 			"a feature that built-in rules read is gone", "features: [{sign_ups_per_ip: null}]",
 			[]string{"f.yaml:1:11: features: rules.sign_ups_from_address.when, which is built in, rests on this section and does not load with it: at character 1: unknown name sign_ups_per_ip_1h; `sluice config print rules` lists the names"},

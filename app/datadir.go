@@ -3,9 +3,11 @@ package app
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +22,7 @@ type dataDir struct {
 }
 
 // openDataDir makes the directory and takes its lock. Errors are one line: not writable, or in use by which process.
-func openDataDir(path string, reset bool) (*dataDir, error) {
+func openDataDir(path string, reset bool, tell io.Writer) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory %s: not writable: %w", path, bare(err))
 	}
@@ -37,7 +39,7 @@ func openDataDir(path string, reset bool) (*dataDir, error) {
 	}
 	d := &dataDir{path: path, lock: lock}
 	if reset {
-		if err := d.clear(); err != nil {
+		if err := d.clear(tell); err != nil {
 			return nil, errors.Join(err, d.Close())
 		}
 	}
@@ -76,19 +78,37 @@ func (d *dataDir) sign() error {
 // dataFormat is the version of everything that a data directory holds. It counts up whenever an older directory cannot be read any more.
 const dataFormat = "6"
 
+// formatFile marks a directory that Sluice made, and says in which format.
+const formatFile = "format"
+
+// marker is what the format file holds.
+var marker = regexp.MustCompile(`^(?:Sluice data directory, format )?(\d+)\n?$`)
+
+// format is the format of the directory, empty where it has none.
+func (d *dataDir) format() (string, error) {
+	found, err := os.ReadFile(d.join(formatFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("data directory %s: reading its format: %w", d.path, bare(err))
+	}
+	if match := marker.FindSubmatch(found); match != nil {
+		return string(match[1]), nil
+	}
+	return "unknown", nil
+}
+
 // checkFormat refuses what another version has written, and notes the version in a directory that is new.
 func (d *dataDir) checkFormat() error {
-	found, err := os.ReadFile(d.join("format"))
-	if err == nil && strings.TrimSpace(string(found)) == dataFormat {
-		return nil
+	format, err := d.format()
+	if err != nil || format == dataFormat {
+		return err
 	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("data directory %s: reading its format: %w", d.path, bare(err))
-	}
-	if d.hasAny("broker", "state", "warehouse") || err == nil {
+	if format != "" || d.hasAny("broker", "state", "warehouse") {
 		return fmt.Errorf("data directory %s: its format must be %s; name another directory (--data, server.data), or empty this one (sluice demo --reset)", d.path, dataFormat)
 	}
-	if err := os.WriteFile(d.join("format"), []byte(dataFormat+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(d.join(formatFile), []byte("Sluice data directory, format "+dataFormat+"\n"), 0o600); err != nil {
 		return fmt.Errorf("data directory %s: not writable: %w", d.path, bare(err))
 	}
 	return nil
@@ -102,22 +122,55 @@ func (d *dataDir) hasAny(names ...string) bool {
 	})
 }
 
-// clear removes everything but the lock. It refuses a directory that holds something and was never one of data: its name was mistaken for another.
-func (d *dataDir) clear() error {
+// madeHere are the names of everything that Sluice puts into a data directory.
+var madeHere = []string{"broker", fingerprintFile, formatFile, "keys", "lock", "state", "views", "warehouse"}
+
+// clear removes everything but the lock, and tells before what it removes. It refuses a directory without the marker, and one that holds anything else: its
+// name was mistaken for another.
+func (d *dataDir) clear(tell io.Writer) error {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
 		return err
 	}
-	if len(entries) > 1 && !d.hasAny("format", "broker") {
-		return fmt.Errorf("data directory %s: must be empty, or made by sluice, to be reset", d.path)
-	}
+	var names []string
 	for _, e := range entries {
-		if e.Name() == "lock" {
-			continue
+		if !slices.Contains(madeHere, e.Name()) {
+			return fmt.Errorf("data directory %s: must hold nothing but what sluice made, to be reset; it holds %s", d.path, e.Name())
 		}
-		if err := os.RemoveAll(d.join(e.Name())); err != nil {
+		if e.Name() != "lock" && e.Name() != formatFile {
+			names = append(names, e.Name())
+		}
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	if format, err := d.format(); err != nil || format == "" || format == "unknown" {
+		return fmt.Errorf("data directory %s: must have been made by sluice, to be reset", d.path)
+	}
+	names = append(names, formatFile) // the marker goes last
+	fmt.Fprintf(tell, "reset: removing %s from %s\n", strings.Join(names, ", "), d.path)
+	for _, name := range names {
+		if err := os.RemoveAll(d.join(name)); err != nil {
 			return fmt.Errorf("resetting %s: %w", d.path, err)
 		}
+	}
+	return nil
+}
+
+// fingerprintFile holds the fingerprint of the root key that the directory was made with.
+const fingerprintFile = "root_key.fingerprint"
+
+// checkKey notes the root key of a new directory by its fingerprint, and refuses another key: nothing that is kept could be read with it.
+func (d *dataDir) checkKey(fingerprint string) error {
+	found, err := os.ReadFile(d.join(fingerprintFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = os.WriteFile(d.join(fingerprintFile), []byte(fingerprint+"\n"), 0o600)
+	case err == nil && strings.TrimSpace(string(found)) != fingerprint:
+		return fmt.Errorf("data directory %s: the root key must be the one that it was made with (fingerprint %s, not %s)", d.path, strings.TrimSpace(string(found)), fingerprint)
+	}
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", d.path, err)
 	}
 	return nil
 }

@@ -35,8 +35,8 @@ func NewDemo(c *Config, o DemoOptions) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !c.custom["keys"] {
-		d.Keys = demoKeys
+	if d.Keys.none() {
+		d.Keys.Write, d.Keys.Server, d.Keys.Operator = demoKeys.Write, demoKeys.Server, demoKeys.Operator
 	}
 	if err := refuseDemoKeys(d.Keys, o.Listen); err != nil {
 		return nil, err
@@ -99,14 +99,14 @@ func (n *Node) hasShop() bool { return n.demo != nil && n.demo.Shop }
 // fillShop loads the demo's catalogue and lets the simulated shoppers in.
 func (n *Node) fillShop(ctx context.Context) error {
 	base, key := n.url(), n.deployment.Keys.Server[0]
-	if err := shop.Load(ctx, base, key); err != nil {
+	if err := shop.Load(ctx, base, key, n.transport()); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
 	close(n.shopLoaded)
-	shoppers, err := shop.NewShoppers(shop.Options{BaseURL: base, ServerKey: key, N: n.demo.Shoppers, Seed: uint64(time.Now().UnixNano()), Logger: n.logger})
+	shoppers, err := shop.NewShoppers(shop.Options{BaseURL: base, ServerKey: key, Transport: n.transport(), N: n.demo.Shoppers, Seed: uint64(time.Now().UnixNano()), Logger: n.logger})
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,9 @@ import (
 	"crypto/x509"
 	_ "embed"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 
 	"sluice/internal/config"
 	"sluice/internal/httpx"
+	"sluice/internal/seal"
 	"sluice/internal/stream"
 )
 
@@ -42,7 +45,16 @@ type serverConfig struct {
 	Waiting int    `yaml:"waiting"`
 	Memory  int64  `yaml:"memory_mib"`
 
+	Connections int       `yaml:"connections"`
+	TLS         listenTLS `yaml:"tls"`
+
 	linger time.Duration
+}
+
+// listenTLS names the PEM files of the listener's certificate; neither: plain HTTP.
+type listenTLS struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
 }
 
 type kafkaConfig struct {
@@ -73,6 +85,8 @@ type keysConfig struct {
 	Write    []string `yaml:"write"`
 	Server   []string `yaml:"server"`
 	Operator []string `yaml:"operator"`
+
+	Origins map[string][]string `yaml:"origins"`
 }
 
 // demoKeys are printed with the demo's commands; they open nothing that is reachable from elsewhere.
@@ -85,7 +99,22 @@ func (k keysConfig) keys() *httpx.Keys {
 			roles[key] = role
 		}
 	}
-	return httpx.NewKeys(roles)
+	all := httpx.NewKeys(roles)
+	for key, origins := range k.Origins {
+		all.Bind(key, origins)
+	}
+	return all
+}
+
+// origins are those whose pages may call the API: the collector's, and those that keys are bound to.
+func (k keysConfig) origins(collecting []string) map[string]bool {
+	all := make(map[string]bool)
+	for _, origins := range append(slices.Collect(maps.Values(k.Origins)), collecting) {
+		for _, origin := range origins {
+			all[origin] = true
+		}
+	}
+	return all
 }
 
 // holdsDemoKey tells whether one of the demo's well-known keys is configured.
@@ -117,6 +146,21 @@ func loadDeployment(file *Config) (*deployment, error) {
 	return d, sorted(faults.Err())
 }
 
+// checkFiles looks at the files of keys that are on this machine. A configuration may be checked on one that has none of them.
+func (d *deployment) checkFiles(file *Config) error {
+	var faults config.Faults
+	section := file.Section("server")
+	if _, err := os.Stat(d.Server.RootKey); d.Server.RootKey != "" && err == nil {
+		if _, err := seal.Open(d.Server.RootKey); err != nil {
+			faults.Add(section.Errorf(".root_key", "%v", err))
+		}
+	}
+	if (d.Server.TLS.Cert == "") != (d.Server.TLS.Key == "") {
+		faults.Add(section.Errorf(".tls", "must name both cert and key, or neither"))
+	}
+	return faults.Err()
+}
+
 // minState is the least of server.state_mib: what the tables of one transaction may take beside those that are full.
 const minState = 16
 
@@ -131,7 +175,7 @@ func (s *serverConfig) validate(section config.Section, faults *config.Faults) {
 	for _, n := range []struct {
 		path               string
 		value, least, most int64
-	}{{".places", int64(s.Places), 0, 1024}, {".waiting", int64(s.Waiting), 1, 100_000}, {".memory_mib", s.Memory, 64, 1 << 20}} {
+	}{{".places", int64(s.Places), 0, 1024}, {".waiting", int64(s.Waiting), 1, 100_000}, {".memory_mib", s.Memory, 64, 1 << 20}, {".connections", int64(s.Connections), 16, 1_000_000}} {
 		if n.value < n.least || n.value > n.most {
 			faults.Add(section.Errorf(n.path, "must be between %d and %d", n.least, n.most))
 		}
@@ -153,7 +197,7 @@ func (k *kafkaConfig) validate(section config.Section, faults *config.Faults) {
 	}
 }
 
-// validate refuses a key that requests without one would have, too, and one that no header can carry.
+// validate refuses keys that can be guessed, and such that no header can carry.
 func (k keysConfig) validate(section config.Section, faults *config.Faults) {
 	seen := make(map[string]bool)
 	for _, role := range []struct {
@@ -162,8 +206,8 @@ func (k keysConfig) validate(section config.Section, faults *config.Faults) {
 	}{{"write", k.Write}, {"server", k.Server}, {"operator", k.Operator}} {
 		for i, key := range role.keys {
 			path := fmt.Sprintf(".%s[%d]", role.name, i)
-			if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r <= ' ' || r > '~' }) {
-				faults.Add(section.Errorf(path, "must be visible ASCII characters, at least one, without spaces"))
+			if wrong := weakness(key); wrong != "" {
+				faults.Add(section.Errorf(path, "%s", wrong))
 			}
 			if seen[key] {
 				faults.Add(section.Errorf(path, "must stand once: a key has one role"))
@@ -171,6 +215,42 @@ func (k keysConfig) validate(section config.Section, faults *config.Faults) {
 			seen[key] = true
 		}
 	}
+	for _, key := range slices.Sorted(maps.Keys(k.Origins)) { // a key is not told: it may be another role's
+		origins := k.Origins[key]
+		if !slices.Contains(k.Write, key) && (!k.none() || !slices.Contains(demoKeys.Write, key)) {
+			faults.Add(section.Errorf(".origins", "must have keys that stand under write"))
+		}
+		if len(origins) == 0 || slices.ContainsFunc(origins, func(o string) bool { return !httpx.ValidOrigin(o) }) {
+			faults.Add(section.Errorf(".origins", "each "+httpx.OriginText))
+		}
+	}
+}
+
+// none tells whether no key is configured.
+func (k keysConfig) none() bool { return len(k.Write)+len(k.Server)+len(k.Operator) == 0 }
+
+// The least that a key must have, so that it cannot be guessed.
+const (
+	minKey         = 16 // characters
+	minKeyDistinct = 8  // of them
+)
+
+// weakness says what a key must be and is not, empty if it will do. The demo's own are known to all, and refused where others can reach them.
+func weakness(key string) string {
+	if slices.Contains(slices.Concat(demoKeys.Write, demoKeys.Server, demoKeys.Operator), key) {
+		return ""
+	}
+	distinct := make(map[rune]bool)
+	for _, r := range key {
+		if r <= ' ' || r > '~' {
+			return "must be visible ASCII characters without spaces"
+		}
+		distinct[r] = true
+	}
+	if len(key) < minKey || len(distinct) < minKeyDistinct {
+		return fmt.Sprintf("must have at least %d characters, %d different ones among them; `openssl rand -hex 24` makes a key", minKey, minKeyDistinct)
+	}
+	return ""
 }
 
 // cluster makes the connection settings of a cluster, which the embedded broker does not need.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 )
 
 const listenText = "must be host:port with a port between 0 and 65535"
@@ -18,10 +19,16 @@ func listenable(address string) bool {
 	return err == nil
 }
 
+// listener takes at most so many connections at once; further ones wait to be accepted.
+type listener struct {
+	net.Listener
+	places chan struct{} // one is in it for each open connection
+}
+
 // listen opens the port.
-func listen(ctx context.Context, address string) (net.Listener, error) {
+func listen(ctx context.Context, address string, connections int) (*listener, error) {
 	var config net.ListenConfig
-	listener, err := config.Listen(ctx, "tcp", address)
+	opened, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {
@@ -29,7 +36,35 @@ func listen(ctx context.Context, address string) (net.Listener, error) {
 		}
 		return nil, fmt.Errorf("listening on %s: %w", address, err)
 	}
-	return listener, nil
+	return &listener{opened, make(chan struct{}, connections)}, nil
+}
+
+// Accept waits for a connection, and for a place for it.
+func (l *listener) Accept() (net.Conn, error) {
+	accepted, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.places <- struct{}{}
+	return &connection{Conn: accepted, leave: sync.OnceFunc(func() { <-l.places })}, nil
+}
+
+// open is how many connections are open.
+func (l *listener) open() int { return len(l.places) }
+
+// crowded tells whether most places are taken: connections are then closed after each answer, so that idle ones keep nobody out.
+func (l *listener) crowded() bool { return l.open() > cap(l.places)*3/4 }
+
+// connection gives its place back when it is closed.
+type connection struct {
+	net.Conn
+	leave func()
+}
+
+// Close closes the connection.
+func (c *connection) Close() error {
+	defer c.leave()
+	return c.Conn.Close()
 }
 
 // refuseDemoKeys keeps the well-known keys from being reachable from elsewhere. The address is listenable.

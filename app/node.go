@@ -20,6 +20,7 @@ import (
 
 	"sluice/demo/shop"
 	"sluice/internal/broker"
+	"sluice/internal/httpx"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
 )
@@ -56,16 +57,17 @@ type Started struct {
 // Node is one process with some of the roles. New and NewDemo make one; call Run once.
 type Node struct {
 	Options
-	config     *Config
-	deployment *deployment
-	rooms      *rooms
-	roles      []string
-	demo       *DemoOptions // nil on a cluster
-	logger     *slog.Logger
+	config      *Config
+	deployment  *deployment
+	rooms       *rooms
+	certificate *certificate // of the listener; nil: it speaks plain HTTP
+	roles       []string
+	demo        *DemoOptions // nil on a cluster
+	logger      *slog.Logger
 
 	// What open opens.
 	cluster  stream.Cluster
-	listener net.Listener
+	listener *listener
 	data     *dataDir
 	broker   *broker.Broker // the demo's own; nil on a cluster
 
@@ -91,6 +93,14 @@ func (n *Node) openKeys() (*seal.Keyring, error) {
 		return nil, n.config.Section("server").Errorf(".root_key", "%v; `sluice keys create FILE` makes the key of a new deployment, and every node needs the same one", err)
 	}
 	return ring, nil
+}
+
+// openCertificate reads the listener's certificate, if it has one.
+func (n *Node) openCertificate() (err error) {
+	if n.certificate, err = openCertificate(n.deployment.Server.TLS); err != nil {
+		return n.config.Section("server").Errorf(".tls", "%v", err)
+	}
+	return nil
 }
 
 // Run opens what the node stands on, builds its parts, serves until the context ends or a part fails, and stops in order: requests first, then the
@@ -129,7 +139,10 @@ func (n *Node) open(ctx context.Context, opened *closer) (err error) {
 			return err
 		}
 	}
-	if n.listener, err = listen(ctx, n.deployment.Server.Listen); err != nil {
+	if err := n.openCertificate(); err != nil {
+		return err
+	}
+	if n.listener, err = listen(ctx, n.deployment.Server.Listen, n.deployment.Server.Connections); err != nil {
 		if n.demo != nil && errors.Is(err, syscall.EADDRINUSE) {
 			err = fmt.Errorf("%w; --listen 127.0.0.1:0 takes a free port", err)
 		}
@@ -137,7 +150,7 @@ func (n *Node) open(ctx context.Context, opened *closer) (err error) {
 	}
 	opened.add(func() error { _ = n.listener.Close(); return nil }) // the HTTP server closes it, where there is one
 	n.deployment.Server.Listen = n.listener.Addr().String()
-	if n.data, err = openDataDir(n.deployment.Server.Data, n.demo != nil && n.demo.Reset); err != nil {
+	if n.data, err = openDataDir(n.deployment.Server.Data, n.demo != nil && n.demo.Reset, n.Stderr); err != nil {
 		return err
 	}
 	opened.add(n.data.Close)
@@ -160,7 +173,7 @@ func (n *Node) serve(ctx context.Context, p *parts) (err error) {
 	}
 	web := n.httpServer(ctx, p)
 	served := make(chan error, 1)
-	go func() { served <- web.Serve(n.listener) }()
+	go func() { served <- n.serveHTTP(web) }()
 	group.Go(func() error { return n.announce(failed, p) })
 
 	select {
@@ -208,8 +221,9 @@ func end(stop context.CancelFunc, group *errgroup.Group) error {
 const requestTime = time.Minute
 
 func (n *Node) httpServer(ctx context.Context, p *parts) *http.Server {
+	front := &httpx.Front{Timeout: n.rooms.collector.Timeout, Origins: n.deployment.Keys.origins(n.rooms.collector.Origins), Crowded: n.listener.crowded}
 	return &http.Server{
-		Handler:           measured(p.api, p.registry, n.logger),
+		Handler:           measured(p.api, front, p.registry, n.logger),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       requestTime,
 		WriteTimeout:      requestTime + 10*time.Second,
@@ -239,7 +253,29 @@ func (n *Node) announce(ctx context.Context, p *parts) error {
 }
 
 // url is where the node is reached from this machine.
-func (n *Node) url() string { return "http://" + n.deployment.Server.Listen }
+func (n *Node) url() string {
+	if n.certificate != nil {
+		return "https://" + n.deployment.Server.Listen
+	}
+	return "http://" + n.deployment.Server.Listen
+}
+
+// serveHTTP serves until the server is shut down, in the clear or with TLS.
+func (n *Node) serveHTTP(web *http.Server) error {
+	if n.certificate == nil {
+		return web.Serve(n.listener)
+	}
+	web.TLSConfig = n.certificate.serverConfig()
+	return web.ServeTLS(n.listener, "", "")
+}
+
+// transport reaches this process's own address, whatever name its certificate is for; nil: as any other.
+func (n *Node) transport() http.RoundTripper {
+	if n.certificate == nil {
+		return nil
+	}
+	return n.certificate.transport()
+}
 
 // closer undoes what was opened, last first.
 type closer struct {

@@ -24,8 +24,8 @@ func newRegistry() *prometheus.Registry {
 	return registry
 }
 
-// measured counts and times requests by route, gives each a deadline, and turns a panic into an answer.
-func measured(api *httpx.API, reg prometheus.Registerer, logger *slog.Logger) http.Handler {
+// measured counts and times requests by route, gives each a deadline, lets it through the front, and turns a panic into an answer.
+func measured(api *httpx.API, front *httpx.Front, reg prometheus.Registerer, logger *slog.Logger) http.Handler {
 	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "sluice_http_request_seconds", Help: "Duration of requests by route and status.",
 		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
@@ -49,11 +49,11 @@ func measured(api *httpx.API, reg prometheus.Registerer, logger *slog.Logger) ht
 		}()
 		ctx, cancel := context.WithTimeout(r.Context(), requestTime)
 		defer cancel()
-		if r = r.WithContext(ctx); route == "" {
-			api.Unrouted(recorder, r)
-			return
+		next := api.Mux.ServeHTTP
+		if route == "" {
+			next = api.Unrouted
 		}
-		api.Mux.ServeHTTP(recorder, r)
+		front.Serve(recorder, r.WithContext(ctx), next)
 	})
 }
 

@@ -143,6 +143,9 @@ func (p *parts) open(ctx context.Context) (err error) {
 	if p.ring, err = n.openKeys(); err != nil {
 		return err
 	}
+	if err := n.data.checkKey(p.ring.Fingerprint()); err != nil {
+		return err
+	}
 	p.keys = pseudonym.New(p.ring)
 	p.doors = admission.New(admission.Options{Places: n.deployment.Server.Places, Waiting: n.deployment.Server.Waiting, Lane: n.cluster.Lane, Registerer: p.registry})
 	p.tokens = collector.NewTokens(p.rooms.collector, time.Now)
@@ -388,7 +391,7 @@ func (p *parts) buildWeb() error {
 	p.openCatalogue()
 	n := p.node
 	return web.Register(p.api, web.Options{
-		API: web.NewClient(n.url(), n.deployment.Keys.Server[0]), Catalogue: shelves{p.catalogue}, Shoppers: crowd{&n.shoppers},
+		API: web.NewClient(n.url(), n.deployment.Keys.Server[0], n.transport()), Catalogue: shelves{p.catalogue}, Shoppers: crowd{&n.shoppers},
 		Key: p.ring.Derive("web/cookies"), Attribution: shop.Attribution, Logger: n.logger,
 	})
 }

@@ -70,7 +70,7 @@ func parseRoles(names []string, d *deployment) ([]string, error) {
 // Check looks at what the node needs beside its configuration, without starting anything.
 func (n *Node) Check() error {
 	_, err := n.openKeys()
-	return err
+	return errors.Join(err, n.openCertificate())
 }
 
 // checkTopics refuses to work on topics that are not as they should be: a wrong number of partitions would break the order of a person's events.

@@ -72,7 +72,7 @@ func Digest(ctx context.Context, c *Config, dir string) (*stream.StateDigest, er
 	if _, err := os.Stat(filepath.Join(dir, "broker")); err != nil {
 		return nil, &UsageError{fmt.Errorf("%s is not a data directory: no broker in it", dir)}
 	}
-	data, err := openDataDir(dir, false)
+	data, err := openDataDir(dir, false, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -127,7 +127,7 @@ func TestBadFiles(t *testing.T) {
 	served := 0
 	serve := func(server string) []string {
 		served++
-		return []string{"serve", "--check", "--config", file("serve-"+strconv.Itoa(served)+".yaml", server+"kafka:\n  brokers: [127.0.0.1:1]\nkeys: {server: [s]}\n")}
+		return []string{"serve", "--check", "--config", file("serve-"+strconv.Itoa(served)+".yaml", server+"kafka:\n  brokers: [127.0.0.1:1]\nkeys: {server: [demo_server]}\n")}
 	}
 	rule := func(more string) string {
 		return "rules:\n  - id: r\n    doc: A rule.\n    events: [payment]\n    " + more + "\n    outcome: review\n    score: 1\n    reason: {code: c, text: T., tell_user: false}\n    mode: live\n    owner: o\n    expires: 2030-01-01\n"
@@ -166,8 +166,8 @@ func TestBadFiles(t *testing.T) {
 		{"data directory of another format", []string{"demo", "--listen", "127.0.0.1:0", "--data", earlier}},
 		{"data directory of another format without state", []string{"demo", "--listen", "127.0.0.1:0", "--data", analysed}},
 		{"reset of a directory of something else", []string{"demo", "--listen", "127.0.0.1:0", "--data", dir, "--reset"}},
-		{"demo without a server key", demo(file("write.yaml", "keys: {write: [w]}\n"))},
-		{"a key that is empty", demo(file("empty.yaml", "keys: {server: [s], operator: [\"\"]}\n"))},
+		{"demo without a server key", demo(file("write.yaml", "keys: {write: [demo_write]}\n"))},
+		{"a key that is empty", demo(file("empty.yaml", "keys: {server: [demo_server], operator: [\"\"]}\n"))},
 		{"a key that no header can carry", demo(file("space.yaml", "keys: {server: [\"s \"]}\n"))},
 		{"demo keys on a public address", []string{"demo", "--listen", "0.0.0.0:0", "--data", filepath.Join(dir, "data")}},
 		{"no brokers", []string{"serve", "--config", file("serve.yaml", "server: {data: /tmp}\n")}},

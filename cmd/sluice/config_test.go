@@ -50,7 +50,7 @@ func TestKeysCreate(t *testing.T) {
 	if stdout, stderr, code := sluice(t, "keys", "create", path); code != exitDone || !strings.HasPrefix(stdout, path) {
 		t.Fatalf("exit %d, %q, %q", code, stdout, stderr)
 	}
-	config := writeConfig(t, "server: {data: /tmp, root_key: "+path+"}\nkafka:\n  brokers: [127.0.0.1:1]\nkeys: {server: [s]}\n")
+	config := writeConfig(t, "server: {data: /tmp, root_key: "+path+"}\nkafka:\n  brokers: [127.0.0.1:1]\nkeys: {server: [0123456789abcdef]}\n")
 	if stdout, stderr, code := sluice(t, "serve", "--check", "--config", config); code != exitDone {
 		t.Errorf("exit %d, %q, %q", code, stdout, stderr)
 	}

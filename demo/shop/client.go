@@ -18,8 +18,8 @@ type client struct {
 	http *http.Client
 }
 
-func newClient(base, key string) *client {
-	return &client{base: base, key: key, http: &http.Client{Timeout: 30 * time.Second}}
+func newClient(base, key string, transport http.RoundTripper) *client {
+	return &client{base: base, key: key, http: &http.Client{Timeout: 30 * time.Second, Transport: transport}}
 }
 
 func (c *client) call(ctx context.Context, method, path, contentType string, body []byte, into any) error {

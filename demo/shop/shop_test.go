@@ -105,11 +105,11 @@ func TestLoadInsists(t *testing.T) {
 	}))
 	defer api.Close()
 	answers = []int{http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusAccepted}
-	if err := Load(t.Context(), api.URL, "key"); err != nil || asked < len(answers) {
+	if err := Load(t.Context(), api.URL, "key", nil); err != nil || asked < len(answers) {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
 	answers, asked = []int{http.StatusUnauthorized}, 0
-	if err := Load(t.Context(), api.URL, "key"); err == nil || asked != 1 {
+	if err := Load(t.Context(), api.URL, "key", nil); err == nil || asked != 1 {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 type Options struct {
 	BaseURL   string
 	ServerKey string
+	Transport http.RoundTripper // nil: the default
 	N         int
 	Seed      uint64
 	Logger    *slog.Logger
@@ -42,7 +43,7 @@ func NewShoppers(o Options) (*Shoppers, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Shoppers{o: o, api: newClient(o.BaseURL, o.ServerKey), items: items, baskets: make([][]int, o.N), out: make([]atomic.Bool, o.N)}
+	s := &Shoppers{o: o, api: newClient(o.BaseURL, o.ServerKey, o.Transport), items: items, baskets: make([][]int, o.N), out: make([]atomic.Bool, o.N)}
 	if o.N == 0 {
 		return s, nil
 	}
@@ -70,12 +71,12 @@ func (s *Shoppers) N() int { return s.o.N }
 func (s *Shoppers) OptedOut() int { return int(s.optedOut.Load()) }
 
 // Load puts the catalogue into the shop.
-func Load(ctx context.Context, baseURL, serverKey string) error {
+func Load(ctx context.Context, baseURL, serverKey string, transport http.RoundTripper) error {
 	items, err := Items()
 	if err != nil {
 		return err
 	}
-	api := newClient(baseURL, serverKey)
+	api := newClient(baseURL, serverKey, transport)
 	start := time.Date(2010, 12, 1, 0, 0, 0, 0, time.UTC)
 	for from := 0; from < len(items); from += 1000 {
 		var batch []any

@@ -21,9 +21,9 @@ type Client struct {
 	http *http.Client
 }
 
-// NewClient makes a client of the API at base ("http://127.0.0.1:8080").
-func NewClient(base, key string) *Client {
-	return &Client{base: base, key: key, http: &http.Client{Timeout: 15 * time.Second}}
+// NewClient makes a client of the API at base ("http://127.0.0.1:8080"), over a transport of its own unless that is nil.
+func NewClient(base, key string, transport http.RoundTripper) *Client {
+	return &Client{base: base, key: key, http: &http.Client{Timeout: 15 * time.Second, Transport: transport}}
 }
 
 // person is who a request is about.

@@ -104,7 +104,7 @@ func openShop(t *testing.T, a api) *shop {
 func openShopAt(t *testing.T, url string, log io.Writer) *shop {
 	t.Helper()
 	front := httpx.NewAPI("test", httpx.NewKeys(nil))
-	err := Register(front, Options{API: NewClient(url, "k"), Catalogue: shelf{}, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	err := Register(front, Options{API: NewClient(url, "k", nil), Catalogue: shelf{}, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -81,14 +81,3 @@ func writeJSON(w http.ResponseWriter, status int, value any) {
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(value) // the client is gone if this fails
 }
-
-// refuse answers with a problem, and says when to come back where that helps.
-func refuse(w http.ResponseWriter, p *httpx.Problem) {
-	switch p.Status {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", "1")
-	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", `Bearer realm="sluice"`)
-	}
-	httpx.WriteProblem(w, p)
-}

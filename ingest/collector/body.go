@@ -6,12 +6,10 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -82,17 +80,12 @@ func (b *body) free() {
 	buffers.Put(b)
 }
 
-// read reads the request's body within the limits, the budget and the time. It does not outlive the request.
+// read reads the request's body within the limits and the budget; httpx.Front gives it its time. It does not outlive the request.
 func (c *Collector) read(w http.ResponseWriter, r *http.Request, types ...string) (*body, *httpx.Problem) {
 	kind, problem := contentType(r, types)
 	if problem != nil {
 		return nil, problem
 	}
-	control := http.NewResponseController(w)
-	// A writer that knows no deadlines is a test's.
-	_ = control.SetReadDeadline(time.Now().Add(c.o.Config.Timeout))
-	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-
 	b := buffers.Get().(*body) //nolint:forcetypeassert // the pool's New makes nothing else
 	b.from, b.lines = &c.budget, kind == typeNDJSON
 	if err := b.decompress(http.MaxBytesReader(w, r.Body, maxBody), r.Header.Get("Content-Encoding")); err != nil {
@@ -187,8 +180,6 @@ func bodyProblem(err error) *httpx.Problem {
 		return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "A body of at most 5 MiB expected, also when it is decompressed.")
 	case errors.Is(err, errBusy):
 		return httpx.NewProblem(http.StatusTooManyRequests, "busy", "Too much is in flight. Try again in a moment.")
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return httpx.NewProblem(http.StatusRequestTimeout, "slow_body", "The body did not come in time.")
 	case errors.Is(err, errEncoding):
 		return httpx.NewProblem(http.StatusUnsupportedMediaType, "unsupported_encoding", "Content-Encoding: gzip, zstd or none expected.")
 	}

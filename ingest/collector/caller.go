@@ -35,8 +35,8 @@ func trustedCaller(received time.Time) *caller {
 
 // callerOf reads who posts. The problem is 401 or 403.
 func (c *Collector) callerOf(r *http.Request, roles ...httpx.Role) (*caller, *httpx.Problem) {
-	role := c.keys.RoleOf(r)
-	if problem := httpx.CheckRole(role, roles...); problem != nil {
+	role, problem := c.keys.Admit(r, roles...)
+	if problem != nil {
 		return nil, problem
 	}
 	who := &caller{

@@ -12,6 +12,7 @@ import (
 	"sluice/ingest"
 	"sluice/internal/canonical"
 	"sluice/internal/config"
+	"sluice/internal/httpx"
 )
 
 // Defaults is the built-in configuration.
@@ -30,6 +31,7 @@ type Config struct {
 	MaxLag              time.Duration       // how long one may take to be settled
 	Timeout             time.Duration       // of a request
 	Forms               ingest.Forms        // that identifiers are given
+	Origins             []string            // of pages that may call the API
 }
 
 // section is the configuration as YAML has it.
@@ -45,6 +47,9 @@ type section struct {
 	MaxLag        string   `yaml:"max_lag"`
 	Timeout       string   `yaml:"timeout"`
 	Placeholders  []string `yaml:"placeholders"`
+	CORS          struct {
+		Origins []string `yaml:"origins"`
+	} `yaml:"cors"`
 }
 
 const name = "collector"
@@ -60,7 +65,7 @@ func Load(sections func(string) config.Section) (*Config, error) {
 }
 
 func (raw *section) check(s config.Section, faults *config.Faults) *Config {
-	c := &Config{TrustClientIdentity: raw.TrustClientIdentity, InFlight: raw.InFlightMiB << 20, Remembered: raw.RememberedIDs, MaxBacklog: raw.MaxBacklog}
+	c := &Config{TrustClientIdentity: raw.TrustClientIdentity, InFlight: raw.InFlightMiB << 20, Remembered: raw.RememberedIDs, MaxBacklog: raw.MaxBacklog, Origins: raw.CORS.Origins}
 	c.Forms.Placeholders = canonical.NewPlaceholders(raw.Placeholders)
 	for _, d := range []struct {
 		path, text string
@@ -86,6 +91,11 @@ func (raw *section) check(s config.Section, faults *config.Faults) *Config {
 	for i, word := range raw.Placeholders {
 		if word == "" || len(word) > canonical.LongestPlaceholder {
 			faults.Add(s.Errorf(fmt.Sprintf(".placeholders[%d]", i), "must be a word of 1 to %d bytes", canonical.LongestPlaceholder))
+		}
+	}
+	for i, origin := range raw.CORS.Origins {
+		if !httpx.ValidOrigin(origin) {
+			faults.Add(s.Errorf(fmt.Sprintf(".cors.origins[%d]", i), httpx.OriginText))
 		}
 	}
 	for i, text := range raw.UserToken.PublicKeys {

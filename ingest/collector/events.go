@@ -24,28 +24,28 @@ type batch struct {
 func (c *Collector) postEvents(w http.ResponseWriter, r *http.Request) {
 	who, problem := c.callerOf(r, httpx.RoleWrite, httpx.RoleServer)
 	if problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	room, problem := c.open(r)
 	if problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	defer room.leave()
 	body, problem := c.read(w, r, typeJSON, typeNDJSON, typeText)
 	if problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	defer body.free()
 	b := &batch{c: c, who: who, room: room, eventsAnswer: eventsAnswer{Errors: []httpx.FieldError{}, Warnings: []httpx.FieldError{}}}
 	if problem := b.decode(r.Context(), body); problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	if problem := b.append(r.Context()); problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	b.count()

@@ -180,11 +180,11 @@ func TestKeys(t *testing.T) {
 		want string
 	}{
 		{"none", ask{key: "none", body: one("a", "v")}, "401 missing_key"},
-		{"unknown", ask{key: "x", body: one("a", "v")}, "401 missing_key"},
+		{"unknown", ask{key: "x", body: one("a", "v")}, "401 invalid_key"},
 		{"operator", ask{key: operatorKey, body: one("a", "v")}, "403 wrong_key"},
 		{"write", ask{key: writeKey, body: one("b1", "v")}, "202 accepted=1"},
 		{"write by query", ask{key: "none", path: "/v1/events?key=" + writeKey, kind: typeText, body: one("b2", "v")}, "202 accepted=1"},
-		{"server by query", ask{key: "none", path: "/v1/events?key=" + serverKey, body: one("b3", "v")}, "401 missing_key"},
+		{"server by query", ask{key: "none", path: "/v1/events?key=" + serverKey, body: one("b3", "v")}, "401 invalid_key"},
 		{"basic", ask{key: "none", headers: map[string]string{"Authorization": "Basic d3JpdGUta2V5Og=="}, body: one("b4", "v")}, "202 accepted=1"},
 		{"write: only a user", ask{key: writeKey, body: user("c1")}, "422 rejected rejected=1 [0 c1 missing_field /anonymous_id]"},
 		{"write: a user and a visitor", ask{key: writeKey, body: strings.Replace(one("c2", "v"), "{", `{"user_id":"u",`, 1)}, "202 accepted=1 [0 c2 user_not_verified /user_id]"},

@@ -120,7 +120,8 @@ func start(t testing.TB, change func(o *Options)) *server {
 	t.Cleanup(s.c.Close)
 	s.api = httpx.NewAPI("test", httpx.NewKeys(map[string]httpx.Role{writeKey: httpx.RoleWrite, serverKey: httpx.RoleServer, operatorKey: httpx.RoleOperator}))
 	s.c.Register(s.api)
-	s.Server = httptest.NewServer(s.api.Mux)
+	front := &httpx.Front{Timeout: o.Config.Timeout}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { front.Serve(w, r, s.api.Mux.ServeHTTP) }))
 	t.Cleanup(s.Close)
 	return s
 }

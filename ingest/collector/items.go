@@ -20,12 +20,12 @@ const itemLinger = 2 * time.Millisecond
 // postItems is POST /v1/items.
 func (c *Collector) postItems(w http.ResponseWriter, r *http.Request) {
 	if _, problem := c.callerOf(r, httpx.RoleServer); problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	body, problem := c.read(w, r, typeNDJSON, typeJSON)
 	if problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	defer body.free()
@@ -34,17 +34,17 @@ func (c *Collector) postItems(w http.ResponseWriter, r *http.Request) {
 		problem = emptyBody()
 	}
 	if problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	answer, recs, problem := c.takeItems(r.Context(), lines)
 	if problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	if err := c.produceItems(r.Context(), recs); err != nil {
 		c.o.Logger.Error("writing catalogue items", "items", len(recs), "error", err)
-		refuse(w, unavailable(err))
+		httpx.WriteProblem(w, unavailable(err))
 		return
 	}
 	c.items.WithLabelValues("accepted").Add(float64(answer.Accepted))

@@ -26,29 +26,29 @@ func parseRun(s string) (uint64, *httpx.Problem) {
 func (c *Collector) postRows(w http.ResponseWriter, r *http.Request) {
 	who, problem := c.callerOf(r, httpx.RoleServer)
 	if problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	run, problem := parseRun(r.PathValue("run"))
 	if problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	room, problem := c.openLater(r)
 	if problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	defer room.leave()
 	body, problem := c.read(w, r, typeNDJSON, typeJSON)
 	if problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	defer body.free()
 	answer, problem := c.rows(r.Context(), room, who, run, body)
 	if problem != nil {
-		refuse(w, problem)
+		httpx.WriteProblem(w, problem)
 		return
 	}
 	c.countRows(answer)

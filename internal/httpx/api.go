@@ -51,7 +51,7 @@ func complete(doc *huma.OpenAPI, op *huma.Operation) {
 	}
 	problem := map[string]*huma.MediaType{"application/problem+json": {Schema: doc.Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")}}
 	if op.Responses["default"] == nil {
-		for status, what := range map[string]string{"401": "No valid key.", "403": "A key with another role."} {
+		for status, what := range map[string]string{"401": "No key, or one that is not known.", "403": "A key with another role, or one that is bound to other pages."} {
 			if op.Responses[status] == nil {
 				op.Responses[status] = &huma.Response{Description: what}
 			}
@@ -96,12 +96,9 @@ func GPC(doc string) *huma.Param {
 func (a *API) Secure(roles ...Role) huma.Middlewares {
 	return huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
 		r, _ := humago.Unwrap(ctx)
-		role := a.Keys.RoleOf(r)
-		if problem := CheckRole(role, roles...); problem != nil {
+		role, problem := a.Keys.Admit(r, roles...)
+		if problem != nil {
 			_, w := humago.Unwrap(ctx)
-			if problem.Status == http.StatusUnauthorized {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="sluice"`)
-			}
 			WriteProblem(w, problem)
 			return
 		}

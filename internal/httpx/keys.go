@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -18,60 +19,72 @@ const (
 	RoleOperator      // metrics, dead letters, digests
 )
 
+// grant is what a key gives.
+type grant struct {
+	role    Role
+	origins []string // of the pages that may use it; none: every one, and whoever has no origin
+}
+
 // Keys knows the configured API keys by their hash.
-type Keys struct{ roles map[[32]byte]Role }
+type Keys struct{ grants map[[32]byte]grant }
 
 // NewKeys takes keys in the clear and keeps only their hashes.
 func NewKeys(roles map[string]Role) *Keys {
-	k := &Keys{roles: make(map[[32]byte]Role, len(roles))}
+	k := &Keys{grants: make(map[[32]byte]grant, len(roles))}
 	for key, role := range roles {
-		k.roles[sha256.Sum256([]byte(key))] = role
+		k.grants[sha256.Sum256([]byte(key))] = grant{role: role}
 	}
 	return k
 }
 
-// RoleOf reads the key from `Authorization: Bearer KEY`, Basic with the key as user name, or `?key=` (write keys only).
-func (k *Keys) RoleOf(r *http.Request) Role {
+// Bind lets a key be used by pages of these origins alone. It is called before requests are served.
+func (k *Keys) Bind(key string, origins []string) {
+	hash := sha256.Sum256([]byte(key))
+	k.grants[hash] = grant{role: k.grants[hash].role, origins: origins}
+}
+
+// given is the key of a request: `Authorization: Bearer KEY`, Basic with the key as user name, or, for a beacon, which cannot set headers, `?key=`.
+func given(r *http.Request) (key string, inQuery bool) {
 	if user, _, ok := r.BasicAuth(); ok {
-		return k.roles[sha256.Sum256([]byte(user))]
+		return user, false
 	}
 	if scheme, key, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return k.roles[sha256.Sum256([]byte(strings.TrimSpace(key)))]
+		return strings.TrimSpace(key), false
 	}
-	if key := r.URL.Query().Get("key"); key != "" {
-		if role := k.roles[sha256.Sum256([]byte(key))]; role == RoleWrite {
-			return role
-		}
+	if r.Method == http.MethodPost && r.URL.Path == "/v1/events" {
+		return r.URL.Query().Get("key"), true
 	}
-	return RoleNone
+	return "", false
+}
+
+// Admit is the role of a request's key, if it is one of roles; else the problem to answer with: 401 without a valid key, 403 with one that may not do this.
+func (k *Keys) Admit(r *http.Request, roles ...Role) (Role, *Problem) {
+	key, inQuery := given(r)
+	if key == "" {
+		return RoleNone, NewProblem(http.StatusUnauthorized, "missing_key", "The request must have a key: Authorization: Bearer KEY.")
+	}
+	held, known := k.grants[sha256.Sum256([]byte(key))]
+	switch {
+	case !known, inQuery && held.role != RoleWrite:
+		return RoleNone, NewProblem(http.StatusUnauthorized, "invalid_key", "The key must be one of this deployment's.")
+	case !slices.Contains(roles, held.role):
+		return RoleNone, NewProblem(http.StatusForbidden, "wrong_key", "This key's role may not do this.")
+	case len(held.origins) > 0 && !slices.Contains(held.origins, r.Header.Get("Origin")):
+		return RoleNone, NewProblem(http.StatusForbidden, "wrong_origin", "The request must come from a page of an origin that this key is bound to.")
+	}
+	return held.role, nil
 }
 
 // Require lets a request pass if its key has one of the roles: 401 without a valid key, 403 with another role's. The role travels in the context.
 func (k *Keys) Require(next http.Handler, roles ...Role) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		role := k.RoleOf(r)
-		if problem := CheckRole(role, roles...); problem != nil {
-			if problem.Status == http.StatusUnauthorized {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="sluice"`)
-			}
+		role, problem := k.Admit(r, roles...)
+		if problem != nil {
 			WriteProblem(w, problem)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(WithRole(r.Context(), role)))
 	})
-}
-
-// CheckRole is nil if role is one of roles, else the problem to answer with.
-func CheckRole(role Role, roles ...Role) *Problem {
-	if role == RoleNone {
-		return NewProblem(http.StatusUnauthorized, "missing_key", "A valid key is expected: Authorization: Bearer KEY.")
-	}
-	for _, allowed := range roles {
-		if role == allowed {
-			return nil
-		}
-	}
-	return NewProblem(http.StatusForbidden, "wrong_key", "This key's role may not do this.")
 }
 
 type roleKey struct{}

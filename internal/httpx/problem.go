@@ -39,12 +39,16 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType is what huma asks of an error's body.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-// GetHeaders is what huma asks of an error: when to come back, where that helps.
+// GetHeaders is what huma asks of an error: when to come back, where that helps, and how to show a key.
 func (p *Problem) GetHeaders() http.Header {
-	if p.Status != http.StatusTooManyRequests && p.Status != http.StatusServiceUnavailable {
+	switch p.Status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return http.Header{"Retry-After": {"1"}}
+	case http.StatusUnauthorized:
+		return http.Header{"Www-Authenticate": {`Bearer realm="sluice"`}}
+	default:
 		return nil
 	}
-	return http.Header{"Retry-After": {"1"}}
 }
 
 // Overloaded is the answer to a request that was not let in.

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -37,14 +38,42 @@ const rootKeySize = 32
 
 // Open reads the root key in the file at path. The error is fs.ErrNotExist where there is none: Create makes one.
 func Open(path string) (*Keyring, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("reading the root key: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("reading the root key: %s must be readable by its owner alone: chmod 600 %s", path, path)
+	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the root key: %w", err)
 	}
 	if len(data) != rootKeySize {
-		return nil, fmt.Errorf("reading the root key: %s: %d bytes expected, %d found", path, rootKeySize, len(data))
+		return nil, fmt.Errorf("reading the root key: %s must have %d bytes, and has %d", path, rootKeySize, len(data))
+	}
+	if !random(data) {
+		return nil, fmt.Errorf("reading the root key: %s must hold random bytes", path)
 	}
 	return NewKeyring([rootKeySize]byte(data)), nil
+}
+
+// random tells whether bytes may be a key: 32 that were drawn have fewer than 16 different ones once in 10²⁰ times.
+func random(data []byte) bool {
+	var seen [256]bool
+	distinct := 0
+	for _, b := range data {
+		if !seen[b] {
+			seen[b], distinct = true, distinct+1
+		}
+	}
+	return distinct >= rootKeySize/2
+}
+
+// Fingerprint tells root keys apart and says nothing about the key.
+func (k *Keyring) Fingerprint() string {
+	derived := k.Derive("seal/fingerprint")
+	return hex.EncodeToString(derived[:8])
 }
 
 // Create makes a root key of random bytes, in a file that its owner alone may read. A file that is there already is never overwritten: the error is

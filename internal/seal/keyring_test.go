@@ -50,7 +50,7 @@ func TestOpenRefusesWhatIsNoKey(t *testing.T) {
 	if err := os.WriteFile(path, []byte("short"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "32 bytes expected, 5 found") {
+	if _, err := Open(path); err == nil || !strings.Contains(err.Error(), "must have 32 bytes, and has 5") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,0 +1,80 @@
+package app
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+)
+
+// certificate is the listener's, read again when its file changes, so that a renewed one needs no restart.
+type certificate struct {
+	cert, key string // PEM files
+
+	mu      sync.Mutex // guards what follows
+	pair    *tls.Certificate
+	changed time.Time // of the certificate's file, as it was read
+	looked  time.Time
+}
+
+// lookAgain is how often the file's time is asked for at most.
+const lookAgain = 10 * time.Second
+
+// openCertificate reads the files, nil where none are named.
+func openCertificate(t listenTLS) (*certificate, error) {
+	if t.Cert == "" {
+		return nil, nil //nolint:nilnil // no certificate is configured
+	}
+	c := &certificate{cert: t.Cert, key: t.Key}
+	_, err := c.current()
+	return c, err
+}
+
+// current is the certificate as the files have it. Where they cannot be read any more, the one that was read last stays.
+func (c *certificate) current() (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pair != nil && time.Since(c.looked) < lookAgain {
+		return c.pair, nil
+	}
+	c.looked = time.Now()
+	info, err := os.Stat(c.cert)
+	if err == nil && c.pair != nil && info.ModTime().Equal(c.changed) {
+		return c.pair, nil
+	}
+	pair, loadErr := tls.LoadX509KeyPair(c.cert, c.key)
+	if err = errors.Join(err, loadErr); err == nil {
+		c.pair, c.changed = &pair, info.ModTime()
+	}
+	if c.pair == nil {
+		return nil, fmt.Errorf("must be a readable certificate and its key in PEM: %w", err)
+	}
+	return c.pair, nil
+}
+
+func (c *certificate) serverConfig() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current() }}
+}
+
+// transport trusts this very certificate and no other: it reaches the process's own address, which the certificate need not name.
+func (c *certificate) transport() http.RoundTripper {
+	return &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
+		MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, //nolint:gosec // VerifyConnection compares the certificate itself
+		VerifyConnection: func(state tls.ConnectionState) error {
+			own, err := c.current()
+			if err == nil && (len(state.PeerCertificates) == 0 || !sameCertificate(state.PeerCertificates[0], own)) {
+				err = errors.New("this address is not this process's")
+			}
+			return err
+		},
+	}}
+}
+
+func sameCertificate(shown *x509.Certificate, own *tls.Certificate) bool {
+	return bytes.Equal(shown.Raw, own.Certificate[0])
+}

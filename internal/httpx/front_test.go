@@ -1,0 +1,106 @@
+package httpx
+
+import (
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestCORS: pages of configured origins may call the API, and other origins are told nothing.
+func TestCORS(t *testing.T) {
+	front := &Front{Timeout: time.Minute, Origins: map[string]bool{"https://shop.example": true}}
+	ask := func(method, path, origin, asks string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), method, path, nil)
+		r.Header.Set("Origin", origin)
+		if asks != "" {
+			r.Header.Set("Access-Control-Request-Method", asks)
+		}
+		w := httptest.NewRecorder()
+		front.Serve(w, r, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+		return w
+	}
+	for _, c := range []struct {
+		name, method, path, origin, asks string
+		status                           int
+		allowed                          string
+	}{
+		{"preflight", "OPTIONS", "/v1/recommendations", "https://shop.example", "POST", 204, "https://shop.example"},
+		{"request", "GET", "/v1/lists/trending", "https://shop.example", "", 418, "https://shop.example"},
+		{"preflight of another", "OPTIONS", "/v1/recommendations", "https://evil.example", "POST", 418, ""},
+		{"request of another", "GET", "/v1/lists/trending", "https://evil.example", "", 418, ""},
+		{"another port", "GET", "/v1/lists/trending", "https://shop.example:8443", "", 418, ""},
+		{"no page", "GET", "/v1/lists/trending", "", "", 418, ""},
+		{"a page of ours", "GET", "/settings/privacy", "https://shop.example", "", 418, ""},
+	} {
+		w := ask(c.method, c.path, c.origin, c.asks)
+		h := w.Header()
+		if w.Code != c.status || h.Get("Access-Control-Allow-Origin") != c.allowed || h.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %d %v", c.name, w.Code, h)
+		}
+		if preflight := c.status == http.StatusNoContent; preflight != (h.Get("Access-Control-Allow-Methods") != "") || preflight != strings.Contains(h.Get("Access-Control-Allow-Headers"), "Authorization") {
+			t.Errorf("%s: %v", c.name, h)
+		}
+		if strings.HasPrefix(c.path, "/v1/") && h.Get("Vary") != "Origin" {
+			t.Errorf("%s: a cache would give it to another origin: %v", c.name, h)
+		}
+	}
+}
+
+func TestValidOrigin(t *testing.T) {
+	for origin, want := range map[string]bool{
+		"https://shop.example": true, "http://127.0.0.1:8080": true, "https://[::1]:8443": true, "https://shop.example:443": false, "https://shop.example/": false, "https://Shop.example": false,
+		"shop.example": false, "*": false, "https://*.shop.example": false, "null": false, "": false, "https://a@shop.example": false, "ftp://shop.example": false, "https://shop.example:": false,
+	} {
+		if got := ValidOrigin(origin); got != want {
+			t.Errorf("%q: %v", origin, got)
+		}
+	}
+}
+
+// TestSlowBodies: a body that does not come is answered 408 on every route, whatever it makes of half a body, and the connection is closed.
+func TestSlowBodies(t *testing.T) {
+	front := &Front{Timeout: 50 * time.Millisecond}
+	routes := http.NewServeMux()
+	routes.HandleFunc("/reads", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err != nil {
+			w.Header().Set("Content-Length", "3")
+			w.WriteHeader(http.StatusBadRequest)
+		}
+		_, _ = w.Write([]byte("own"))
+	})
+	routes.HandleFunc("/ignores", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	routes.HandleFunc("/says-nothing", func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) })
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { front.Serve(w, r, routes.ServeHTTP) }))
+	defer server.Close()
+	for _, c := range []struct {
+		name, path, head, body, status string
+	}{
+		{"half a body", "/reads", "Content-Length: 200", "{", "408 Request Timeout"},
+		{"half a chunk", "/reads", "Transfer-Encoding: chunked", "5\r\nab", "408 Request Timeout"},
+		{"a route that says nothing", "/says-nothing", "Content-Length: 200", "{", "408 Request Timeout"},
+		{"a route that does not read", "/ignores", "Content-Length: 200", "{", "401 Unauthorized"},
+		{"a whole body", "/reads", "Content-Length: 2\r\nConnection: close", "{}", "200 OK"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			if _, err := io.WriteString(conn, "POST "+c.path+" HTTP/1.1\r\nHost: x\r\n"+c.head+"\r\n\r\n"+c.body); err != nil {
+				t.Fatal(err)
+			}
+			all, err := io.ReadAll(conn) // ends when the server closes
+			if err != nil || !strings.HasPrefix(string(all), "HTTP/1.1 "+c.status) {
+				t.Errorf("%v: %s", err, all)
+			}
+			if slow := strings.HasPrefix(c.status, "408"); slow != strings.Contains(string(all), `"code":"slow_body"`) || slow == strings.Contains(string(all), "own") && slow {
+				t.Errorf("%s", all)
+			}
+		})
+	}
+}
