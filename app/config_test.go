@@ -22,6 +22,7 @@ func TestDeploymentKeepsWhatIsLeftOut(t *testing.T) {
 				Store: "parquet", Flush: "10s", ClickHouse: clickhouseConfig{Addresses: []string{}, Protocol: "native", Database: "sluice", User: "default"},
 			},
 			Keys: keysConfig{Write: []string{}, Server: []string{}, Operator: []string{}, Origins: map[string][]string{}},
+			Log:  logConfig{Level: "info", Format: "text"},
 		}
 	}
 	for _, c := range []struct {
@@ -171,7 +172,7 @@ func TestFaultsAreToldAtOnce(t *testing.T) {
 			[]string{
 				"f.yaml:1:18: server.places: must be between 0 and 1024",
 				"f.yaml:1:31: server.waiting: must be between 1 and 100000",
-				"f.yaml:2:10: colours: unknown section; it must be one of server, kafka, warehouse, keys, collector, policy, purposes, fields, retention, clock, features, profiles, item_structures, surfaces, decisions, rules",
+				"f.yaml:2:10: colours: unknown section; it must be one of server, kafka, warehouse, log, keys, collector, policy, purposes, fields, retention, clock, features, profiles, item_structures, surfaces, decisions, rules",
 				"f.yaml:4:21: surfaces.home.page_size: must be between 1 and 100",
 				"f.yaml:4:24: surfaces.home.pages: unknown key; it must be one of diversify, non_personal, page_size, personal, require, seen",
 				"f.yaml:5:10: surfaces.deals.non_personal: must name at least one retriever: it is what everyone gets who does not allow, or has, a personal list",

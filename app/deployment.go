@@ -32,6 +32,7 @@ type deployment struct {
 	Kafka     kafkaConfig
 	Warehouse warehouseConfig
 	Keys      keysConfig
+	Log       logConfig
 }
 
 type serverConfig struct {
@@ -136,13 +137,14 @@ func loadDeployment(file *Config) (*deployment, error) {
 	for _, s := range []struct {
 		name string
 		into any
-	}{{"server", &d.Server}, {"kafka", &d.Kafka}, {"warehouse", &d.Warehouse}, {"keys", &d.Keys}} {
+	}{{"server", &d.Server}, {"kafka", &d.Kafka}, {"warehouse", &d.Warehouse}, {"keys", &d.Keys}, {"log", &d.Log}} {
 		faults.Add(file.Section(s.name).Decode(s.into))
 	}
 	d.Server.validate(file.Section("server"), &faults)
 	d.Kafka.validate(file.Section("kafka"), &faults)
 	d.Warehouse.validate(file.Section("warehouse"), &faults)
 	d.Keys.validate(file.Section("keys"), &faults)
+	d.Log.validate(file.Section("log"), &faults)
 	return d, sorted(faults.Err())
 }
 

@@ -50,6 +50,7 @@ type Options struct {
 // Started tells where a node is.
 type Started struct {
 	URL    string
+	Broker string // host:port of the embedded broker, empty on a cluster
 	Data   string // directory
 	Policy string // version of the policy in force
 }
@@ -60,6 +61,8 @@ type Node struct {
 	config      *Config
 	deployment  *deployment
 	rooms       *rooms
+	began       time.Time
+	started     bool         // it has told of its start
 	certificate *certificate // of the listener; nil: it speaks plain HTTP
 	roles       []string
 	demo        *DemoOptions // nil on a cluster
@@ -76,12 +79,7 @@ type Node struct {
 }
 
 func newNode(c *Config, d *deployment, r *rooms, roles []string, o Options) *Node {
-	return &Node{Options: o, config: c, deployment: d, rooms: r, roles: roles, logger: NewLogger(o.Stderr), shopLoaded: make(chan struct{})}
-}
-
-// NewLogger makes a log that is quiet when all is well.
-func NewLogger(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	return &Node{Options: o, config: c, deployment: d, rooms: r, roles: roles, logger: d.Log.logger(o.Stderr), shopLoaded: make(chan struct{})}
 }
 
 func (n *Node) has(role string) bool { return slices.Contains(n.roles, role) }
@@ -106,18 +104,34 @@ func (n *Node) openCertificate() (err error) {
 // Run opens what the node stands on, builds its parts, serves until the context ends or a part fails, and stops in order: requests first, then the
 // parts, then what they stand on.
 func (n *Node) Run(ctx context.Context) (err error) {
+	n.began = time.Now()
 	var opened closer
 	defer func() { err = errors.Join(err, opened.close()) }()
+	opened.add(n.tellEnd)
 	opened.add(n.watchMemory(ctx)) // first: the broker reads its files when it is opened
-	if err := n.open(ctx, &opened); err != nil {
-		return err
+	p, err := n.start(ctx, &opened)
+	if err != nil && ctx.Err() != nil {
+		n.logger.Debug("the node was asked to stop while it was starting", "error", err)
+		return nil
 	}
-	p, err := n.build(ctx)
 	if err != nil {
 		return err
 	}
-	opened.add(p.close)
 	return n.serve(ctx, p)
+}
+
+// start opens what the node stands on and builds its parts.
+func (n *Node) start(ctx context.Context, opened *closer) (*parts, error) {
+	if err := n.open(ctx, opened); err != nil {
+		return nil, err // told in one line
+	}
+	n.tellStart()
+	p, err := n.build(ctx)
+	if err != nil {
+		return nil, err
+	}
+	opened.add(p.close)
+	return p, nil
 }
 
 // watchMemory keeps the process to its memory until stop is called.
@@ -181,6 +195,7 @@ func (n *Node) serve(ctx context.Context, p *parts) (err error) {
 	case <-failed.Done():
 	case err = <-served:
 	}
+	n.tellStop(ctx, failed)
 	n.leave(failed, p)
 	return errors.Join(err, drain(web), end(stopParts, group))
 }
@@ -236,9 +251,6 @@ func (n *Node) httpServer(ctx context.Context, p *parts) *http.Server {
 
 // announce tells where the node is, once it is ready.
 func (n *Node) announce(ctx context.Context, p *parts) error {
-	if n.Ready == nil {
-		return nil
-	}
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for p.ready.state().Status != ready {
@@ -248,7 +260,10 @@ func (n *Node) announce(ctx context.Context, p *parts) error {
 		case <-ticker.C:
 		}
 	}
-	n.Ready(&Started{URL: n.url(), Data: n.data.path, Policy: p.register.PolicyVersion()})
+	n.logger.Info("the node is ready", "url", n.url(), "after", since(n.began))
+	if n.Ready != nil {
+		n.Ready(n.place(p))
+	}
 	return nil
 }
 

@@ -31,13 +31,14 @@ func measured(api *httpx.API, front *httpx.Front, reg prometheus.Registerer, log
 		Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
 	}, []string{"route", "status"})
 	reg.MustRegister(latency)
+	slow := new(slowRequests)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
 		_, route := api.Mux.Handler(r)
 		recorder := &statusRecorder{ResponseWriter: w}
 		defer func() {
 			if fault := recover(); fault != nil {
-				logger.Error("request panicked", "route", route, "fault", fault, "stack", string(debug.Stack()))
+				logger.Error("a request failed with a fault of the program", "route", route, "fault", fault, "stack", string(debug.Stack()))
 				if recorder.status == 0 {
 					httpx.WriteProblem(recorder, httpx.NewProblem(http.StatusInternalServerError, "internal", "Something went wrong here; it has been logged."))
 				}
@@ -45,7 +46,9 @@ func measured(api *httpx.API, front *httpx.Front, reg prometheus.Registerer, log
 			if route == "" {
 				route = "none"
 			}
-			latency.WithLabelValues(route, strconv.Itoa(max(recorder.status, http.StatusOK))).Observe(time.Since(began).Seconds())
+			took := time.Since(began)
+			latency.WithLabelValues(route, strconv.Itoa(max(recorder.status, http.StatusOK))).Observe(took.Seconds())
+			slow.note(logger, route, recorder.status, took)
 		}()
 		ctx, cancel := context.WithTimeout(r.Context(), requestTime)
 		defer cancel()
@@ -55,6 +58,22 @@ func measured(api *httpx.API, front *httpx.Front, reg prometheus.Registerer, log
 		}
 		front.Serve(recorder, r.WithContext(ctx), next)
 	})
+}
+
+// slowRequest is how long a request may take before the log tells of it.
+const slowRequest = 2 * time.Second
+
+// slowRequests tells of requests that took long, of one a second at most.
+type slowRequests struct{ told atomic.Int64 } // second in which one was told of last
+
+func (s *slowRequests) note(logger *slog.Logger, route string, status int, took time.Duration) {
+	if took < slowRequest {
+		return
+	}
+	now := time.Now().Unix()
+	if last := s.told.Load(); last != now && s.told.CompareAndSwap(last, now) {
+		logger.Info("a request took long", "route", route, "status", status, "took", took.Round(time.Millisecond).String())
+	}
 }
 
 // statusRecorder remembers the status of an answer.

@@ -135,7 +135,12 @@ func (p *parts) open(ctx context.Context) (err error) {
 		p.ready.add("shop", p.shopReady)
 	}
 	if n.hasShop() {
-		p.run("shop", n.fillShop)
+		p.run("shop", func(ctx context.Context) error {
+			if err := n.fillShop(ctx); err != nil && !p.ready.leaving.Load() { // its requests fail when the listener closes
+				return err
+			}
+			return nil
+		})
 	}
 	if p.name, err = n.name(); err != nil {
 		return err

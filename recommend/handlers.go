@@ -74,7 +74,7 @@ func (s *service) serve(w http.ResponseWriter, r *http.Request, q *query, proble
 		w.Header().Set("Retry-After", "1")
 		s.refuse(w, httpx.Overloaded())
 	case errors.Is(err, errEncoding):
-		s.Logger.Error("encoding a list", "error", err)
+		s.Logger.Error("could not encode a list", "error", err)
 		s.refuse(w, httpx.NewProblem(http.StatusInternalServerError, "error", "The list could not be made."))
 	case err != nil:
 		s.unknown(w, err)
@@ -146,7 +146,7 @@ func (s *service) write(w http.ResponseWriter, q *query, made *outcome) {
 // unknown answers where consent cannot be known now.
 func (s *service) unknown(w http.ResponseWriter, err error) {
 	if !errors.Is(err, consent.ErrLeaseLapsed) && !errors.Is(err, errUnsettled) {
-		s.Logger.Error("ranking", "error", err)
+		s.Logger.Error("a ranking failed", "error", err)
 	}
 	w.Header().Set("Retry-After", "1")
 	s.refuse(w, httpx.NewProblem(http.StatusServiceUnavailable, "consent_unknown", "The present state of consent is not known here. Try again, or ask without a person."))

@@ -71,7 +71,7 @@ func New(o Options) *Decider {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if expired := o.Config.Expired(o.Now().UnixMicro()); len(expired) > 0 {
-		o.Logger.Warn("rules have expired and do not run", "rules", strings.Join(expired, ", "))
+		o.Logger.Warn("rules have expired and do not run; their owners must look at them", "rules", strings.Join(expired, ", "))
 	}
 	return &Decider{config: o.Config, entities: o.Entities, key: o.AppealKey, metrics: newMetrics(o.Registerer, o.Config, o.Now)}
 }

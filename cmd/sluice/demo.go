@@ -45,7 +45,7 @@ func (c *demoCmd) Run(env *environment) error {
 	node, err := app.NewDemo(config, app.DemoOptions{
 		Options: app.Options{Version: version, Stderr: env.stderr, Ready: func(s *app.Started) {
 			env.ready(s)
-			fmt.Fprint(env.stdout, demoCommands(s.URL, s.Policy))
+			fmt.Fprint(env.stdout, demoCommands(s))
 		}},
 		Listen: c.Listen, Data: c.Data, Shop: c.Shop == "retail", Shoppers: int(c.Shoppers), Reset: c.Reset,
 	})
@@ -56,12 +56,13 @@ func (c *demoCmd) Run(env *environment) error {
 }
 
 // demoCommands are what a newcomer may copy: a visitor who accepts, looks at something, gets a personal list, and switches it off.
-func demoCommands(base, policy string) string {
-	return strings.NewReplacer("BASE", base, "POLICY", policy).Replace(`
+func demoCommands(s *app.Started) string {
+	return strings.NewReplacer("BASE", s.URL, "POLICY", s.Policy, "BROKER", s.Broker).Replace(`
   the shop          BASE/
   settings          BASE/settings/privacy
   the API           BASE/openapi.json
   metrics           curl -s -H 'Authorization: Bearer demo_operator' BASE/metrics
+  the broker        BROKER, which speaks Kafka's protocol
 
   # a visitor accepts the policy; events echo the revision that this gives
   S='Authorization: Bearer demo_server'; J='Content-Type: application/json'

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"sluice/app"
 )
 
 // TestDemoCommands pastes what the demo prints into a shell, as a newcomer does, and opens its addresses.
@@ -16,7 +18,7 @@ func TestDemoCommands(t *testing.T) {
 		}
 	}
 	d := startDemo(t, t.TempDir(), "--shoppers", "0")
-	addresses, commands, _ := strings.Cut(demoCommands(d.url, "2026-09"), "\n\n")
+	addresses, commands, _ := strings.Cut(demoCommands(&app.Started{URL: d.url, Policy: "2026-09", Broker: "127.0.0.1:9092"}), "\n\n")
 	for _, address := range regexp.MustCompile(`http://\S+`).FindAllString(addresses, -1) {
 		if status, _ := d.call(http.MethodGet, strings.TrimPrefix(address, d.url), nil); status != http.StatusOK {
 			t.Errorf("%s answers %d", address, status)
@@ -30,5 +32,23 @@ func TestDemoCommands(t *testing.T) {
 	want := `^revision 1-\S+\n{"accepted":1,"duplicate":0,.*}\n` + strings.Replace(list, "%", "(true|false)", 1) + `{"revision":"1-.*}\n` + strings.Replace(list, "%", "false", 1) + `$`
 	if !regexp.MustCompile(want).Match(out) {
 		t.Errorf("the commands print\n%s", out)
+	}
+}
+
+// TestFirstWords: what people try first prints something and exits 0.
+func TestFirstWords(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, "Commands:"},
+		{[]string{"help"}, "Commands:"},
+		{[]string{"help", "demo"}, "--shoppers"},
+		{[]string{"--version"}, "sluice "},
+		{[]string{"version"}, "sluice "},
+	} {
+		if stdout, stderr, code := sluice(t, c.args...); code != exitDone || !strings.Contains(stdout, c.want) {
+			t.Errorf("%v: exit %d, %q, %q", c.args, code, stdout, stderr)
+		}
 	}
 }

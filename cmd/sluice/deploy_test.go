@@ -8,6 +8,23 @@ import (
 	"testing"
 )
 
+// alertCounters are the counters that the alerts watch, with the labels that they ask for.
+func alertCounters(t *testing.T) []string {
+	t.Helper()
+	alerts, err := os.ReadFile(filepath.Join("..", "..", "deploy", "prometheus", "alerts.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, match := range regexp.MustCompile(`(?:increase|rate)\((sluice_[a-z_]+_total)(?:\{([^}]*)\})?\[`).FindAllStringSubmatch(string(alerts), -1) {
+		found = append(found, match[1]+" "+match[2])
+	}
+	if len(found) < 5 {
+		t.Fatalf("counters of the alerts: %v", found)
+	}
+	return found
+}
+
 // TestDeploy holds the files under deploy to what the program is: the example loads, and every metric of the alerts is in the operator's guide.
 func TestDeploy(t *testing.T) {
 	stdout, stderr, code := sluice(t, "config", "check", "../../deploy/sluice.yaml")

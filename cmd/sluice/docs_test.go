@@ -243,6 +243,12 @@ func (d *demo) checkMetrics(t *testing.T, guide string) {
 	if status != http.StatusOK {
 		t.Fatal(status)
 	}
+	for _, counter := range alertCounters(t) { // the first occurrence of a series is no increase of it
+		name, label, _ := strings.Cut(counter, " ")
+		if !regexp.MustCompile(`(?m)^` + name + `(\{.*` + regexp.QuoteMeta(label) + `.*\})? \d`).Match(body) {
+			t.Errorf("no series of %s{%s} is there before its first occurrence: its alert would miss that", name, label)
+		}
+	}
 	lines := bufio.NewScanner(bytes.NewReader(body))
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -33,6 +34,7 @@ func main() {
 
 // run is the program: it parses the command line, runs the command and tells the exit code.
 func run(args []string, stdout, stderr io.Writer) int {
+	args = plainArgs(args)
 	var commands cli
 	exited := -1
 	parser, err := kong.New(&commands,
@@ -71,6 +73,20 @@ func joinDash(args []string) (joined []string) {
 		joined = append(joined, arg)
 	}
 	return joined
+}
+
+// plainArgs are the arguments with what people try first in kong's words: nothing at all, help, help COMMAND, --version.
+func plainArgs(args []string) []string {
+	switch {
+	case len(args) == 0:
+		return []string{"--help"}
+	case args[0] == "help":
+		return append(slices.Clone(args[1:]), "--help")
+	case args[0] == "--version":
+		return []string{"version"}
+	default:
+		return args
+	}
 }
 
 // environment is what every command gets.

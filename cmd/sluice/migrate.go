@@ -23,7 +23,9 @@ func (c *migrateCmd) Run(env *environment) error {
 	if err != nil {
 		return err
 	}
-	o.Logger = app.NewLogger(env.stderr)
+	if o.Logger, err = config.Logger(env.stderr); err != nil {
+		return err
+	}
 	return c.migrate(env, o, tables)
 }
 

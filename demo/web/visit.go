@@ -146,7 +146,7 @@ func (v *visit) fail(err error) {
 	}
 	var problem *httpx.Problem
 	if status == http.StatusInternalServerError && !errors.As(err, &problem) {
-		v.site.Logger.Error("page failed", "path", v.r.Pattern, "error", err)
+		v.site.Logger.Error("a page failed", "path", v.r.Pattern, "error", err)
 	}
 	if renderErr := v.render("error", status, map[string]any{"Message": message, "Title": http.StatusText(status)}); renderErr != nil {
 		http.Error(v.w, message, status)

@@ -319,7 +319,7 @@ func TestLogsNameNobody(t *testing.T) {
 	}
 	s.send(http.MethodGet, "/settings/privacy", nil)
 	visitor := s.cookies[cookieVisitor].Value
-	if visitor == "" || !strings.Contains(log.String(), "page failed") || strings.Contains(log.String(), visitor) {
+	if visitor == "" || !strings.Contains(log.String(), "a page failed") || strings.Contains(log.String(), visitor) {
 		t.Errorf("the log of the visitor %s:\n%s", visitor, log.String())
 	}
 }

@@ -198,7 +198,7 @@ func (s *Store) remove(seg *segment) {
 	s.segments.remove(seg)
 	s.size -= int64(seg.end)
 	if err := seg.unref(); err != nil {
-		s.o.Logger.Warn("closing a file of a view", "view", s.o.View, "error", err)
+		s.o.Logger.Warn("could not close a file of a view", "view", s.o.View, "error", err)
 	}
 }
 

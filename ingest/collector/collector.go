@@ -222,7 +222,7 @@ func (c *Collector) enter(ctx context.Context) (leave func(), ok bool) {
 // append makes events durable.
 func (c *Collector) append(ctx context.Context, events []ingest.Accepted) error {
 	if err := c.o.Log.Append(ctx, events); err != nil {
-		c.o.Logger.Error("appending events", "events", len(events), "error", err)
+		c.o.Logger.Error("could not append events to the log", "events", len(events), "error", err)
 		return err
 	}
 	return nil

@@ -66,7 +66,11 @@ func TestDocumentation(t *testing.T) {
 	s := start(t, nil)
 	_, body := s.do(t, ask{method: http.MethodGet, path: "/openapi.json"})
 	var doc struct {
-		Paths      map[string]map[string]any
+		Paths map[string]map[string]*struct {
+			RequestBody struct {
+				Content map[string]struct{ Schema struct{ OneOf []any } }
+			}
+		}
 		Components struct {
 			Schemas map[string]struct{ Properties map[string]json.RawMessage }
 		}
@@ -88,6 +92,12 @@ func TestDocumentation(t *testing.T) {
 			if doc.Components.Schemas[name].Properties[member] == nil {
 				t.Errorf("%s has no %s", name, member)
 			}
+		}
+	}
+	for kind, forms := range map[string]int{typeJSON: 3, typeText: 3, typeNDJSON: 0} {
+		schema := doc.Paths["/v1/events"]["post"].RequestBody.Content[kind].Schema
+		if len(schema.OneOf) != forms {
+			t.Errorf("a body of %s has %d forms: %+v", kind, len(schema.OneOf), schema)
 		}
 	}
 	event, err := json.Marshal(eventExample)

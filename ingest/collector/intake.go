@@ -76,7 +76,7 @@ func (c *Collector) Prepare(body []byte, role httpx.Role, received time.Time) (*
 	}
 	denied, err := c.admitOne(p.Event)
 	if err != nil {
-		c.o.Logger.Warn("deciding without knowing consent", "error", err)
+		c.o.Logger.Warn("a decision was made without knowing consent", "error", err)
 		denyByGPC(p.Event)
 	}
 	if denied {

@@ -43,7 +43,7 @@ func (c *Collector) postItems(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := c.produceItems(r.Context(), recs); err != nil {
-		c.o.Logger.Error("writing catalogue items", "items", len(recs), "error", err)
+		c.o.Logger.Error("could not write catalogue items", "items", len(recs), "error", err)
 		httpx.WriteProblem(w, unavailable(err))
 		return
 	}
@@ -65,7 +65,7 @@ func (c *Collector) takeItems(ctx context.Context, lines [][]byte) (*itemsAnswer
 	defer leave()
 	answer, recs, err := c.itemRecords(lines)
 	if err != nil {
-		c.o.Logger.Error("encoding catalogue items", "items", len(lines), "error", err)
+		c.o.Logger.Error("could not encode catalogue items", "items", len(lines), "error", err)
 		return nil, nil, unavailable(err)
 	}
 	return answer, recs, nil
@@ -121,7 +121,7 @@ type itemInput struct {
 // deleteItem is DELETE /v1/items/{id}. Deleting what is not there is done.
 func (c *Collector) deleteItem(ctx context.Context, in *itemInput) (*struct{}, error) {
 	if err := c.produceItems(ctx, []*kgo.Record{c.itemRecord(canonical.Text(in.ID), nil)}); err != nil {
-		c.o.Logger.Error("deleting a catalogue item", "error", err)
+		c.o.Logger.Error("could not delete a catalogue item", "error", err)
 		return nil, unavailable(err)
 	}
 	c.items.WithLabelValues("deleted").Inc()

@@ -43,7 +43,7 @@ func document(api *httpx.API) {
 			{Name: "key", In: "query", Description: "A write key, for beacons, which cannot set headers.", Schema: &huma.Schema{Type: huma.TypeString}},
 			httpx.UserToken(), httpx.GPC("It counts for every event of the request."),
 		},
-		RequestBody: api.Body(reflect.TypeFor[collectedEvent](), eventExample, typeJSON, typeNDJSON, typeText),
+		RequestBody: eventsBody(api),
 		Responses: d.responses(map[string]answered{
 			"202": {"Taken. Accepted events are durable.", reflect.TypeFor[eventsAnswer]()},
 			"400": {"The body as a whole cannot be read.", problemType}, "401": {"No valid key.", problemType},

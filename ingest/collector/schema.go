@@ -1,12 +1,14 @@
 package collector
 
 import (
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"sluice/ingest"
 	"sluice/internal/field"
+	"sluice/internal/httpx"
 )
 
 // The types of this file are the documentation of what is posted; package ingest decodes it.
@@ -17,6 +19,27 @@ type collectedEvent struct{}
 // Schema is a reference to the event's schema.
 func (collectedEvent) Schema(r huma.Registry) *huma.Schema {
 	return described(r, "CollectedEvent", ingest.Fields)
+}
+
+// collectedBatch documents a body of events.
+type collectedBatch struct{}
+
+// Schema is one event, an array of events, or an envelope around them.
+func (collectedBatch) Schema(r huma.Registry) *huma.Schema {
+	event := collectedEvent{}.Schema(r)
+	events := &huma.Schema{Type: huma.TypeArray, Items: event, MinItems: new(1), MaxItems: new(maxEvents)}
+	return &huma.Schema{OneOf: []*huma.Schema{event, events, {
+		Type: huma.TypeObject, Required: []string{"events"}, Properties: map[string]*huma.Schema{
+			"sent_at": {Type: huma.TypeString, Format: "date-time", Description: "The client's clock at sending, of every event that has none of its own."}, "events": events,
+		},
+	}}}
+}
+
+// eventsBody describes the body of POST /v1/events: lines hold an event each.
+func eventsBody(api *httpx.API) *huma.RequestBody {
+	body := api.Body(reflect.TypeFor[collectedBatch](), eventExample, typeJSON, typeText)
+	body.Content[typeNDJSON] = api.Body(reflect.TypeFor[collectedEvent](), eventExample, typeNDJSON).Content[typeNDJSON]
+	return body
 }
 
 // described makes the schema of a message, and of those within, under a name of its own.

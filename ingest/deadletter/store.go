@@ -55,6 +55,9 @@ func Open(cluster stream.Cluster, keys *seal.Keyring, o Options) (*Store, error)
 	s.written = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "sluice_ingest_dead_letters_total", Help: "Inputs kept as dead letters by this process, by stage.",
 	}, []string{"stage"})
+	for _, stage := range []string{StageReplay, StageInbound, StageFilter, StageWarehouse} {
+		s.written.WithLabelValues(stage) // an alert sees its first
+	}
 	if o.Registerer != nil {
 		o.Registerer.MustRegister(s.written, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "sluice_ingest_dead_letters_open", Help: "Dead letters that were not driven again, among those that can be listed.",

@@ -109,7 +109,7 @@ func (r *Reader) Run(ctx context.Context) error {
 			return nil
 		}
 		for _, e := range fetches.Errors() {
-			r.o.Logger.Warn("reading foreign events", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
+			r.o.Logger.Warn("could not read foreign events; it will be tried again", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
 		}
 		if err := r.settle(ctx, fetches.Records()); err != nil {
 			if ctx.Err() != nil {
@@ -119,7 +119,7 @@ func (r *Reader) Run(ctx context.Context) error {
 		}
 		if fetches.NumRecords() > 0 {
 			if err := client.CommitUncommittedOffsets(ctx); err != nil && ctx.Err() == nil {
-				r.o.Logger.Warn("committing the offsets of foreign events; they will be read again", "error", err)
+				r.o.Logger.Warn("could not commit the offsets of foreign events; they will be read again", "error", err)
 			}
 		}
 		client.AllowRebalance()

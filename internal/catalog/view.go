@@ -126,7 +126,7 @@ func (v *View) apply(recs []stream.Record) {
 			c.item = new(Item)
 			if err := c.item.UnmarshalVT(rec.Value); err != nil {
 				v.faulty.Inc()
-				v.logger.Warn("reading an item", "partition", rec.Partition, "offset", rec.Offset, "error", err)
+				v.logger.Warn("a record of the catalogue holds no item", "partition", rec.Partition, "offset", rec.Offset, "error", err)
 				continue
 			}
 			c.item.ItemId = id // the key is what replaces and deletes

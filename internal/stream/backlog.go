@@ -179,7 +179,7 @@ func (b *Backlog) Run(ctx context.Context) error {
 		if first || b.Waiting() > 0 {
 			err := b.look(ctx, admin)
 			if err != nil && !failing && ctx.Err() == nil {
-				b.o.Logger.Warn("watching the backlog", "error", err)
+				b.o.Logger.Warn("could not read how much waits to be settled", "error", err)
 			}
 			failing = err != nil
 		}

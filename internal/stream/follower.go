@@ -233,7 +233,7 @@ func (f *Follower) bounds(ctx context.Context, topic string) (starts, ends map[i
 		if starts, ends, err = bounds(ctx, f.cluster, topic); err == nil || !pause(ctx, wait) {
 			return starts, ends, err
 		}
-		f.o.Logger.Warn("listing offsets", "topic", topic, "error", err)
+		f.o.Logger.Warn("could not list the offsets of a topic that is followed; it will be tried again", "topic", topic, "error", err)
 	}
 }
 
@@ -284,7 +284,7 @@ func (f *Follower) follow(ctx context.Context, client *kgo.Client, ends map[int3
 func (f *Follower) applyFetched(batch []Record, feeding *feeding, fetches kgo.Fetches) []Record {
 	for _, e := range fetches.Errors() {
 		if !errors.Is(e.Err, context.Canceled) {
-			f.o.Logger.Warn("following", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
+			f.o.Logger.Warn("could not read a topic that is followed; it will be tried again", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
 		}
 	}
 	var applied [Partitions]int64

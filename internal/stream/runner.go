@@ -109,7 +109,7 @@ func (r *Runner) Run(ctx context.Context) error {
 			return fmt.Errorf("running %s: %w", r.role.Name, err)
 		}
 		r.metrics.restarts.Inc()
-		r.o.Logger.Warn("stream session ended, starting anew", "role", r.role.Name, "error", err)
+		r.o.Logger.Warn("a member of the stream failed and starts anew", "role", r.role.Name, "error", err)
 		if time.Since(began) > time.Minute {
 			wait = 50 * time.Millisecond
 		}
@@ -358,7 +358,7 @@ func (s *session) reassign(ctx context.Context) error {
 // openTasks restores and opens the partitions of each engine.
 func (s *session) openTasks(ctx context.Context, partitions [][]int32) error {
 	if fenced, err := s.fenceDead(ctx); err != nil {
-		s.o.Logger.Warn("ending the transactions of dead members; the brokers will, after a while", "role", s.role.Name, "error", err)
+		s.o.Logger.Warn("could not end the transactions of dead members; the brokers will, after a while", "role", s.role.Name, "error", err)
 	} else if len(fenced) > 0 {
 		s.o.Logger.Info("ended the transactions of dead members", "role", s.role.Name, "ids", fenced)
 	}
@@ -379,6 +379,7 @@ func (s *session) openTasks(ctx context.Context, partitions [][]int32) error {
 		}
 	}
 	s.setStatus(Status{Joined: s.assigned(), Tasks: len(s.tasks)})
+	s.o.Logger.Info("the group has shared out its partitions", "role", s.role.Name, "tasks", len(s.tasks))
 	return nil
 }
 
@@ -405,7 +406,11 @@ func (s *session) openEngine(ctx context.Context, i int, partitions []int32) ([]
 		}
 		tasks[n] = t
 	}
-	s.metrics.engines[i].restore.Set(time.Since(began).Seconds())
+	took := time.Since(began)
+	s.metrics.engines[i].restore.Set(took.Seconds())
+	if len(partitions) > 0 {
+		s.o.Logger.Info("an engine has its state back", "engine", engine.Name, "partitions", len(partitions), "took", took.Round(time.Millisecond).String())
+	}
 	return tasks, nil
 }
 

@@ -205,7 +205,7 @@ func (s *session) fetchErrors(fetches kgo.Fetches) error {
 		if e.Topic == "" {
 			return fmt.Errorf("reading for the warehouse: %w", e.Err)
 		}
-		s.o.Logger.Warn("reading for the warehouse", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
+		s.o.Logger.Warn("could not read for the warehouse; it will be tried again", "topic", e.Topic, "partition", e.Partition, "error", e.Err)
 	}
 	return nil
 }

@@ -158,7 +158,7 @@ func (w *Writer) Run(ctx context.Context) error {
 			return nil
 		}
 		w.metrics.restarts.Inc()
-		w.o.Logger.Warn("the warehouse's session ended, starting anew", "error", err)
+		w.o.Logger.Warn("the warehouse's member of the group failed and starts anew", "error", err)
 		if time.Since(began) > time.Minute {
 			wait = firstPause
 		}
@@ -180,7 +180,7 @@ func (w *Writer) expire(ctx context.Context) {
 	for {
 		if err := w.store.Expire(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			w.metrics.storeErrors.Inc()
-			w.o.Logger.Warn("deleting expired rows of the warehouse; it will be tried again in an hour", "error", err)
+			w.o.Logger.Warn("could not delete expired rows of the warehouse; it will be tried again in an hour", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -199,7 +199,7 @@ func (w *Writer) tidy(ctx context.Context) {
 	for {
 		if err := tidier.Tidy(ctx); err != nil && ctx.Err() == nil {
 			w.metrics.storeErrors.Inc()
-			w.o.Logger.Warn("tidying the warehouse; it will be tried again after the next flush", "error", err)
+			w.o.Logger.Warn("could not tidy the warehouse; it will be tried again after the next flush", "error", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -112,7 +112,7 @@ func (v *View) keepLease(ctx context.Context, client *kgo.Client) error {
 		case err := <-renewed:
 			under--
 			if err != nil && !failing && ctx.Err() == nil {
-				v.logger.Warn("renewing the lease on consent", "error", err)
+				v.logger.Warn("could not renew the lease on consent", "error", err)
 			}
 			failing = err != nil
 			if !open && v.Leased() {

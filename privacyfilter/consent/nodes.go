@@ -133,7 +133,7 @@ func (v *View) heartbeat(ctx context.Context, client *kgo.Client) {
 	}
 	if err != nil {
 		v.metrics.failed.Inc()
-		v.logger.Warn("writing a heartbeat", "error", err)
+		v.logger.Warn("could not write a heartbeat", "error", err)
 		return
 	}
 	v.metrics.heartbeats.Inc()
@@ -188,7 +188,7 @@ func (v *View) leave(client *kgo.Client) {
 	defer cancel()
 	gone := &kgo.Record{Topic: v.cluster.Topic(topics.Nodes), Key: []byte(v.node)}
 	if err := write(ctx, client, v.heartbeatRecord(true), gone); err != nil {
-		v.logger.Warn("saying that this node leaves", "error", err)
+		v.logger.Warn("could not announce that this node leaves", "error", err)
 	}
 }
 

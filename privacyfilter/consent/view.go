@@ -152,7 +152,7 @@ func (v *View) listStable(ctx context.Context, client *kgo.Client) ([]int64, err
 		if err == nil || !every(ctx, wait) {
 			return at, err
 		}
-		v.logger.Warn("listing the stable ends of consent", "error", err)
+		v.logger.Warn("could not list the stable ends of the consent topic", "error", err)
 	}
 }
 

@@ -43,7 +43,7 @@ func (s *service) getHistory(ctx context.Context, in *historyInput) (*answer[His
 		for _, id := range a.Identities(privacyfilter.History) { // of one subject there is at most one
 			last, more, err := s.fill(&page, a, id, in.Limit, from)
 			if err != nil {
-				s.Logger.Error("reading a history", "error", err)
+				s.Logger.Error("could not read a history", "error", err)
 				return nil, problemHistory()
 			}
 			if more {

@@ -77,7 +77,7 @@ func (s *service) postImports(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.importAll(ctx, lines); err != nil {
-		s.Logger.Warn("importing consent", "error", err)
+		s.Logger.Warn("could not import consent", "error", err)
 		var late *Recorded
 		if errors.As(err, &late) {
 			writeLater(w, late.Status, late)

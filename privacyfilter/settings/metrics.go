@@ -17,6 +17,9 @@ func newMetrics(reg prometheus.Registerer, s *service) *metrics {
 			Name: "sluice_settings_write_seconds", Help: "From a request to its change being obeyed by every node.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
 	}
+	for _, act := range []string{"policy", "choice", "block", "unblock", "delete_history", "delete_footprint", "import"} {
+		m.writes.WithLabelValues(act, "late") // an alert sees its first
+	}
 	if reg == nil {
 		return m
 	}

@@ -221,12 +221,12 @@ func (s *service) write(ctx context.Context, c change) (revision privacyfilter.R
 	defer cancel()
 	positions, err := s.append(ctx, c.control)
 	if err != nil {
-		s.Logger.Warn("appending a control record", "error", err)
+		s.Logger.Warn("could not append a person's choice to the log", "error", err)
 		return revision, s.refused(c.act, problemLog())
 	}
 	revision = s.revision(positions[0])
 	if err := s.obeyed(ctx, c.control.Subject, revision, c.restrict); err != nil {
-		s.Logger.Warn("waiting until a choice is obeyed", "error", err)
+		s.Logger.Warn("a choice is recorded, and it is not known yet whether every node obeys it", "error", err)
 		s.metrics.writes.WithLabelValues(c.act, "late").Inc()
 		return revision, c.notYet(revision)
 	}
@@ -269,7 +269,7 @@ func (s *service) obeyed(ctx context.Context, subject string, revision privacyfi
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		s.Logger.Warn("writing a restriction", "error", err)
+		s.Logger.Warn("could not write a restriction ahead of the filter", "error", err)
 	}
 	return s.View.Visible(ctx, subject, revision)
 }

@@ -162,7 +162,7 @@ func (s *Store) removeStrays() error {
 		if s.manifest.live[below] != nil {
 			continue
 		}
-		s.o.Logger.Info("removing a file of the warehouse that a crash left", "file", below)
+		s.o.Logger.Info("a file of the warehouse that a crash left is removed", "file", below)
 		if err := os.Remove(path); err != nil {
 			return err
 		}
@@ -432,7 +432,7 @@ func (s *Store) commit(c *staged) error {
 	}
 	for _, path := range c.Drop {
 		if err := os.Remove(filepath.Join(s.dir, path)); err != nil {
-			s.o.Logger.Warn("removing a file that the warehouse no longer has", "file", path, "error", err)
+			s.o.Logger.Warn("could not remove a file that the warehouse no longer has", "file", path, "error", err)
 		}
 	}
 	for _, day := range days {
