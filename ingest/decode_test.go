@@ -332,7 +332,7 @@ var details, names = func() (details []string, names map[string]bool) {
 	details = []string{
 		detailJSON, detailEvent, detailEventSize, detailUTF8, detailDuplicate, detailString, detailStrings, detailObject, detailItems, detailBool, detailTime,
 		detailMoney, detailCount, detailIdentifier, detailShort, detailControl, detailTerm, detailSubject, detailCurrency, detailValue,
-		"web, app, applet or server expected", "seller, terminal or payee expected", "one of " + strings.Join(vocab.Types(), ", ") + " expected",
+		"must be web, app, applet or server", "must be seller, terminal or payee", "must be one of " + strings.Join(vocab.Types(), ", "),
 	}
 	names = make(map[string]bool)
 	for _, leaf := range Fields.Leaves() {

@@ -13,15 +13,15 @@ import (
 const MaxItem = 64 << 10
 
 const (
-	detailItem         = "one item as a JSON object expected"
-	detailItemSize     = "an item of at most 64 KiB expected"
-	detailPrice        = "a price from 0 expected"
-	detailCategories   = "an array of category paths expected, each an array of names from the broadest to the narrowest"
-	detailCategory     = "a category name of 1 to 256 bytes expected"
-	detailAvailability = "in_stock, out_of_stock, preorder or discontinued expected"
-	detailURL          = "a path that begins with / or an http or https URL expected"
-	detailAttribute    = "a string, a number, true or false expected"
-	detailAttributes   = "an object of strings expected"
+	detailItem         = "must be one item as a JSON object"
+	detailItemSize     = "must be at most 64 KiB"
+	detailPrice        = "must be a price from 0"
+	detailCategories   = "must be an array of category paths, each an array of names from the broadest to the narrowest"
+	detailCategory     = "must be a category name of 1 to 256 bytes"
+	detailAvailability = "must be in_stock, out_of_stock, preorder or discontinued"
+	detailURL          = "must be a path that begins with /, or an http or https URL"
+	detailAttribute    = "must be a string, a number, true or false"
+	detailAttributes   = "must be an object of strings"
 )
 
 var availabilities = []string{"in_stock", "out_of_stock", "preorder", "discontinued"}
@@ -125,7 +125,7 @@ func (d *decoder) scalar() string {
 func validateItem(item *catalog.Item) *Fault {
 	return cmp.Or(
 		identifier("/item_id", item.ItemId), short("/brand", item.Brand), short("/seller", item.Seller),
-		demand(len(item.Title) <= maxTerm, CodeTooLong, "/title", "at most 1024 bytes expected"),
+		demand(len(item.Title) <= maxTerm, CodeTooLong, "/title", "must be at most 1024 bytes"),
 		demand(!slices.ContainsFunc(item.Categories, badPath), CodeInvalidValue, "/categories", detailCategory),
 		demand(item.Price >= 0, CodeInvalidValue, "/price", detailPrice),
 		currency("/currency", item.Currency),

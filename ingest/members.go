@@ -130,9 +130,9 @@ func enumReader(f *field.Field) func(d *decoder, into unsafe.Pointer) bool {
 func detailOf(f *field.Field) string {
 	words := f.Values[1:]
 	if last := len(words) - 1; last < 4 {
-		return strings.Join(words[:last], ", ") + " or " + words[last] + " expected"
+		return "must be " + strings.Join(words[:last], ", ") + " or " + words[last]
 	}
-	return "one of " + strings.Join(words, ", ") + " expected"
+	return "must be one of " + strings.Join(words, ", ")
 }
 
 // nested reads an object into a message of its own.

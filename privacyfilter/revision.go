@@ -20,7 +20,7 @@ type Revision struct {
 // RevisionBytes is the length of Revision.Append's form.
 const RevisionBytes = 16
 
-var errRevision = errors.New("a revision such as 1-5-4711 expected")
+var errRevision = errors.New("must be a revision such as 1-5-4711")
 
 // ParseRevision reads the form "generation-partition-offset" ("1-5-4711").
 func ParseRevision(s string) (Revision, error) {

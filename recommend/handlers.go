@@ -54,7 +54,7 @@ func (s *service) similarItems(w http.ResponseWriter, r *http.Request) {
 func (s *service) list(w http.ResponseWriter, r *http.Request) {
 	surface, known := lists[r.PathValue("list")]
 	if !known {
-		s.refuse(w, httpx.NewProblem(http.StatusNotFound, "not_found", "One of trending, popular and latest expected."))
+		s.refuse(w, httpx.NewProblem(http.StatusNotFound, "not_found", "The list must be trending, popular or latest."))
 		return
 	}
 	q, problem := s.checkList(r, surface, nil)

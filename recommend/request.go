@@ -84,17 +84,17 @@ func (f *faults) add(pointer, code, detail string) {
 
 func (f *faults) text(pointer, value string, most int) {
 	if len(value) > most || !utf8.ValidString(value) { // what is wrong is put into words only then
-		f.add(pointer, "too_long", "Text of at most "+strconv.Itoa(most)+" bytes expected.")
+		f.add(pointer, "too_long", "must be at most "+strconv.Itoa(most)+" bytes")
 	}
 }
 
 func (f *faults) ids(pointer string, ids []string, most int) {
 	if len(ids) > most {
-		f.add(pointer, "too_many", "At most "+strconv.Itoa(most)+" item ids expected.")
+		f.add(pointer, "too_many", "must be at most "+strconv.Itoa(most)+" item ids")
 	}
 	for i, id := range ids[:min(len(ids), most)] {
 		if id == "" || len(id) > maxID {
-			f.add(pointer+"/"+strconv.Itoa(i), "invalid", "An item id of 1 to 256 bytes expected.")
+			f.add(pointer+"/"+strconv.Itoa(i), "invalid", "must be an item id of 1 to 256 bytes")
 		}
 	}
 }
@@ -112,7 +112,7 @@ func readRequest(w http.ResponseWriter, r *http.Request) (*RecommendationRequest
 	if err != nil {
 		var tooLarge *http.MaxBytesError
 		if errors.As(err, &tooLarge) {
-			return nil, httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "A body of at most 256 KiB expected.")
+			return nil, httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "The body must be at most 256 KiB.")
 		}
 		return nil, httpx.NewProblem(http.StatusBadRequest, "bad_request", "The body cannot be read.")
 	}
@@ -143,9 +143,9 @@ func (req *RecommendationRequest) compose() {
 func decodeProblem(err error) *httpx.Problem {
 	var semantic *json.SemanticError
 	if !errors.As(err, &semantic) {
-		return httpx.NewProblem(http.StatusBadRequest, "broken_json", "One JSON object expected.")
+		return httpx.NewProblem(http.StatusBadRequest, "broken_json", "The body must be one JSON object.")
 	}
-	fault := httpx.FieldError{Pointer: string(semantic.JSONPointer), Code: "wrong_type", Detail: "Another JSON type expected."}
+	fault := httpx.FieldError{Pointer: string(semantic.JSONPointer), Code: "wrong_type", Detail: "must be of another JSON type"}
 	if errors.Is(err, json.ErrUnknownName) {
 		fault.Code, fault.Detail = "unknown_field", "No such field; see /openapi.json."
 	} else if semantic.GoType != nil {
@@ -156,7 +156,7 @@ func decodeProblem(err error) *httpx.Problem {
 
 // expected says in JSON's words what a field of a Go kind takes.
 var expected = map[string]string{
-	"string": "A string expected.", "int": "An integer expected.", "slice": "An array expected.", "struct": "An object expected.", "ptr": "Another JSON type expected.",
+	"string": "must be a string", "int": "must be an integer", "slice": "must be an array", "struct": "must be an object", "ptr": "must be of another JSON type",
 }
 
 // check makes a query of a request, or says what is wrong with it.
@@ -164,7 +164,7 @@ func (s *service) check(req *RecommendationRequest) (*query, *httpx.Problem) {
 	var f faults
 	surface, known := s.Config.Surface(req.Surface)
 	if !known {
-		f.add("/surface", "unknown_surface", "One of the configured surfaces expected: "+strings.Join(s.Config.Surfaces(), ", ")+".")
+		f.add("/surface", "unknown_surface", "surface must be one of "+strings.Join(s.Config.Surfaces(), ", "))
 	}
 	f.text("/user_id", req.UserID, maxID)
 	f.text("/anonymous_id", req.AnonymousID, maxID)
@@ -175,10 +175,10 @@ func (s *service) check(req *RecommendationRequest) (*query, *httpx.Problem) {
 	f.text("/context/search_term", c.SearchTerm, maxTerm)
 	f.text("/context/locale", c.Locale, maxShort)
 	f.text("/context/region", c.Region, maxShort)
-	f.expect(c.Bucket >= 0 && c.Bucket <= maxBucket, "/context/bucket", "out_of_range", "0 to 15 expected.")
+	f.expect(c.Bucket >= 0 && c.Bucket <= maxBucket, "/context/bucket", "out_of_range", "bucket must be between 0 and 15")
 	f.ids("/exclude_item_ids", req.Exclude, maxExcluded)
-	f.expect(req.Limit == nil || *req.Limit >= 1 && *req.Limit <= maxLimit, "/limit", "out_of_range", "1 to 100 expected.")
-	f.expect(req.TimeoutMS == nil || *req.TimeoutMS >= 1 && *req.TimeoutMS <= maxTimeout, "/timeout_ms", "out_of_range", "1 to 10000 milliseconds expected.")
+	f.expect(req.Limit == nil || *req.Limit >= 1 && *req.Limit <= maxLimit, "/limit", "out_of_range", "limit must be between 1 and 100")
+	f.expect(req.TimeoutMS == nil || *req.TimeoutMS >= 1 && *req.TimeoutMS <= maxTimeout, "/timeout_ms", "out_of_range", "timeout_ms must be between 1 and 10000")
 	if problem := f.problem(); problem != nil {
 		return nil, problem
 	}
@@ -209,7 +209,7 @@ func (s *service) open(q *query, text string) *httpx.Problem {
 	case errors.Is(err, cursor.ErrExpired):
 		return httpx.NewProblem(http.StatusGone, "cursor_expired", "The cursor is older than 30 minutes. Start again with the first page.")
 	case err != nil, int(state.Because) >= len(becauses):
-		return faults{{Pointer: "/cursor", Code: "broken_cursor", Detail: "The next_cursor of an earlier answer expected."}}.problem()
+		return faults{{Pointer: "/cursor", Code: "broken_cursor", Detail: "cursor must be the next_cursor of an earlier answer"}}.problem()
 	case state.Page != q.pageHash:
 		return faults{{Pointer: "/cursor", Code: "foreign_cursor", Detail: "The cursor belongs to another surface or context."}}.problem()
 	}
@@ -243,7 +243,7 @@ func (f *faults) number(values url.Values, name string, absent int) int {
 		return absent
 	}
 	n, err := strconv.Atoi(text)
-	f.expect(err == nil && n >= 1 && n <= maxLimit, "/"+name, "out_of_range", "1 to 100 expected.")
+	f.expect(err == nil && n >= 1 && n <= maxLimit, "/"+name, "out_of_range", name+" must be between 1 and 100")
 	return n
 }
 

@@ -392,7 +392,7 @@ func wordFault(name, value string) string {
 		if leaf.Group == nil && what == "type" {
 			what = "event type"
 		}
-		return "unknown " + what + "; expected one of " + strings.Join(leaf.Values[1:], " ")
+		return "unknown " + what + "; it must be one of " + strings.Join(leaf.Values[1:], " ")
 	}
 	return ""
 }

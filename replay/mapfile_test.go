@@ -59,7 +59,7 @@ func TestShortForm(t *testing.T) {
 		{"not an entry", []string{"time"}, nil, "--columns: must be field=column,…"},
 		{"twice", append(good, "time=t2"), nil, "--columns: time: is given twice"},
 		{"both", good, []string{"jurisdiction=CN", "type=login"}, "--set: type: the field is mapped to a column already"},
-		{"bad word", good, []string{"jurisdiction=CN", "channel=fax"}, "--columns: channel: unknown channel; expected one of web app applet server"},
+		{"bad word", good, []string{"jurisdiction=CN", "channel=fax"}, "--columns: channel: unknown channel; it must be one of web app applet server"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := ""

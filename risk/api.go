@@ -233,15 +233,15 @@ func (a *decisions) enter(ctx context.Context) (leave func(), ok bool) {
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *httpx.Problem) {
 	if header := r.Header.Get("Content-Type"); header != "" {
 		if media, _, err := mime.ParseMediaType(header); err != nil || media != "application/json" {
-			return nil, httpx.NewProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "application/json expected.")
+			return nil, httpx.NewProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "Content-Type must be application/json.")
 		}
 	}
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && !strings.EqualFold(encoding, "identity") {
-		return nil, httpx.NewProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "An event that is not compressed expected.")
+		return nil, httpx.NewProblem(http.StatusUnsupportedMediaType, "unsupported_media_type", "The event must not be compressed.")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return nil, httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "An event of at most 32 KiB expected.")
+		return nil, httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "An event must be at most 32 KiB.")
 	}
 	if err != nil {
 		return nil, httpx.NewProblem(http.StatusBadRequest, "bad_request", "The body could not be read.")
@@ -256,7 +256,7 @@ func undecidable(p *Pending) *httpx.Problem {
 	}
 	if !decided(p.Event.Type) {
 		return httpx.NewProblem(http.StatusUnprocessableEntity, "invalid", "The event gets no decision.",
-			httpx.FieldError{Pointer: "/type", Code: "type_not_decided", Detail: "sign_up, login or payment expected; send other events to /v1/events."})
+			httpx.FieldError{Pointer: "/type", Code: "type_not_decided", Detail: "must be sign_up, login or payment; other events go to /v1/events"})
 	}
 	return nil
 }
@@ -348,7 +348,7 @@ func (a *decisions) draft(ctx context.Context, id ID, p *Pending) (*riskpb.Decis
 
 func reused() *httpx.Problem {
 	return httpx.NewProblem(http.StatusUnprocessableEntity, "id_reused", "This id was used for another event.",
-		httpx.FieldError{Pointer: "/id", Code: "id_reused", Detail: "An id of its own, or the same event again, expected."})
+		httpx.FieldError{Pointer: "/id", Code: "id_reused", Detail: "must be an id of its own, or the same event again"})
 }
 
 func unavailable() *httpx.Problem {

@@ -176,13 +176,13 @@ func (id ID) String() string { return hex.EncodeToString(id[:]) }
 func ParseID(s string) (ID, error) {
 	b, err := hex.DecodeString(s)
 	if err != nil || len(b) != len(ID{}) {
-		return ID{}, errors.New("a decision id of 32 hex digits expected")
+		return ID{}, errors.New("a decision id must be 32 hexadecimal digits")
 	}
 	return ID(b), nil
 }
 
 // ErrBadToken is returned for an appeal token that was not made under the key.
-var ErrBadToken = errors.New("an appeal token from a decision expected")
+var ErrBadToken = errors.New("an appeal token must come from a decision")
 
 // AppealToken lets its holder appeal the decision: base64url(id ‖ the first 16 bytes of HMAC-SHA-256 under the key).
 func AppealToken(key [32]byte, id ID) string {

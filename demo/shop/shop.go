@@ -94,7 +94,7 @@ func eachRow(file []byte, columns int, use func(fields []string) error) error {
 	for n := 1; lines.Scan(); n++ {
 		fields := strings.Split(lines.Text(), "\t")
 		if len(fields) != columns {
-			return fmt.Errorf("demo shop data, row %d: %d columns expected, %d found", n, columns, len(fields))
+			return fmt.Errorf("demo shop data, row %d: must have %d columns, and has %d", n, columns, len(fields))
 		}
 		if err := use(fields); err != nil {
 			return fmt.Errorf("demo shop data, row %d: %w", n, err)

@@ -39,7 +39,7 @@ type rowError struct {
 	Row     uint64 `json:"row" doc:"Number in the run, from 1."`
 	Code    string `json:"code" doc:"Stable code of the fault."`
 	Pointer string `json:"pointer,omitempty" doc:"RFC 6901 pointer to the field of the event."`
-	Detail  string `json:"detail" doc:"What was expected."`
+	Detail  string `json:"detail" doc:"What must be."`
 }
 
 // head is the beginning of an answer that is a problem (RFC 9457) and has the members of the answer beside it.

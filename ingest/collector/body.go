@@ -110,14 +110,14 @@ func contentType(r *http.Request, types []string) (string, *httpx.Problem) {
 	}
 	kind, parameters, err := mime.ParseMediaType(header)
 	if charset := parameters["charset"]; err != nil || charset != "" && !strings.EqualFold(charset, "utf-8") {
-		return unsupported("UTF-8 expected.")
+		return unsupported("The charset must be UTF-8.")
 	}
 	for _, t := range types {
 		if kind == t {
 			return kind, nil
 		}
 	}
-	return unsupported("Content-Type: " + strings.Join(types, ", ") + " expected.")
+	return unsupported("Content-Type must be one of " + strings.Join(types, ", ") + ".")
 }
 
 var errEncoding = errors.New("unknown content encoding")
@@ -177,17 +177,17 @@ func bodyProblem(err error) *httpx.Problem {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge), errors.Is(err, errTooLarge), errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
-		return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "A body of at most 5 MiB expected, also when it is decompressed.")
+		return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "The body must be at most 5 MiB, also when it is decompressed.")
 	case errors.Is(err, errBusy):
 		return httpx.NewProblem(http.StatusTooManyRequests, "busy", "Too much is in flight. Try again in a moment.")
 	case errors.Is(err, errEncoding):
-		return httpx.NewProblem(http.StatusUnsupportedMediaType, "unsupported_encoding", "Content-Encoding: gzip, zstd or none expected.")
+		return httpx.NewProblem(http.StatusUnsupportedMediaType, "unsupported_encoding", "Content-Encoding must be gzip, zstd or absent.")
 	}
 	return httpx.NewProblem(http.StatusBadRequest, "unreadable_body", "The body cannot be read, or not be decompressed.")
 }
 
 func emptyBody() *httpx.Problem {
-	return httpx.NewProblem(http.StatusBadRequest, "empty_body", "A body with one entry at least expected.")
+	return httpx.NewProblem(http.StatusBadRequest, "empty_body", "The body must have at least one entry.")
 }
 
 // trim cuts JSON's white space off.

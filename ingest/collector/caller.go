@@ -66,7 +66,7 @@ func (c *Collector) settle(who *caller, ev *ingest.Event, warnings []ingest.Warn
 		return warnings, fault
 	}
 	if ev.UserId == "" && ev.AnonymousId == "" {
-		return warnings, &ingest.Fault{Code: ingest.CodeMissingField, Pointer: "/anonymous_id", Detail: "an anonymous_id, or a user_id beside its token, expected"}
+		return warnings, &ingest.Fault{Code: ingest.CodeMissingField, Pointer: "/anonymous_id", Detail: "there must be an anonymous_id, or a user_id beside its token"}
 	}
 	if ev.SentAt == 0 {
 		ev.SentAt = who.sentAt

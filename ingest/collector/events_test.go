@@ -143,13 +143,13 @@ func TestTheAnswerIsExact(t *testing.T) {
 	s := start(t, nil)
 	_, body := s.do(t, ask{body: "[" + one("e1", "v") + "," + one("e1", "v") + `,{"id":"e9","type":"view_item","time":"2026-03-01T10:00:00Z","user_id":"u","items":[{}],"x":0}]`})
 	want := `{"accepted":1,"duplicate":1,"denied":0,"rejected":1,"errors":[{"index":2,"id":"e9","pointer":"/items/0/item_id","code":"missing_field",` +
-		`"detail":"an identifier of 1 to 256 bytes expected"}],"warnings":[]}` + "\n"
+		`"detail":"must be an identifier of 1 to 256 bytes"}],"warnings":[]}` + "\n"
 	if diff := cmp.Diff(want, body); diff != "" {
 		t.Error(diff)
 	}
 	_, body = s.do(t, ask{body: `{"id":"e9"}`})
 	want = `{"type":"about:blank","title":"Unprocessable Entity","status":422,"code":"rejected","detail":"No event was accepted.","accepted":0,"duplicate":0,"denied":0,"rejected":1,` +
-		`"errors":[{"index":0,"id":"e9","pointer":"/time","code":"missing_field","detail":"an RFC 3339 time from 1970 on expected"}],"warnings":[]}` + "\n"
+		`"errors":[{"index":0,"id":"e9","pointer":"/time","code":"missing_field","detail":"must be an RFC 3339 time from 1970 on"}],"warnings":[]}` + "\n"
 	if diff := cmp.Diff(want, body); diff != "" {
 		t.Error(diff)
 	}

@@ -71,7 +71,7 @@ func (c *Collector) Prepare(body []byte, role httpx.Role, received time.Time) (*
 		return nil, faultProblem(fault)
 	}
 	if err != nil {
-		c.o.Logger.Error("preparing a decision", "error", err)
+		c.o.Logger.Error("could not prepare a decision", "error", err)
 		return nil, httpx.NewProblem(http.StatusInternalServerError, "internal", "Something went wrong here.")
 	}
 	denied, err := c.admitOne(p.Event)
@@ -106,9 +106,9 @@ func faultProblem(fault *ingest.Fault) *httpx.Problem {
 	e := httpx.FieldError{Pointer: fault.Pointer, Code: fault.Code, Detail: fault.Detail}
 	switch fault.Code {
 	case ingest.CodeBrokenJSON:
-		return httpx.NewProblem(http.StatusBadRequest, "broken_json", "One event as a JSON object expected.", e)
+		return httpx.NewProblem(http.StatusBadRequest, "broken_json", "The body must be one event as a JSON object.", e)
 	case ingest.CodeTooLarge:
-		return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "An event of at most 32 KiB expected.", e)
+		return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "An event must be at most 32 KiB.", e)
 	case CodeServerKey:
 		return httpx.NewProblem(http.StatusForbidden, "wrong_key", "This key may not post such an event.", e)
 	}

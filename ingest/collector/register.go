@@ -48,7 +48,7 @@ func document(api *httpx.API) {
 			"202": {"Taken. Accepted events are durable.", reflect.TypeFor[eventsAnswer]()},
 			"400": {"The body as a whole cannot be read.", problemType}, "401": {"No valid key.", problemType},
 			"403": {"An operator key, or every event needs a server key.", reflect.TypeFor[eventsAnswer]()}, "413": {"Too large, or too many events.", problemType},
-			"415": {"Another content type or encoding expected.", problemType}, "422": {rejected, reflect.TypeFor[eventsAnswer]()},
+			"415": {"A content type or encoding that is not taken.", problemType}, "422": {rejected, reflect.TypeFor[eventsAnswer]()},
 			"429": {"Too much is in flight, or waits to be settled; see Retry-After.", problemType}, "503": {"The log cannot be written, or consent not be known, now.", problemType},
 		}),
 	})
@@ -59,7 +59,7 @@ func document(api *httpx.API) {
 		Responses: d.responses(map[string]answered{
 			"202": {"Taken. Accepted items are durable.", reflect.TypeFor[itemsAnswer]()}, "422": {rejected, reflect.TypeFor[itemsAnswer]()},
 			"400": {"The body cannot be read.", problemType}, "401": {"No valid key.", problemType}, "403": {"Another role's key.", problemType},
-			"413": {"Too large, or too many items.", problemType}, "415": {"Another content type or encoding expected.", problemType},
+			"413": {"Too large, or too many items.", problemType}, "415": {"A content type or encoding that is not taken.", problemType},
 			"429": {"Too much is in flight; see Retry-After.", problemType}, "503": {"The catalogue cannot be written now.", problemType},
 		}),
 	})
@@ -71,7 +71,7 @@ func document(api *httpx.API) {
 		Responses: d.responses(map[string]answered{
 			"202": {"Taken. accepted + denied + rejected = the rows of the request.", reflect.TypeFor[rowsAnswer]()}, "422": {rejected, reflect.TypeFor[rowsAnswer]()},
 			"400": {"A line has no row; nothing was stored.", problemType}, "401": {"No valid key.", problemType}, "403": {"Another role's key.", problemType},
-			"413": {"Too large, or too many rows.", problemType}, "415": {"Another content type or encoding expected.", problemType},
+			"413": {"Too large, or too many rows.", problemType}, "415": {"A content type or encoding that is not taken.", problemType},
 			"429": {"Too much is in flight, or waits to be settled; see Retry-After.", problemType}, "503": {"The log cannot be written, or consent not be known, now.", problemType},
 		}),
 	})

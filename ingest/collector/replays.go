@@ -17,7 +17,7 @@ import (
 func parseRun(s string) (uint64, *httpx.Problem) {
 	run, err := strconv.ParseUint(s, 16, 64)
 	if err != nil || len(s) != 16 || run == 0 {
-		return 0, httpx.NewProblem(http.StatusUnprocessableEntity, "invalid_run", "A run of 16 hexadecimal digits expected.")
+		return 0, httpx.NewProblem(http.StatusUnprocessableEntity, "invalid_run", "The run must be 16 hexadecimal digits.")
 	}
 	return run, nil
 }
@@ -101,7 +101,7 @@ func (c *Collector) takeRows(ctx context.Context, who *caller, run uint64, body 
 	for i, line := range lines {
 		row, event, ok := cutRow(line)
 		if !ok {
-			return nil, nil, httpx.NewProblem(http.StatusBadRequest, "broken_row", fmt.Sprintf(`Entry %d: {"row":n,"event":{…}} expected, n from 1. Nothing was stored.`, i))
+			return nil, nil, httpx.NewProblem(http.StatusBadRequest, "broken_row", fmt.Sprintf(`Entry %d must be {"row":n,"event":{…}} with n from 1. Nothing was stored.`, i))
 		}
 		ev, warnings, fault := body.decoder.Decode(event)
 		if fault == nil {

@@ -65,11 +65,11 @@ func split(b *body) (*envelope, *httpx.Problem) {
 }
 
 func unreadable() *httpx.Problem {
-	return httpx.NewProblem(http.StatusBadRequest, "broken_json", "One event, an array of events, or one event a line expected, as JSON.")
+	return httpx.NewProblem(http.StatusBadRequest, "broken_json", "The body must be one event, an array of events, or one event a line, as JSON.")
 }
 
 func tooMany() *httpx.Problem {
-	return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_many", "At most 10,000 entries a request expected.")
+	return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_many", "A request must have at most 10,000 entries.")
 }
 
 // lines decodes NDJSON.
@@ -243,7 +243,7 @@ func (e *envelope) note(member string, value []byte) *httpx.Problem {
 	}
 	if err != nil {
 		return httpx.NewProblem(http.StatusBadRequest, "invalid_envelope", "The envelope of the events is not valid.",
-			httpx.FieldError{Pointer: "/sent_at", Code: "invalid_value", Detail: "an RFC 3339 time expected"})
+			httpx.FieldError{Pointer: "/sent_at", Code: "invalid_value", Detail: "must be an RFC 3339 time"})
 	}
 	e.sentAt = t.UnixMicro()
 	return nil

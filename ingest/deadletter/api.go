@@ -39,7 +39,7 @@ type Meta struct {
 	Stage    string    `json:"stage" enum:"replay,inbound,filter,warehouse"`
 	Code     string    `json:"code" doc:"Stable code of the fault."`
 	Pointer  string    `json:"pointer,omitempty" doc:"RFC 6901 pointer to the field at fault."`
-	Detail   string    `json:"detail,omitempty" doc:"What was expected."`
+	Detail   string    `json:"detail,omitempty" doc:"What must be."`
 	Time     time.Time `json:"time"`
 	Source   string    `json:"source" doc:"Run of a replay, or topic and partition."`
 	Position uint64    `json:"position" doc:"Row, or offset."`
@@ -194,7 +194,7 @@ type posted struct {
 	Stage    string          `json:"stage" enum:"replay"`
 	Code     string          `json:"code" maxLength:"256" doc:"Stable code of the fault."`
 	Pointer  string          `json:"pointer" required:"false" maxLength:"2048" doc:"RFC 6901 pointer to the field at fault."`
-	Detail   string          `json:"detail" required:"false" maxLength:"2048" doc:"What was expected."`
+	Detail   string          `json:"detail" required:"false" maxLength:"2048" doc:"What must be."`
 	Source   string          `json:"source" maxLength:"256" doc:"Run of the replay."`
 	Position uint64          `json:"position" required:"false" doc:"Row."`
 	Payload  json.RawMessage `json:"payload" doc:"The input as it came, at most 512 KiB. Of what is not JSON, a string."`
@@ -202,7 +202,7 @@ type posted struct {
 }
 
 var letterExample = map[string]any{
-	"stage": StageReplay, "code": "unknown_value", "pointer": "/type", "detail": "a word that the map lists expected", "source": "00c0ffee00c0ffee", "position": 5,
+	"stage": StageReplay, "code": "unknown_value", "pointer": "/type", "detail": "must be a word that the map lists", "source": "00c0ffee00c0ffee", "position": 5,
 	"payload": map[string]string{"what": "stare"}, "user_id": "ada",
 }
 
@@ -236,7 +236,7 @@ func (h *intake) read(body io.Reader) (letters []Letter, denied int, problem *ht
 	line := -1
 	for text := range bytes.Lines(data) {
 		if line++; line == maxLetters {
-			return nil, 0, httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_many", "At most 10,000 dead letters a request expected.")
+			return nil, 0, httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_many", "A request must have at most 10,000 dead letters.")
 		}
 		if len(bytes.TrimSpace(text)) == 0 {
 			continue
@@ -264,25 +264,25 @@ func (h *intake) read(body io.Reader) (letters []Letter, denied int, problem *ht
 func bodyProblem(err error) *httpx.Problem {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "A body of at most 5 MiB expected.")
+		return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "The body must be at most 5 MiB.")
 	}
 	return httpx.NewProblem(http.StatusBadRequest, "bad_request", "The body cannot be read.")
 }
 
 func (p *posted) parse(line []byte) *httpx.FieldError {
 	if json.Unmarshal(line, p) != nil {
-		return &httpx.FieldError{Code: "broken_json", Detail: "One dead letter as a JSON object a line expected."}
+		return &httpx.FieldError{Code: "broken_json", Detail: "Each line must be one dead letter as a JSON object."}
 	}
 	for _, f := range []struct {
 		bad             bool
 		pointer, detail string
 	}{
-		{p.Stage != StageReplay, "/stage", "replay expected."},
-		{p.Code == "" || len(p.Code) > maxWord, "/code", "A code of at most 256 bytes expected."},
-		{len(p.Pointer) > maxText, "/pointer", "At most 2,048 bytes expected."},
-		{len(p.Detail) > maxText, "/detail", "At most 2,048 bytes expected."},
-		{p.Source == "" || len(p.Source) > maxWord, "/source", "A source of at most 256 bytes expected."},
-		{len(p.Payload) == 0 || len(p.Payload) > maxPayload, "/payload", "A payload of at most 512 KiB expected."},
+		{p.Stage != StageReplay, "/stage", "must be replay"},
+		{p.Code == "" || len(p.Code) > maxWord, "/code", "A code of must be at most 256 bytes."},
+		{len(p.Pointer) > maxText, "/pointer", "must be at most 2,048 bytes"},
+		{len(p.Detail) > maxText, "/detail", "must be at most 2,048 bytes"},
+		{p.Source == "" || len(p.Source) > maxWord, "/source", "A source of must be at most 256 bytes."},
+		{len(p.Payload) == 0 || len(p.Payload) > maxPayload, "/payload", "must be a payload of at most 512 KiB"},
 	} {
 		if f.bad {
 			return &httpx.FieldError{Pointer: f.pointer, Code: "invalid", Detail: f.detail}

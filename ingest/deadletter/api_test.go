@@ -277,8 +277,8 @@ func TestRedrive(t *testing.T) {
 		{ID: off, Outcome: "denied"},
 		{ID: wrong, Outcome: "failed", Code: "missing_field", Pointer: "/type", Detail: "a type expected"},
 		{ID: text, Outcome: "failed", Code: "unknown_value", Detail: "the input is not a JSON object: mend it by hand and post it"},
-		{ID: row, Outcome: "failed", Code: "map_needed", Detail: "the input is a row of a file: a map expected"},
-		{ID: hopeless, Outcome: "failed", Code: "map_needed", Detail: "the input is a row of a file: a map expected"},
+		{ID: row, Outcome: "failed", Code: "map_needed", Detail: "the input is a row of a file: there must be a map"},
+		{ID: hopeless, Outcome: "failed", Code: "map_needed", Detail: "the input is a row of a file: there must be a map"},
 	}}
 	if diff := cmp.Diff(want, report); diff != "" {
 		t.Error(diff)

@@ -193,7 +193,7 @@ func (c *Client) redrive(ctx context.Context, m *Meta, mapper RowMapper) (Result
 			return failed("unmapped", "", err.Error())
 		}
 	case m.Stage == StageReplay:
-		return failed("map_needed", "", "the input is a row of a file: a map expected")
+		return failed("map_needed", "", "the input is a row of a file: there must be a map")
 	}
 	if shown.Redriven {
 		return Result{}, nil

@@ -31,7 +31,7 @@ const (
 )
 
 // ErrBadCursor is returned for a cursor that List did not make.
-var ErrBadCursor = errors.New("a cursor from an earlier answer expected")
+var ErrBadCursor = errors.New("a cursor must come from an earlier answer")
 
 // entry is what the index knows of a letter.
 type entry struct {

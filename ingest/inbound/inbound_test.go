@@ -38,7 +38,7 @@ func (i *intake) Decode(data []byte, _ time.Time) (*eventpb.Event, *inbound.Faul
 	user, id, _ := strings.Cut(string(data), " ")
 	ev := &eventpb.Event{UserId: user, Id: id, Type: vocab.Type_VIEW_ITEM}
 	if len(data) == 0 {
-		return nil, &inbound.Fault{Code: "broken_json", Detail: "an object expected"}
+		return nil, &inbound.Fault{Code: "broken_json", Detail: "must be an object"}
 	}
 	if bytes.Contains(data, []byte("broken")) {
 		return ev, &inbound.Fault{Code: "missing_field", Pointer: "/time", Detail: "a time expected"}

@@ -12,7 +12,7 @@ type FieldError struct {
 	ID      string `json:"id,omitempty" doc:"The entry's own id, where it has a readable one."`
 	Pointer string `json:"pointer,omitempty" doc:"RFC 6901 pointer to the field."`
 	Code    string `json:"code" doc:"Stable code of the fault."`
-	Detail  string `json:"detail" doc:"What was expected."`
+	Detail  string `json:"detail" doc:"What must be."`
 }
 
 // Problem is the body of every error answer: RFC 9457 with a stable code.

@@ -152,7 +152,7 @@ func (p *partitionStore) scan(table byte, yield func(key, value []byte) (bool, e
 func (p *partitionStore) position() (pos position, err error) {
 	_, err = p.get(0, nil, func(data []byte) error {
 		if len(data) != 16 {
-			return errors.New("checkpoint position: 16 bytes expected")
+			return errors.New("checkpoint position: must be 16 bytes")
 		}
 		pos = position{Next: int64(binary.BigEndian.Uint64(data)), Time: time.UnixMicro(int64(binary.BigEndian.Uint64(data[8:])))}
 		return nil

@@ -229,7 +229,7 @@ func (t *liveTask) processRecord(lane *admission.Lane, rec Record) error {
 
 func (t *liveTask) processEntry(entry *Record) error {
 	if entry.KeyID != 0 {
-		return fmt.Errorf("sealed with key %d: a plain entry expected", entry.KeyID)
+		return fmt.Errorf("sealed with key %d: the entry must be plain", entry.KeyID)
 	}
 	t.processed++
 	if err := t.processor.Process(entry); err != nil {

@@ -43,7 +43,7 @@ func ends(ctx context.Context, client *kgo.Client, topic string, partitions int,
 		}
 	}
 	if answered != partitions {
-		return nil, fmt.Errorf("%d partitions expected, %d listed", partitions, answered)
+		return nil, fmt.Errorf("there must be %d partitions, and %d are listed", partitions, answered)
 	}
 	return at, nil
 }

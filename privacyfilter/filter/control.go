@@ -63,10 +63,10 @@ func (f *filter) openControl(rec *stream.Record, lr *eventpb.LogRecord) (*eventp
 	}
 	c := new(eventpb.Control)
 	if err := c.UnmarshalVT(body); err != nil {
-		return nil, &fault{"undecodable", "a protobuf Control expected in the body"}
+		return nil, &fault{"undecodable", "the body must be a protobuf Control"}
 	}
 	if key := f.Ring.LogKey(c.Subject); !bytes.Equal(key[:], rec.Key) {
-		return nil, &fault{"wrong_subject", "the subject of the record's key expected"}
+		return nil, &fault{"wrong_subject", "must be the subject of the record's key"}
 	}
 	return c, nil
 }

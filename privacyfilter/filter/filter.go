@@ -68,11 +68,11 @@ func Engine(o Options) stream.Engine {
 func (o *Options) check() error {
 	switch {
 	case o.Register == nil || o.Ring == nil || o.Keys == nil:
-		return errors.New("filter: register, ring and keys expected")
+		return errors.New("filter: there must be a register, a ring and keys")
 	case o.Generation == 0:
-		return errors.New("filter: a generation from 1 expected")
+		return errors.New("filter: the generation must be at least 1")
 	case o.TrendingWindow < time.Second || o.TrendingKept < 1:
-		return errors.New("filter: a trending window of at least a second, and at least one window to keep, expected")
+		return errors.New("filter: the trending window must be at least a second, and at least one must be kept")
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func (f *filter) Process(rec *stream.Record) error {
 	lr := &f.record
 	*lr = eventpb.LogRecord{}
 	if err := lr.UnmarshalVTUnsafe(rec.Value); err != nil || lr.Version != recordVersion || len(rec.Key) != pseudonym.Size {
-		return f.reject(rec, lr, fault{"unreadable_record", "a record of the log, version 1, expected"})
+		return f.reject(rec, lr, fault{"unreadable_record", "must be a record of the log, version 1"})
 	}
 	switch lr.Kind {
 	case eventpb.LogRecord_EVENT:
@@ -166,7 +166,7 @@ func (f *filter) Process(rec *stream.Record) error {
 	case eventpb.LogRecord_CONTROL:
 		return f.control(rec, lr)
 	default:
-		return f.reject(rec, lr, fault{"unknown_kind", "an event or a control record expected"})
+		return f.reject(rec, lr, fault{"unknown_kind", "must be an event or a control record"})
 	}
 }
 
@@ -233,11 +233,11 @@ func (f *filter) openEvent(rec *stream.Record, lr *eventpb.LogRecord) (in input,
 	ev := &f.ev
 	ev.ResetVT()
 	if err := ev.UnmarshalVTUnsafe(body); err != nil {
-		return in, &fault{"undecodable", "a protobuf Event expected in the body"}
+		return in, &fault{"undecodable", "the body must be a protobuf Event"}
 	}
 	subject := f.subjectOf(ev)
 	if subject == "" || ev.Id == "" {
-		return in, &fault{"missing_field", "an event with an id and a subject expected"}
+		return in, &fault{"missing_field", "must be an event with an id and a subject"}
 	}
 	in = input{rec: rec, lr: lr, ev: ev, row: &f.row}
 	in.who = who{subject: subject, incarnation: f.row.Row.Incarnation, event: pseudonym.EventHashOf(rec.Key, lr.Dedupe)}

@@ -17,9 +17,9 @@ type fault struct{ code, detail string }
 
 func sealedFault(err error) *fault {
 	if errors.Is(err, seal.ErrUnknownKey) {
-		return &fault{"unknown_key", "a sealing key of this deployment expected"}
+		return &fault{"unknown_key", "must be sealed with a key of this deployment"}
 	}
-	return &fault{"not_authentic", "a body sealed for this record's key expected"}
+	return &fault{"not_authentic", "the body must be sealed for this record's key"}
 }
 
 // reject makes a sealed dead letter of the record, in the same transaction, and books it.

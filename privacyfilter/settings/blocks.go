@@ -85,10 +85,10 @@ func (in *blockInput) block() (*eventpb.Control_Block, error) {
 	case "category":
 		b.Kind = eventpb.Control_Block_CATEGORY
 	default:
-		return nil, httpx.NewProblem(http.StatusNotFound, "unknown_kind", "item or category expected.")
+		return nil, httpx.NewProblem(http.StatusNotFound, "unknown_kind", "The kind must be item or category.")
 	}
 	if !validID(in.ID) {
-		return nil, invalid("invalid_id", "/id", "1 to 256 bytes of UTF-8 expected.")
+		return nil, invalid("invalid_id", "/id", "must be 1 to 256 bytes of UTF-8")
 	}
 	return b, nil
 }
@@ -100,7 +100,7 @@ func (s *service) hasRoom(p consent.Person, block *eventpb.Control_Block) error 
 		return problemUnknown()
 	}
 	if held := blocksOf(a, block.Kind); !blocked(a, block) && len(held) >= privacyfilter.MaxBlocks {
-		return httpx.NewProblem(http.StatusUnprocessableEntity, "too_many_blocks", "At most "+strconv.Itoa(privacyfilter.MaxBlocks)+" blocked items and as many categories a person expected.")
+		return httpx.NewProblem(http.StatusUnprocessableEntity, "too_many_blocks", "A person must have at most "+strconv.Itoa(privacyfilter.MaxBlocks)+" blocked items, and as many categories.")
 	}
 	return nil
 }

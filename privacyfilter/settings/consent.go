@@ -127,10 +127,10 @@ func (s *service) checkPolicy(in *policyInput) error {
 	age := s.Policy.PolicyAge(in.Body.Version)
 	known := age == 0 || !in.Body.Accepted && (age > 0 || in.Body.Version == "")
 	if !known {
-		return invalid("unknown_policy_version", "/version", "The policy version in force expected, as GET /v1/policy names it.")
+		return invalid("unknown_policy_version", "/version", "version must be the policy version in force, as GET /v1/policy names it")
 	}
 	if in.Body.Jurisdiction != "" && !s.places[in.Body.Jurisdiction] {
-		return invalid("unknown_jurisdiction", "/jurisdiction", "A jurisdiction that the register knows expected.")
+		return invalid("unknown_jurisdiction", "/jurisdiction", "jurisdiction must be one that the register knows")
 	}
 	return nil
 }

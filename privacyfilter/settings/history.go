@@ -36,7 +36,7 @@ func (s *service) getHistory(ctx context.Context, in *historyInput) (*answer[His
 	who := subjectOf(ctx)
 	from, err := s.openCursor(who.key(), in.Cursor)
 	if err != nil {
-		return nil, invalid("invalid_cursor", "/cursor", "A cursor that the page before gave expected.")
+		return nil, invalid("invalid_cursor", "/cursor", "cursor must be the one that the page before gave")
 	}
 	return read(s, who.person(), func(a *consent.Access) (*answer[HistoryPage], error) {
 		page := HistoryPage{Items: []HistoryItem{}}

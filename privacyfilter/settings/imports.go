@@ -169,7 +169,7 @@ func (s *service) readImports(body io.Reader) ([]imported, *httpx.Problem) {
 			continue
 		}
 		if len(lines) == maxImports {
-			return nil, httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_many", "At most 10,000 lines a request expected. Nothing was recorded.")
+			return nil, httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_many", "A request must have at most 10,000 lines. Nothing was recorded.")
 		}
 		line, fault := s.parseImport(text)
 		if fault != nil && len(faults) < maxFaults {
@@ -188,7 +188,7 @@ func (s *service) readImports(body io.Reader) ([]imported, *httpx.Problem) {
 func bodyProblem(err error) *httpx.Problem {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "A body of at most 5 MiB expected.")
+		return httpx.NewProblem(http.StatusRequestEntityTooLarge, "too_large", "The body must be at most 5 MiB.")
 	}
 	return httpx.NewProblem(http.StatusBadRequest, "bad_request", "The body cannot be read.")
 }
@@ -198,28 +198,28 @@ func (s *service) parseImport(text []byte) (line imported, fault *httpx.FieldErr
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if !utf8.Valid(text) || decoder.Decode(&line) != nil || decoder.More() {
-		return line, &httpx.FieldError{Code: "broken_json", Detail: "One JSON object a line expected: {subject, policy_version, jurisdiction, grants}."}
+		return line, &httpx.FieldError{Code: "broken_json", Detail: "each line must be one JSON object: {subject, policy_version, jurisdiction, grants}"}
 	}
 	line.Subject = canonical.Text(line.Subject)
 	if !line.validSubject() {
-		return line, &httpx.FieldError{Pointer: "/subject", Code: "invalid_subject", Detail: "u: or a: and an id of 1 to 256 bytes expected."}
+		return line, &httpx.FieldError{Pointer: "/subject", Code: "invalid_subject", Detail: "subject must be u: or a: and an id of 1 to 256 bytes"}
 	}
 	if person := line.person(); s.Placeholders.Has(person.UserID) || s.Placeholders.Has(person.AnonymousID) {
 		return line, &httpx.FieldError{Pointer: "/subject", Code: ingest.CodePlaceholder, Detail: "The id of one person expected; a word that stands for none is refused."}
 	}
 	if s.Policy.PolicyAge(line.PolicyVersion) != 0 {
-		return line, &httpx.FieldError{Pointer: "/policy_version", Code: "unknown_policy_version", Detail: "The policy version in force expected."}
+		return line, &httpx.FieldError{Pointer: "/policy_version", Code: "unknown_policy_version", Detail: "policy_version must be the policy version in force"}
 	}
 	if !s.places[line.Jurisdiction] {
-		return line, &httpx.FieldError{Pointer: "/jurisdiction", Code: "unknown_jurisdiction", Detail: "A jurisdiction that the register knows expected."}
+		return line, &httpx.FieldError{Pointer: "/jurisdiction", Code: "unknown_jurisdiction", Detail: "jurisdiction must be one that the register knows"}
 	}
 	for i, name := range line.Grants {
 		p, ok := s.Policy.Purpose(name)
 		if !ok {
-			return line, &httpx.FieldError{Pointer: "/grants/" + strconv.Itoa(i), Code: "unknown_purpose", Detail: "A purpose that the register names expected."}
+			return line, &httpx.FieldError{Pointer: "/grants/" + strconv.Itoa(i), Code: "unknown_purpose", Detail: "The purpose must be one that the register names."}
 		}
 		if !p.Tier.Optional() {
-			return line, &httpx.FieldError{Pointer: "/grants/" + strconv.Itoa(i), Code: "not_switchable", Detail: "A switchable or additional purpose expected."}
+			return line, &httpx.FieldError{Pointer: "/grants/" + strconv.Itoa(i), Code: "not_switchable", Detail: "must be a switchable or additional purpose"}
 		}
 	}
 	return line, nil

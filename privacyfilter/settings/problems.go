@@ -60,11 +60,11 @@ func problemHistory() error {
 }
 
 func problemPurpose() *httpx.Problem {
-	return httpx.NewProblem(http.StatusNotFound, "unknown_purpose", "A purpose that the register names expected.")
+	return httpx.NewProblem(http.StatusNotFound, "unknown_purpose", "The purpose must be one that the register names.")
 }
 
 func problemEvent() *httpx.Problem {
-	return httpx.NewProblem(http.StatusNotFound, "unknown_event", "An event id that this person's history has given expected.")
+	return httpx.NewProblem(http.StatusNotFound, "unknown_event", "The event id must be one that this person's history has given.")
 }
 
 // invalid is a 422 that names one field.

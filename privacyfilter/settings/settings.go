@@ -187,7 +187,7 @@ func (p *permission) known(a *consent.Access) (string, *httpx.Problem) {
 	if p.told != "" {
 		told, err := privacyfilter.ParseRevision(p.told)
 		if err != nil || !here.IsZero() && told.Partition != here.Partition {
-			return "", invalid("invalid_revision", "/Sluice-Revision", "A revision that this person's consent or blocks were read with expected.")
+			return "", invalid("invalid_revision", "/Sluice-Revision", "must be a revision that this person's consent or blocks were read with")
 		}
 		if told.Compare(here) < 0 {
 			here = told

@@ -59,11 +59,11 @@ func (s *service) whose(api *httpx.API, k kind) huma.Middlewares {
 		r, w := humago.Unwrap(ctx)
 		who := subject{kind: k, id: canonical.Text(ctx.Param(k.param)), gpc: httpx.HasGPC(r)}
 		if !validID(who.id) {
-			httpx.WriteProblem(w, invalid("invalid_id", "/"+k.param, "1 to 256 bytes of UTF-8 expected."))
+			httpx.WriteProblem(w, invalid("invalid_id", "/"+k.param, "must be 1 to 256 bytes of UTF-8"))
 			return
 		}
 		if k == users && httpx.RoleFrom(ctx.Context()) == httpx.RoleWrite && !s.signedIn(r, who.id) {
-			httpx.WriteProblem(w, httpx.NewProblem(http.StatusForbidden, "user_token_required", "A user token of this account expected beside a write key."))
+			httpx.WriteProblem(w, httpx.NewProblem(http.StatusForbidden, "user_token_required", "There must be a user token of this account beside a write key."))
 			return
 		}
 		next(huma.WithValue(ctx, subjectKey{}, who))
