@@ -40,6 +40,7 @@ var merged = map[string]config.By{
 	"features": {Name: "name", Whole: []string{"aggregate"}},
 	"rules":    {Name: "id"},
 	"surfaces": {Whole: []string{"diversify"}},
+	"keys":     {Secret: true},
 }
 
 // restsOn says which sections a section is checked against: what a user's file changes there may make a built-in part of it wrong.

@@ -239,6 +239,9 @@ func copyKeys(t *testing.T, from, to string) {
 	if err := os.CopyFS(filepath.Join(to, "keys"), os.DirFS(filepath.Join(from, "keys"))); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Chmod(filepath.Join(to, "keys", "root.key"), 0o600); err != nil { // a copy is everybody's to read, which a start refuses
+		t.Fatal(err)
+	}
 }
 
 // TestReplayOfUnreadableRows: on a server with its gate, rows that cannot be read are rejected and kept as dead letters, each with its file and line; the

@@ -61,9 +61,10 @@ func (full) TakeLater(context.Context, int) error { return context.DeadlineExcee
 // between opens for the first look and is full when the events are counted.
 type between struct{ Backlog }
 
-func (between) Reserve(int) bool { return true }
-func (between) Release(int)      {}
-func (between) Take(int) bool    { return false }
+func (between) Open() bool         { return true }
+func (between) Reserve(int) bool   { return true }
+func (between) Fill(int, int) bool { return false }
+func (between) Release(int)        {}
 
 // TestBehindIsAskedAgainBeforeTheWrite: the backlog may fill while a body is read.
 func TestBehindIsAskedAgainBeforeTheWrite(t *testing.T) {

@@ -37,8 +37,10 @@ var _ Log = (*ingest.Log)(nil)
 type Backlog interface {
 	Take(n int) bool                               // counts n events that are about to be appended; false: the backlog is full
 	TakeLater(ctx context.Context, n int) error    // waits until Take counts; its error is ctx's
+	Open() bool                                    // whether there is room for something
 	Reserve(n int) bool                            // keeps room for about n events; false: the backlog is full
 	ReserveLater(ctx context.Context, n int) error // waits until Reserve keeps it; its error is ctx's
+	Fill(kept, n int) bool                         // Take in the room that was kept; false: there are more events than that, and the backlog is full
 	Release(n int)                                 // gives the room back
 }
 
@@ -157,38 +159,50 @@ type room struct {
 	n int
 }
 
-// open keeps room for the events of a body, before it is read, so that a refusal costs little. The caller leaves the room when it is done.
-func (c *Collector) open(r *http.Request) (*room, *httpx.Problem) {
-	if c.o.Backlog == nil {
-		return &room{c: c}, nil
+// open tells whether events may be accepted now. It is asked before a body is read, so that a refusal costs little.
+func (c *Collector) open() *httpx.Problem {
+	if c.o.Backlog == nil || c.o.Backlog.Open() {
+		return nil
 	}
-	n := roomOf(r)
+	return c.fallenBehind()
+}
+
+// reserve keeps room for the events of a body that has been read: whoever sends slowly keeps none. The caller leaves the room when it is done.
+func (c *Collector) reserve(body *body) (*room, *httpx.Problem) {
+	r := &room{c: c}
+	if c.o.Backlog == nil {
+		return r, nil
+	}
+	n := roomOf(body)
 	if !c.o.Backlog.Reserve(n) {
 		return nil, c.fallenBehind()
 	}
-	return &room{c, n}, nil
+	r.n = n
+	return r, nil
 }
 
 // roomWait is how long a replay's rows wait for room: for the next look at the log, or the one after it. Whoever sends rows waits for nothing else, and Retry-After
 // is a second at least, in which the backlog would run empty.
 const roomWait = 200 * time.Millisecond
 
-// openLater is open for a replay.
-func (c *Collector) openLater(r *http.Request) (*room, *httpx.Problem) {
+// reserveLater is reserve for a replay.
+func (c *Collector) reserveLater(ctx context.Context, body *body) (*room, *httpx.Problem) {
+	r := &room{c: c}
 	if c.o.Backlog == nil {
-		return &room{c: c}, nil
+		return r, nil
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), roomWait)
+	ctx, cancel := context.WithTimeout(ctx, roomWait)
 	defer cancel()
-	n := roomOf(r)
+	n := roomOf(body)
 	if c.o.Backlog.ReserveLater(ctx, n) != nil {
 		return nil, c.fallenBehind()
 	}
-	return &room{c, n}, nil
+	r.n = n
+	return r, nil
 }
 
-// roomOf is about how many events a request brings.
-func roomOf(r *http.Request) int { return max(1, int(r.ContentLength/eventBytes)) }
+// roomOf is about how many events a body holds.
+func roomOf(body *body) int { return max(1, len(body.data)/eventBytes) }
 
 // leave gives back what is still kept.
 func (r *room) leave() {
@@ -200,8 +214,9 @@ func (r *room) leave() {
 
 // take counts the events that are about to be appended.
 func (r *room) take(n int) *httpx.Problem {
-	r.leave()
-	if n == 0 || r.c.o.Backlog == nil || r.c.o.Backlog.Take(n) {
+	kept := r.n
+	r.n = 0
+	if r.c.o.Backlog == nil || r.c.o.Backlog.Fill(kept, n) {
 		return nil
 	}
 	return r.c.fallenBehind()

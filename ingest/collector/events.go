@@ -27,18 +27,22 @@ func (c *Collector) postEvents(w http.ResponseWriter, r *http.Request) {
 		httpx.WriteProblem(w, problem)
 		return
 	}
-	room, problem := c.open(r)
-	if problem != nil {
+	if problem := c.open(); problem != nil {
 		httpx.WriteProblem(w, problem)
 		return
 	}
-	defer room.leave()
 	body, problem := c.read(w, r, typeJSON, typeNDJSON, typeText)
 	if problem != nil {
 		httpx.WriteProblem(w, problem)
 		return
 	}
 	defer body.free()
+	room, problem := c.reserve(body)
+	if problem != nil {
+		httpx.WriteProblem(w, problem)
+		return
+	}
+	defer room.leave()
 	b := &batch{c: c, who: who, room: room, eventsAnswer: eventsAnswer{Errors: []httpx.FieldError{}, Warnings: []httpx.FieldError{}}}
 	if problem := b.decode(r.Context(), body); problem != nil {
 		httpx.WriteProblem(w, problem)

@@ -34,18 +34,18 @@ func (c *Collector) postRows(w http.ResponseWriter, r *http.Request) {
 		httpx.WriteProblem(w, problem)
 		return
 	}
-	room, problem := c.openLater(r)
-	if problem != nil {
-		httpx.WriteProblem(w, problem)
-		return
-	}
-	defer room.leave()
 	body, problem := c.read(w, r, typeNDJSON, typeJSON)
 	if problem != nil {
 		httpx.WriteProblem(w, problem)
 		return
 	}
 	defer body.free()
+	room, problem := c.reserveLater(r.Context(), body)
+	if problem != nil {
+		httpx.WriteProblem(w, problem)
+		return
+	}
+	defer room.leave()
 	answer, problem := c.rows(r.Context(), room, who, run, body)
 	if problem != nil {
 		httpx.WriteProblem(w, problem)

@@ -16,6 +16,8 @@ import (
 type By struct {
 	Name  string   // key that names a list's entries, such as id; empty: the section is no list of named entries
 	Whole []string // keys of an entry whose mapping is replaced as one value
+	// Secret entries hold what may not be told, also as names: a change says which entry, and no more.
+	Secret bool
 }
 
 // The kinds of a change.
@@ -241,7 +243,7 @@ func (m *merging) changes(builtin, merged Section) (changes []Change) {
 			change.Kind = Removed
 		case reflect.DeepEqual(valueOf(was), valueOf(is)):
 			continue
-		default:
+		case !m.by.Secret:
 			change.Keys = differing(was, is)
 		}
 		changes = append(changes, change)

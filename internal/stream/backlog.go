@@ -108,18 +108,28 @@ func bound(o BacklogOptions, rate float64) int64 {
 func (b *Backlog) Take(n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.waiting+b.added+b.reserved >= b.bound {
+	if !b.open() {
 		return false
 	}
 	b.added += int64(n)
 	return true
 }
 
-// Reserve keeps room for about n entries that are still to be read, until Release gives it back. It refuses as Take does.
+// Open tells whether there is room for something.
+func (b *Backlog) Open() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.open()
+}
+
+// open is Open for those who hold the lock.
+func (b *Backlog) open() bool { return b.waiting+b.added+b.reserved < b.bound }
+
+// Reserve keeps room for about n entries that are still to be decoded, until Fill or Release. It refuses as Take does.
 func (b *Backlog) Reserve(n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.waiting+b.added+b.reserved >= b.bound {
+	if !b.open() {
 		return false
 	}
 	b.reserved += int64(n)
@@ -131,11 +141,32 @@ func (b *Backlog) ReserveLater(ctx context.Context, n int) error {
 	return b.later(ctx, func() bool { return b.Reserve(n) })
 }
 
+// Fill counts n entries that are about to be written, in the room that was kept for about so many. It refuses, and counts nothing, where there are more than that
+// and no room for more. The room is given back in any case.
+func (b *Backlog) Fill(kept, n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reserved -= int64(kept)
+	if n > kept && !b.open() {
+		b.tell()
+		return false
+	}
+	b.added += int64(n)
+	return true
+}
+
 // Release gives back the room that was kept for n entries.
 func (b *Backlog) Release(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reserved -= int64(n)
+	b.tell()
+}
+
+// tell wakes those who wait for room. The lock is held.
+func (b *Backlog) tell() {
+	close(b.looked)
+	b.looked = make(chan struct{})
 }
 
 // Waiting is how many entries wait, as far as this process knows.
@@ -150,7 +181,7 @@ func (b *Backlog) TakeLater(ctx context.Context, n int) error {
 	return b.later(ctx, func() bool { return b.Take(n) })
 }
 
-// later tries after each look until it works.
+// later tries after each look, and whenever room is given back, until it works.
 func (b *Backlog) later(ctx context.Context, try func() bool) error {
 	for {
 		b.mu.Lock()
@@ -205,8 +236,7 @@ func (b *Backlog) look(ctx context.Context, admin *kadm.Client) error {
 	defer b.mu.Unlock()
 	b.waiting, b.bound = waiting, bound(b.o, b.rate.perSecond*perRecord)
 	b.added -= before // what was written meanwhile is counted twice until the next look
-	close(b.looked)
-	b.looked = make(chan struct{})
+	b.tell()
 	return nil
 }
 
