@@ -72,6 +72,7 @@ func newTable(name, purpose string, with ...derived) *table {
 	for _, f := range privacyfilter.Type(purpose).Fields {
 		if f.Kind == field.Many {
 			t.columns = append(t.columns, itemLists...)
+			t.ignore["item_quantities"] = true // in whole units, in ClickHouse tables of before; item_quantity_micros has it too
 			continue
 		}
 		if f.Later {
