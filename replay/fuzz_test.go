@@ -176,11 +176,11 @@ func FuzzCSVBytes(f *testing.F) {
 			return true
 		})
 		if len(rows) != len(got) || wrong != len(bad) {
-			t.Fatalf("%q: %d rows and %d wrong ones, %d and %d expected", data, len(got), len(bad), len(rows), wrong)
+			t.Fatalf("%q: %d rows and %d wrong ones, must be %d and %d", data, len(got), len(bad), len(rows), wrong)
 		}
 		for i := range rows {
 			if !slices.Equal(rows[i], got[i]) {
-				t.Errorf("%q: row %d is %q, %q expected", data, i, got[i], rows[i])
+				t.Errorf("%q: row %d is %q, must be %q", data, i, got[i], rows[i])
 			}
 		}
 	})
@@ -380,7 +380,7 @@ func FuzzJSONBytes(f *testing.F) {
 			return
 		}
 		if err != nil || len(rows)+len(bad) != len(want) { // names that come twice in an object are refused
-			t.Errorf("%q: %d rows, %v, %v; %d expected", data, len(rows), bad, err, len(want))
+			t.Errorf("%q: %d rows, %v, %v; must be %d rows", data, len(rows), bad, err, len(want))
 		}
 	})
 }

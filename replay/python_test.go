@@ -70,7 +70,7 @@ func (p *pythonFile) check(t *testing.T, dir string) {
 	defer s.Close()
 	rows, bad, err := readRest(s.Reader, 1<<20)
 	if err != nil || len(bad) != p.Wrong {
-		t.Fatalf("%s: %v, bad rows %v, %d expected", p.Name, err, bad, p.Wrong)
+		t.Fatalf("%s: %v, bad rows %v, must be %d", p.Name, err, bad, p.Wrong)
 	}
 	if diff := cmp.Diff(p.Rows, rows); diff != "" && len(p.Rows)+len(rows) > 0 {
 		t.Fatalf("%s: %s", p.Name, diff)

@@ -63,7 +63,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitCode(err, stderr)
 }
 
-// joinDash writes a flag whose value is standard input as one word: the parser takes a dash for a flag.
+// joinDash joins a flag and the dash behind it, which stands for standard input, to one word. The parser takes a lone dash for a flag.
 func joinDash(args []string) (joined []string) {
 	for i, arg := range args {
 		if last := len(joined) - 1; arg == "-" && i > 0 && args[i-1] == "--events" {

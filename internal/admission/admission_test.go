@@ -162,7 +162,8 @@ func TestWhatCannotBeInTimeIsRefusedAtOnce(t *testing.T) {
 		}
 		h.enter("patient", Rankings, 25*time.Second)
 		h.expect()
-		time.Sleep(25 * time.Second) // of that clock, too; nobody has left
+		// The clock of synctest moves only while everybody waits, so this takes no time: the patient one's deadline passes, and nobody has left.
+		time.Sleep(25 * time.Second)
 		synctest.Wait()
 		h.expect("patient refused")
 		h.leave("a")

@@ -83,7 +83,7 @@ func (f *File) Section(name string) (Section, bool) {
 	return Section{}, false
 }
 
-// Allow tells every section whose name is not among names.
+// Allow returns an error for each section with a name that is not among names.
 func (f *File) Allow(names ...string) error {
 	var faults Faults
 	for _, s := range f.sections {

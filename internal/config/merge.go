@@ -15,7 +15,7 @@ import (
 // By says how a user's section is merged over the built-in one.
 type By struct {
 	Name  string   // key that names a list's entries, such as id; empty: the section is no list of named entries
-	Whole []string // keys of an entry whose mapping is replaced as one value
+	Whole []string // keys of an entry: a user's mapping there replaces the built-in one as a whole
 	// Secret entries hold what may not be told, also as names: a change says which entry, and no more.
 	Secret bool
 }

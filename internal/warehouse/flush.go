@@ -28,7 +28,7 @@ type flush struct {
 	done   chan struct{} // closed at the end
 }
 
-// note counts in what the flush holds of a partition, whose blocks are about to be taken.
+// note adds a partition's oldest row and purge to the flush. The flush is about to take the partition's blocks.
 func (f *flush) note(p *part) {
 	if b := p.oldest(); b != nil && (f.oldest.IsZero() || b.since.Before(f.oldest)) {
 		f.oldest = b.since

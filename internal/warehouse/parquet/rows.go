@@ -67,7 +67,7 @@ func (p *pile) purge(at *pace.Pacer, purges []warehouse.Purge) {
 	}
 }
 
-// yieldAt yields every so many steps of a loop whose steps are short.
+// yieldAt yields once in many steps. A loop with short steps calls it at each of them.
 func yieldAt(p *pace.Pacer, step int) {
 	if step%chunkRows == chunkRows-1 {
 		p.Yield()
