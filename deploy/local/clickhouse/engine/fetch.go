@@ -33,7 +33,7 @@ func Fetch(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding the user's cache directory: %w", err)
 	}
-	return fetch(ctx, filepath.Join(cache, "sluice", "clickhouse"))
+	return fetch(ctx, filepath.Join(cache, "sluice-engines", "clickhouse"))
 }
 
 func fetch(ctx context.Context, cache string) (string, error) {

@@ -28,7 +28,7 @@ func Fetch(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding the user's cache directory: %w", err)
 	}
-	libs := filepath.Join(cache, "sluice", "kafka", Version)
+	libs := filepath.Join(cache, "sluice-engines", "kafka", Version)
 	if _, err := os.Stat(libs); err == nil {
 		return libs, nil
 	}
