@@ -22,6 +22,7 @@ type Map struct {
 	time   timeRule
 	ignore map[string]bool
 	layout layout
+	events bool     // the columns are the fields of events as the API takes them
 	exact  bool     // every column named in fields must be in the file
 	given  []string // constants of the command line
 	table  string   // the table of the warehouse that it is made for, "" = none
@@ -91,7 +92,7 @@ func Columns(columns, set []string) (*Map, error) {
 // Events is the map of JSON lines and Parquet files that hold events as the API takes them: every field is its own column.
 func Events(set []string) (*Map, error) {
 	m := newMap("--events")
-	m.given = set
+	m.given, m.events = set, true
 	if err := m.override(set); err != nil {
 		return nil, err
 	}

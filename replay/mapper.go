@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"sluice/ingest"
 	"sluice/internal/config"
 )
 
@@ -20,6 +21,7 @@ type Mapper struct {
 
 	encoding string // that the file at hand was decoded from, empty for UTF-8
 
+	unclear []int               // columns that say something of consent, and fill no field
 	columns int                 // how many columns the operations were bound to
 	seen    map[[16]byte]uint32 // hash of an event without its id → how many came before
 	arena   []byte              // encoded values of the row at hand
@@ -89,6 +91,32 @@ func (mp *Mapper) Bind(file string, columns []string, final bool) error {
 		mp.ops = append(mp.ops, o)
 	}
 	mp.spans = make([]span, len(mp.ops))
+	mp.unclear = m.unclear(mp.unclear[:0], columns)
+	return nil
+}
+
+// unclear finds the columns of events as the API takes them that say something of consent in words that no field has. A map of one's own says itself what counts.
+func (m *Map) unclear(at []int, columns []string) []int {
+	if !m.events {
+		return at
+	}
+	for i, column := range columns {
+		name, _, _ := strings.Cut(column, ".")
+		_, constant := m.set[column]
+		if strings.EqualFold(name, "consent") && m.fields[column] != column && !constant {
+			at = append(at, i)
+		}
+	}
+	return at
+}
+
+// unread is the fault of a row that says something of consent which cannot be read: it may be a denial, and to drop it would be to use what was denied.
+func (mp *Mapper) unread(row []string) *Fault {
+	for _, i := range mp.unclear {
+		if i < len(row) && row[i] != "" {
+			return &Fault{Code: ingest.WarnConsentUnclear, Pointer: "/consent", Detail: "must be consent.revision, consent.denied or consent.gpc: nothing of a row is used whose consent cannot be read"}
+		}
+	}
 	return nil
 }
 
@@ -129,6 +157,10 @@ func (mp *Mapper) Map(row []string) (Mapped, *Fault) {
 			out.About = mp.About(row)
 			return out, fault
 		}
+	}
+	if fault := mp.unread(row); fault != nil {
+		out.About = mp.About(row)
+		return out, fault
 	}
 	if out.Jurisdiction == "" {
 		return out, &Fault{Code: "missing_field", Pointer: "/jurisdiction", Detail: "must have a jurisdiction: set it with --set jurisdiction=CN or in the map"}

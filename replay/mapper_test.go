@@ -325,3 +325,35 @@ func FuzzLines(f *testing.F) {
 		t.Fatal("the reader does not end")
 	})
 }
+
+// TestConsentThatCannotBeReadIsNotDropped: a file of events may deny in words that no field has; nothing of such a row is used.
+func TestConsentThatCannotBeReadIsNotDropped(t *testing.T) {
+	columns := []string{"type", "time", "jurisdiction", "user_id", "consent.denied", "consent", "Consent.denied", "consent.optout"}
+	for _, c := range []struct {
+		name string
+		told []string // of the last four columns
+		want string
+	}{
+		{"nothing", []string{"", "", "", ""}, ""},
+		{"a denial", []string{`["personalize"]`, "", "", ""}, ""},
+		{"a word", []string{"", "deny", "", ""}, "consent_unclear"},
+		{"a denial in another case", []string{"", "", `["personalize"]`, ""}, "consent_unclear"},
+		{"a member that no event has", []string{"", "", "", "true"}, "consent_unclear"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			m, err := Events(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mp := NewMapper(m)
+			if err := mp.Bind("f", columns, true); err != nil {
+				t.Fatal(err)
+			}
+			_, fault := mp.Map(append([]string{"login", "2026-11-01T00:00:00Z", "EU", "u"}, c.told...))
+			switch {
+			case fault == nil && c.want != "", fault != nil && fault.Code != c.want:
+				t.Errorf("%v, want %q", fault, c.want)
+			}
+		})
+	}
+}
