@@ -38,7 +38,7 @@ func (f *Front) Serve(w http.ResponseWriter, r *http.Request, next func(http.Res
 		next(w, r)
 		return
 	}
-	body := &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w)}
+	body := &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w), waits: r.Header.Get("Expect") != ""}
 	_ = body.control.SetReadDeadline(time.Now().Add(f.Timeout)) // a writer that knows no deadlines is a test's
 	r.Body = body
 	answer := &timedAnswer{ResponseWriter: w, body: body}
@@ -86,12 +86,18 @@ func ValidOrigin(text string) bool {
 type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController
+	waits   bool // the client sends it once it is asked to
+	ended   bool // nothing more comes
 	slow    bool // the deadline passed
 }
+
+// drained is how much of a body is read for its client's sake: as much as a route may read.
+const drained = 5 << 20 // bytes
 
 // Read notes a deadline that passed, and lifts it once the body is there: what the request does then has its own time.
 func (b *timedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	b.ended = b.ended || err != nil
 	switch {
 	case err == nil:
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -100,6 +106,16 @@ func (b *timedBody) Read(p []byte) (int, error) {
 		_ = b.control.SetReadDeadline(time.Time{})
 	}
 	return n, err
+}
+
+// drain reads what a refusal has left of the body. Its client may still be writing, and reads the answer only then: net/http would read 256 KiB and reset the
+// connection, and a reset does not tell when to come again.
+func (b *timedBody) drain() {
+	if b.ended || b.waits {
+		return
+	}
+	_, _ = io.CopyN(io.Discard, b, drained)
+	b.slow = false // the refusal stands
 }
 
 // timedAnswer is the answer to a request with a body. If that did not come in time, it is 408 whatever the route makes of half a body, and the connection is
@@ -114,6 +130,9 @@ type timedAnswer struct {
 // WriteHeader begins the answer.
 func (a *timedAnswer) WriteHeader(status int) {
 	if a.begun || !a.body.slow {
+		if !a.begun && status >= http.StatusBadRequest {
+			a.body.drain()
+		}
 		a.begun = a.begun || status >= http.StatusOK
 		if !a.own {
 			a.ResponseWriter.WriteHeader(status)

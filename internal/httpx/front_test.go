@@ -1,6 +1,8 @@
 package httpx
 
 import (
+	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -102,5 +104,33 @@ func TestSlowBodies(t *testing.T) {
 				t.Errorf("%s", all)
 			}
 		})
+	}
+}
+
+// TestRefusalsAreRead: a client that is refused before its body is read gets the answer, and its connection stays.
+func TestRefusalsAreRead(t *testing.T) {
+	front := &Front{Timeout: time.Minute}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		front.Serve(w, r, func(w http.ResponseWriter, _ *http.Request) { WriteProblem(w, Overloaded()) })
+	}))
+	defer server.Close()
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	in, body := bufio.NewReader(conn), strings.Repeat("x", drained)
+	for range 3 {
+		if _, err := fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(body), body); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := http.ReadResponse(in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, answer.Body)
+		if answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") == "" || answer.Close {
+			t.Errorf("%d %v", answer.StatusCode, answer.Header)
+		}
 	}
 }
