@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -40,7 +41,7 @@ var merged = map[string]config.By{
 	"features": {Name: "name", Whole: []string{"aggregate"}},
 	"rules":    {Name: "id"},
 	"surfaces": {Whole: []string{"diversify"}},
-	"keys":     {Secret: true},
+	"keys":     {Secret: true}, // paths below it are not shown: the keys of keys.origins are API keys
 }
 
 // restsOn says which sections a section is checked against: what a user's file changes there may make a built-in part of it wrong.
@@ -112,6 +113,14 @@ func (c *Config) merge(own config.Section) (err error) {
 // Section is the effective section; its errors name the file that it came from.
 func (c *Config) Section(name string) config.Section { return c.sections[name] }
 
+// asked is the section for errors about what a user must name. Where the user's file has no such section, the error names that file, not a built-in one.
+func (c *Config) asked(name string) config.Section {
+	if c.custom[name] || c.file == "" {
+		return c.sections[name]
+	}
+	return config.Absent(c.file, name)
+}
+
 // builtinSection is the section as it is built in.
 func (c *Config) builtinSection(name string) config.Section { return c.builtin[name] }
 
@@ -151,8 +160,11 @@ func (c *Config) Warnings(now time.Time) (config.Errors, error) {
 	if err != nil {
 		return nil, err
 	}
-	for class, was := range rooms.register.LongerKept(builtin) {
-		warnings = append(warnings, c.Section("retention").Errorf(config.Key(class)+".period", "this is longer than the %s that are built in; the policy must say so", was))
+	for _, longer := range rooms.register.LongerKept(builtin) {
+		warnings = append(warnings, c.Section(longer.Section).Errorf(longer.Path, "this is longer than the %s that are built in; the policy must say so", longer.Was))
+	}
+	if d, err := loadDeployment(c); err == nil && errors.Is(d.checkRootKey(), fs.ErrPermission) {
+		warnings = append(warnings, c.Section("server").Errorf(".root_key", "this user may not read the file, so the key in it was not checked"))
 	}
 	var found config.Errors
 	errors.As(sorted(warnings), &found)

@@ -2,12 +2,14 @@ package app
 
 import (
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"golang.org/x/sys/unix"
 
 	"sluice/internal/httpx"
 )
@@ -122,6 +124,16 @@ func TestFilesMergeByName(t *testing.T) {
 			[]string{"retention.security changed: period"},
 			[]string{"f.yaml:1:32: retention.security.period: this is longer than the 180 days that are built in; the policy must say so"},
 		},
+		{
+			"a purpose kept longer", "purposes: {history: {retention: choices}, trending: {retention: aggregates}}",
+			[]string{"purposes.history changed: retention"},
+			[]string{"f.yaml:1:33: purposes.history.retention: this is longer than the 365 days that are built in; the policy must say so"},
+		},
+		{
+			"a class of one's own that keeps longer", "purposes: {history: {retention: ours}}\nretention: {ours: {period: 400d, criterion: law, clause: \"5(I)\"}}",
+			[]string{"purposes.history changed: retention", "retention.ours added"},
+			[]string{"f.yaml:1:33: purposes.history.retention: this is longer than the 365 days that are built in; the policy must say so"},
+		},
 		{"a jurisdiction with a basis", "purposes: {personalize: {legal_basis: {US: notice}, default: {US: allow}}}", []string{"purposes.personalize changed: default, legal_basis"}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -202,6 +214,17 @@ func TestFaultsAreToldAtOnce(t *testing.T) {
 			},
 		},
 		{
+			"keys of wrong types, none of which is told",
+			"keys: {s3cret_of_ours: write, operator: {s3cret: a}, origins: {s3cret_of_pages: {https: a}, s3cret_of_others: 7}}",
+			[]string{
+				"f.yaml:1:8: keys: unknown key; it must be one of operator, origins, server, write",
+				"f.yaml:1:41: keys.operator: must be a list, not a mapping",
+				"f.yaml:1:81: keys.origins: must be a list, not a mapping",
+				"f.yaml:1:111: keys.origins: must be a list, not a number",
+			},
+		},
+		{"a key that stands twice", "keys:\n  origins:\n    s3cret: [https://a.example]\n    s3cret: []\n", []string{"f.yaml:4:5: a key must stand once in its mapping; this one stands at 3:5 already"}},
+		{
 			"a root key that others can read", "server: {root_key: open.key}", []string{"f.yaml:1:20: server.root_key: reading the root key: open.key must be readable by its owner alone: chmod 600 open.key"},
 		},
 		{"a root key of zeroes", "server: {root_key: zero.key}", []string{"f.yaml:1:20: server.root_key: reading the root key: zero.key must hold random bytes"}},
@@ -243,5 +266,53 @@ func TestFaultsAreToldAtOnce(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestRootKeyOfAnotherUser: a root key that whoever checks the configuration may not read is passed over with a warning.
+func TestRootKeyOfAnotherUser(t *testing.T) {
+	config, err := loadText(t, "server: {root_key: other.key}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile("other.key", make([]byte, 32), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod("other.key", 0); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // to the end: root, who may read everything, is somebody else in this thread from here on
+		if _, err := unix.SetfsuidRetUid(65534); err != nil {
+			t.Error(err)
+			return
+		}
+		if err := config.Check(); err != nil {
+			t.Error(err)
+		}
+		found, err := config.Warnings(time.Now())
+		if err != nil || len(found) != 1 || found[0].Error() != "f.yaml:1:20: server.root_key: this user may not read the file, so the key in it was not checked" {
+			t.Errorf("%v, %v", found, err)
+		}
+	}()
+	<-done
+}
+
+// TestServeNamesTheUsersFile: what serve must be told is asked of the user's file, whether it has the section or not.
+func TestServeNamesTheUsersFile(t *testing.T) {
+	for yaml, want := range map[string]string{
+		"server: {data: /tmp}":                "f.yaml: kafka.brokers: must name at least one host:port",
+		"kafka: {}":                           "f.yaml:1:8: kafka.brokers: must name at least one host:port",
+		"kafka: {brokers: [\"127.0.0.1:1\"]}": "f.yaml: server.data: must name a directory",
+	} {
+		config, err := loadText(t, yaml)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(config, nil, Options{}); err == nil || err.Error() != want {
+			t.Errorf("%s: %v", yaml, err)
+		}
 	}
 }

@@ -42,7 +42,7 @@ func NewDemo(c *Config, o DemoOptions) (*Node, error) {
 		return nil, err
 	}
 	if len(d.Keys.Server) == 0 {
-		return nil, c.Section("keys").Errorf(".server", "must hold a key: the demo's pages and shoppers call the API with it")
+		return nil, c.asked("keys").Errorf(".server", "must hold a key: the demo's pages and shoppers call the API with it")
 	}
 	d.Server.Listen = o.Listen
 	if o.Data != "" {

@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	_ "embed"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -152,15 +154,22 @@ func loadDeployment(file *Config) (*deployment, error) {
 func (d *deployment) checkFiles(file *Config) error {
 	var faults config.Faults
 	section := file.Section("server")
-	if _, err := os.Stat(d.Server.RootKey); d.Server.RootKey != "" && err == nil {
-		if _, err := seal.Open(d.Server.RootKey); err != nil {
-			faults.Add(section.Errorf(".root_key", "%v", err))
-		}
+	if err := d.checkRootKey(); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrPermission) {
+		faults.Add(section.Errorf(".root_key", "%v", err))
 	}
 	if (d.Server.TLS.Cert == "") != (d.Server.TLS.Key == "") {
 		faults.Add(section.Errorf(".tls", "must name both cert and key, or neither"))
 	}
 	return faults.Err()
+}
+
+// checkRootKey reads the root key, if one is named. The error is fs.ErrNotExist or fs.ErrPermission where this machine, or this user, cannot tell what it is.
+func (d *deployment) checkRootKey() error {
+	if d.Server.RootKey == "" {
+		return nil
+	}
+	_, err := seal.Open(d.Server.RootKey)
+	return err
 }
 
 // minState is the least of server.state_mib: what the tables of one transaction may take beside those that are full.
@@ -316,6 +325,6 @@ func (c *Config) Cluster() (stream.Cluster, int, error) {
 	if err != nil {
 		return stream.Cluster{}, 0, err
 	}
-	cluster, err := d.Kafka.cluster(c.Section("kafka"))
+	cluster, err := d.Kafka.cluster(c.asked("kafka"))
 	return cluster, d.Kafka.Replicas, err
 }

@@ -19,15 +19,15 @@ func New(c *Config, roles []string, o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	cluster, err := d.Kafka.cluster(c.Section("kafka"))
+	cluster, err := d.Kafka.cluster(c.asked("kafka"))
 	if err != nil {
 		return nil, err
 	}
 	if d.Server.Data == "" {
-		return nil, c.Section("server").Errorf(".data", "must name a directory")
+		return nil, c.asked("server").Errorf(".data", "must name a directory")
 	}
 	if d.Server.RootKey == "" {
-		return nil, c.Section("server").Errorf(".root_key", "must name the file of the deployment's root key; `sluice keys create FILE` makes one, and every node needs the same")
+		return nil, c.asked("server").Errorf(".root_key", "must name the file of the deployment's root key; `sluice keys create FILE` makes one, and every node needs the same")
 	}
 	if roles, err = parseRoles(roles, d); err != nil {
 		return nil, err
@@ -39,7 +39,7 @@ func New(c *Config, roles []string, o Options) (*Node, error) {
 		return nil, err
 	}
 	if slices.Contains(roles, roleWeb) && len(d.Keys.Server) == 0 {
-		return nil, c.Section("keys").Errorf(".server", "must hold a key: the role web calls the API with it")
+		return nil, c.asked("keys").Errorf(".server", "must hold a key: the role web calls the API with it")
 	}
 	n := newNode(c, d, r, roles, o)
 	n.cluster = cluster

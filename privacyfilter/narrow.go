@@ -41,12 +41,26 @@ func (r *Register) Narrows(builtin *Register, sections func(string) config.Secti
 // stricter tells whether a tier asks for more than another.
 func stricter(tier, than Tier) bool { return tier != Legal && (than == Legal || tier > than) }
 
-// LongerKept lists the retention classes that keep longer than the built-in register does, with its period.
-func (r *Register) LongerKept(builtin *Register) map[string]string {
-	longer := make(map[string]string)
+// Longer is a retention that is longer than the built-in one.
+type Longer struct {
+	Section, Path string // where the register says so
+	Was           string // the built-in period
+}
+
+// LongerKept lists the retention classes that keep longer than the built-in register does, and the purposes that take another class and are kept longer by it.
+func (r *Register) LongerKept(builtin *Register) (longer []Longer) {
 	for _, class := range r.classes {
 		if was := builtin.byClass[class.Name]; was != nil && class.Period > was.Period {
-			longer[class.Name] = days(was.Period)
+			longer = append(longer, Longer{"retention", config.Key(class.Name) + ".period", days(was.Period)})
+		}
+	}
+	for _, p := range r.purposes {
+		was := builtin.byName[p.Name]
+		if was == nil || p.Retention == was.Retention {
+			continue
+		}
+		if period := builtin.Retention(was.Retention); r.Retention(p.Retention) > period {
+			longer = append(longer, Longer{"purposes", config.Key(p.Name) + ".retention", days(period)})
 		}
 	}
 	return longer

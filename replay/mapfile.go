@@ -137,12 +137,17 @@ func newMap(file string) *Map {
 }
 
 func (m *Map) decode() error {
-	for name, into := range map[string]any{"set": &m.set, "fields": &m.fields, "values": &m.values} {
-		if s, ok := m.sections[name]; ok {
-			if err := s.Decode(into); err != nil {
-				return err
-			}
+	var faults config.Faults
+	for _, key := range []struct {
+		name string
+		into any
+	}{{"set", &m.set}, {"fields", &m.fields}, {"values", &m.values}} {
+		if s, ok := m.sections[key.name]; ok {
+			faults.Add(s.Decode(key.into))
 		}
+	}
+	if faults.Any() {
+		return faults.Err()
 	}
 	if s, ok := m.sections["ignore"]; ok {
 		var names []string
@@ -161,20 +166,25 @@ func (m *Map) decode() error {
 
 // decodeLayout reads how the files are written.
 func (m *Map) decodeLayout() error {
-	for name, check := range map[string]func(value string) error{"separator": m.layout.separate, "encoding": m.layout.encode} {
-		s, ok := m.sections[name]
+	var faults config.Faults
+	for _, key := range []struct {
+		name string
+		read func(value string) error
+	}{{"separator", m.layout.separate}, {"encoding", m.layout.encode}} {
+		s, ok := m.sections[key.name]
 		if !ok {
 			continue
 		}
 		var value string
 		if err := s.Decode(&value); err != nil {
-			return err
+			faults.Add(err)
+			continue
 		}
-		if err := check(value); err != nil {
-			return s.Errorf("", "%s", err)
+		if err := key.read(value); err != nil {
+			faults.Add(s.Errorf("", "%s", err))
 		}
 	}
-	return nil
+	return faults.Err()
 }
 
 func (l *layout) separate(value string) error {
@@ -226,16 +236,16 @@ func (m *Map) decodeTime() error {
 		}
 		m.time.zone = zone
 	}
-	for name, bound := range map[string]struct {
-		value string
-		into  *int64
-	}{".earliest": {t.Earliest, &m.time.earliest}, ".latest": {t.Latest, &m.time.latest}} {
+	for _, bound := range []struct {
+		name, value string
+		into        *int64
+	}{{".earliest", t.Earliest, &m.time.earliest}, {".latest", t.Latest, &m.time.latest}} {
 		if bound.value == "" {
 			continue
 		}
 		at, ok := m.time.date(bound.value)
 		if !ok {
-			return s.Errorf(name, "must be a date such as 1995-01-01")
+			return s.Errorf(bound.name, "must be a date such as 1995-01-01")
 		}
 		*bound.into = at.UnixMicro()
 	}

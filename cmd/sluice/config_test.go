@@ -2,6 +2,8 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,6 +43,38 @@ func TestConfigCheck(t *testing.T) {
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Error(diff)
 		}
+	}
+}
+
+// TestErrorsAreToldApart: each of several errors has a line of its own, whichever way they were joined.
+func TestErrorsAreToldApart(t *testing.T) {
+	faults := func(messages ...string) (all config.Errors) {
+		for _, m := range messages {
+			all = append(all, &config.Error{File: "f.yaml", Message: m})
+		}
+		return all
+	}
+	plain := errors.New("plain")
+	for _, c := range []struct {
+		name string
+		err  error
+		code int
+		want string
+	}{
+		{"nothing", nil, exitDone, ""},
+		{"one", plain, exitFailed, "sluice: plain\n"},
+		{"faults of a file", faults("a", "b"), exitUsage, "sluice: f.yaml: a\nsluice: f.yaml: b\n"},
+		{"of two files", errors.Join(faults("a"), usage(faults("b")), plain), exitUsage, "sluice: f.yaml: a\nsluice: f.yaml: b\nsluice: plain\n"},
+		{"in words of its own", fmt.Errorf("%w: %w", plain, faults("a")), exitUsage, "sluice: plain: f.yaml: a\n"},
+		{"told already", errors.Join(usage(errSilent), plain), exitUsage, "sluice: plain\n"},
+		{"interrupted", fmt.Errorf("%w; that is all", errInterrupted), exitInterrupted, "sluice: interrupted; that is all\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var stderr strings.Builder
+			if code := exitCode(c.err, &stderr); code != c.code || stderr.String() != c.want {
+				t.Errorf("exit %d: %s", code, stderr.String())
+			}
+		})
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -129,15 +130,10 @@ func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	var faults config.Errors
-	switch {
-	case errors.Is(err, errSilent):
-	case errors.As(err, &faults):
-		for _, fault := range faults {
-			fmt.Fprintln(stderr, "sluice:", fault)
+	for _, one := range apart(err) {
+		if !errors.Is(one, errSilent) {
+			fmt.Fprintln(stderr, "sluice:", one)
 		}
-	default:
-		fmt.Fprintln(stderr, "sluice:", err)
 	}
 	var line *app.UsageError
 	var file *config.Error
@@ -149,6 +145,28 @@ func exitCode(err error, stderr io.Writer) int {
 	default:
 		return exitFailed
 	}
+}
+
+// apart are the errors that are joined in one, each of which is told on a line of its own.
+func apart(err error) (all []error) {
+	var usage *app.UsageError
+	if errors.As(err, &usage) && err == error(usage) {
+		return apart(usage.Err)
+	}
+	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // one that wraps others in words of its own is told as a whole
+	if !ok {
+		return []error{err}
+	}
+	parts := joined.Unwrap()
+	texts := make([]string, len(parts))
+	for i, part := range parts {
+		texts[i] = part.Error()
+		all = append(all, apart(part)...)
+	}
+	if strings.Join(texts, "\n") != err.Error() {
+		return []error{err}
+	}
+	return all
 }
 
 // errInterrupted ends a tool whose work was interrupted before it was done.

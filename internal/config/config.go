@@ -28,6 +28,7 @@ type Section struct {
 	node   ast.Node
 	own    map[*token.Token]bool // where nodes of the user's file begin, in a section that was merged over a built-in one
 	labels []string              // names of a list's entries, as errors show them; nil: their indexes
+	secret bool                  // names below its own keys may not be told
 }
 
 // Parse reads a document. An empty one has no sections. A byte order mark is passed over.
@@ -105,8 +106,23 @@ func (s Section) Errorf(path, format string, args ...any) *Error {
 	return e
 }
 
-// shown is a path with an entry's name for its index.
+// Absent is a section that the file does not have. Its errors name the file, and no line.
+func Absent(file, name string) Section { return Section{Name: name, file: file} }
+
+// hides tells whether something on the path may not be told.
+func (s Section) hides(path string) bool {
+	if !s.secret || path == "" {
+		return false
+	}
+	_, below := cutStep(path)
+	return strings.Contains(below, ".")
+}
+
+// shown is a path with an entry's name for its index, and without names that may not be told.
 func (s Section) shown(path string) string {
+	if s.hides(path) {
+		path, _ = cutStep(path)
+	}
 	index, rest, ok := strings.Cut(strings.TrimPrefix(path, "["), "]")
 	i, err := strconv.Atoi(index)
 	if !ok || err != nil || i < 0 || i >= len(s.labels) {

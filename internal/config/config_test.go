@@ -29,7 +29,7 @@ func TestErrorsNameFileLineColumn(t *testing.T) {
 		{"an alias of nothing", "surfaces:\n  item: *h\n", "f.yaml:2:9: an alias must name an anchor that stands before it"},
 		{"a merge key", "surfaces:\n  home: &h {page_size: 3}\n  item: {<<: *h, names: [a]}\n", ""},
 		{"too deep", strings.Repeat("[", 300), "f.yaml: must not be nested more than 200 deep"},
-		{"twice", "surfaces:\n  home: {page_size: 3, page_size: 4}\n", "f.yaml:2:24: mapping key \"page_size\" already defined at [2:10]"},
+		{"twice", "surfaces:\n  home: {page_size: 3, page_size: 4}\n", "f.yaml:2:24: a key must stand once in its mapping; this one stands at 2:10 already"},
 		{"good", "surfaces:\n  home: {page_size: 3}\n", ""},
 	}
 	for _, c := range cases {

@@ -37,7 +37,7 @@ type decoding struct {
 
 func (d *decoding) fault(path, format string, args ...any) {
 	e := d.section.Errorf(path, format, args...)
-	e.whole = true
+	e.whole = !d.section.hides(path) // else others with the same path would be left out
 	d.faults.Add(e)
 }
 
@@ -88,7 +88,11 @@ func (d *decoding) checkMapping(node ast.Node, t reflect.Type, path string) ast.
 func (d *decoding) unknownKey(pair *ast.MappingValueNode, fields map[string]reflect.Type, path string) {
 	known := slices.Sorted(maps.Keys(fields))
 	meant := nearest(keyOf(pair), known)
-	e := d.section.Errorf(path+Key(keyOf(pair)), "unknown key; it must be one of %s", strings.Join(known, ", "))
+	named := path + Key(keyOf(pair))
+	if d.section.secret {
+		named = path // the unknown key may be a secret in the wrong place
+	}
+	e := d.section.Errorf(named, "unknown key; it must be one of %s", strings.Join(known, ", "))
 	if meant != "" {
 		e.Message = "unknown key; did you mean " + meant + "?"
 		e.missing = d.section.Errorf(path+Key(meant), "").Path
@@ -96,7 +100,7 @@ func (d *decoding) unknownKey(pair *ast.MappingValueNode, fields map[string]refl
 	if tk := pair.Key.GetToken(); tk.Position != nil {
 		e.Line, e.Column = tk.Position.Line, tk.Position.Column
 	}
-	e.whole = true
+	e.whole = !d.section.secret
 	d.faults.Add(e)
 }
 

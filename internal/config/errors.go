@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -131,9 +132,17 @@ func convert(file, path string, err error) *Error {
 	}
 	var positioned yaml.Error
 	if errors.As(err, &positioned) {
-		return at(file, path, positioned.GetToken(), strings.TrimSpace(positioned.GetMessage()))
+		return at(file, path, positioned.GetToken(), message(positioned))
 	}
 	return &Error{File: file, Path: path, Message: err.Error()}
+}
+
+// twice is the library's message for a key that stands twice.
+var twice = regexp.MustCompile(`^mapping key .* already defined at \[(\d+):(\d+)\]$`)
+
+// message is the library's, without the key that stands twice: it may be a secret.
+func message(err yaml.Error) string {
+	return twice.ReplaceAllString(strings.TrimSpace(err.GetMessage()), "a key must stand once in its mapping; this one stands at $1:$2 already")
 }
 
 // mismatch says what must be in a place and what stands there, in YAML's words.

@@ -16,7 +16,7 @@ import (
 type By struct {
 	Name  string   // key that names a list's entries, such as id; empty: the section is no list of named entries
 	Whole []string // keys of an entry: a user's mapping there replaces the built-in one as a whole
-	// Secret entries hold what may not be told, also as names: a change says which entry, and no more.
+	// Secret entries hold what may not be told, also as names: a change, or an error, says which entry, and no more.
 	Secret bool
 }
 
@@ -53,7 +53,7 @@ func Merge(builtin, own Section, by By) (Section, []Change, error) {
 		return builtin, nil, nil
 	}
 	m := merging{own: own, by: by}
-	s := Section{Name: own.Name, file: own.file, own: make(map[*token.Token]bool)}
+	s := Section{Name: own.Name, file: own.file, own: make(map[*token.Token]bool), secret: by.Secret}
 	tokens(own.node, s.own)
 	_, listed := builtin.node.(*ast.SequenceNode)
 	switch {
@@ -103,7 +103,7 @@ func (m *merging) value(builtin, own ast.Node, path string, top bool) ast.Node {
 		case removes && place >= 0:
 			merged.Values = slices.Delete(merged.Values, place, place+1)
 		case removes && top:
-			m.faults.Add(at(m.own.file, m.own.Name+path+Key(key), pair.Key.GetToken(), noneToRemove(key, under)))
+			m.faults.Add(at(m.own.file, m.own.Name+m.told(path+Key(key)), pair.Key.GetToken(), noneToRemove(key, under)))
 		case removes:
 		case place < 0:
 			merged.Values = append(merged.Values, pair)
@@ -114,6 +114,14 @@ func (m *merging) value(builtin, own ast.Node, path string, top bool) ast.Node {
 		}
 	}
 	return merged
+}
+
+// told is a path, or nothing where it may not be told.
+func (m *merging) told(path string) string {
+	if m.by.Secret {
+		return ""
+	}
+	return path
 }
 
 func noneToRemove(name string, builtin *ast.MappingNode) string {
