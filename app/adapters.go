@@ -12,11 +12,29 @@ import (
 	"sluice/ingest/collector"
 	"sluice/internal/catalog"
 	"sluice/internal/httpx"
+	"sluice/internal/vocab"
+	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
 	"sluice/privacyfilter/filter"
 	"sluice/privacyfilter/settings"
 	"sluice/risk"
 )
+
+// keeps tells the collector how long each purpose keeps events, and of which types.
+func keeps(register *privacyfilter.Register) (all []collector.Keeping) {
+	for _, p := range register.Purposes() {
+		k := collector.Keeping{Purpose: p.Name, Duty: p.Tier == privacyfilter.Legal, Kept: register.Retention(p.Retention)}
+		for t := range vocab.Type(64) {
+			if p.Takes(t) {
+				k.Types |= 1 << t
+			}
+		}
+		if k.Types != 0 {
+			all = append(all, k)
+		}
+	}
+	return all
+}
 
 // crowd is the demo's simulated shoppers as the pages see them, also before they are in.
 type crowd struct {

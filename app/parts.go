@@ -251,11 +251,18 @@ func (p *parts) openLog() (err error) {
 	roles := streamRoles()
 	p.backlog = stream.NewBacklog(n.cluster, roles[0], roles[1:2], stream.BacklogOptions{Limit: p.rooms.collector.MaxBacklog, Lag: p.rooms.collector.MaxLag, PerRecord: p.log.EventsPerRecord, Logger: n.logger})
 	p.run("backlog", p.backlog.Run)
-	p.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "sluice_ingest_backlog_events", Help: "Accepted events that filter and features have not settled yet, of all collectors, as this one knows.",
-	}, func() float64 { return float64(p.backlog.Waiting()) }))
+	for _, g := range []struct {
+		name, help string
+		value      func() int64
+	}{
+		{"sluice_ingest_backlog_events", "Accepted events that filter and features have not settled yet, of all collectors, as this one knows.", p.backlog.Waiting},
+		{"sluice_ingest_backlog_bound_events", "How many events may wait to be settled now, by collector.max_backlog and collector.max_lag; further ones are answered 429.", p.backlog.Bound},
+		{"sluice_ingest_backlog_reserved_events", "Room that this collector keeps for events of bodies that it is still decoding.", p.backlog.Reserved},
+	} {
+		p.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return float64(g.value()) }))
+	}
 	p.collector, err = collector.New(collector.Options{
-		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Door: p.doors.Door(admission.Collection), Runs: p.runs, Denied: p.register.Denied, Kept: p.register.Kept, Cluster: n.cluster, Registerer: p.registry, Logger: n.logger,
+		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Door: p.doors.Door(admission.Collection), Runs: p.runs, Denied: p.register.Denied, Keeps: keeps(p.register), Cluster: n.cluster, Registerer: p.registry, Logger: n.logger,
 	})
 	if err != nil {
 		return err

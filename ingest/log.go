@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"fmt"
+	"math/bits"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -47,6 +48,8 @@ const (
 	defaultTimeout  = 10 * time.Second
 	// maxBufferedBytes bounds the memory of records under way, whatever their number.
 	maxBufferedBytes = 128 << 20
+	// maxTypes is more than the number of every event type.
+	maxTypes = 64
 	// recordVersion is the format of eventpb.LogRecord.
 	recordVersion = 1
 )
@@ -64,7 +67,7 @@ type Log struct {
 	records    *prometheus.CounterVec
 	bytes      prometheus.Counter
 	latency    prometheus.Histogram
-	newest     []atomic.Int64 // by partition: time of the newest event that this process has written, at the latest when it was received
+	newest     [][maxTypes]atomic.Int64 // by partition and event type: time of the newest event that this process has written, at the latest when it was received
 
 	mu             sync.Mutex // guards the fields below
 	events, packed float64    // written lately, and the records that they were
@@ -93,7 +96,7 @@ func OpenLog(cluster stream.Cluster, keys *seal.Keyring, o LogOptions) (*Log, er
 		)
 	}
 	l := &Log{keys: keys, topic: cluster.Topic(topics.Events), partitions: cluster.PartitionCount(), timeout: o.Timeout}
-	l.newest = make([]atomic.Int64, l.partitions)
+	l.newest = make([][maxTypes]atomic.Int64, l.partitions)
 	for _, c := range []struct {
 		client **kgo.Client
 		linger time.Duration
@@ -144,7 +147,7 @@ func (l *Log) Append(ctx context.Context, events []Accepted) error {
 		if err := p.add(l.topic, l.partitions, s.of.key[:], &s.rec); err != nil {
 			return err
 		}
-		l.see(s.of.key[:], min(e.Event.Time, e.ReceivedAt))
+		l.see(s.of.key[:], e)
 	}
 	l.note(len(events), len(p.records))
 	client := l.client
@@ -154,17 +157,26 @@ func (l *Log) Append(ctx context.Context, events []Accepted) error {
 	return l.write(ctx, client, p.close(), len(events), "event")
 }
 
-// see moves the newest time of the key's partition.
-func (l *Log) see(key []byte, micros int64) {
-	newest := &l.newest[stream.PartitionOf(key, l.partitions)]
+// see moves the newest time of the event's type in the key's partition. What denies something is left out: not every purpose that takes the type is given it.
+func (l *Log) see(key []byte, e *Accepted) {
+	if said := e.Event.Consent; said.GetGpc() || len(said.GetDenied()) > 0 {
+		return
+	}
+	micros := min(e.Event.Time, e.ReceivedAt)
+	newest := &l.newest[stream.PartitionOf(key, l.partitions)][e.Event.Type&(maxTypes-1)]
 	for was := newest.Load(); micros > was && !newest.CompareAndSwap(was, micros); was = newest.Load() {
 	}
 }
 
-// Newest is the time of the newest event that this process has written to the event's partition, at the latest when it was received; 0: it has written none.
-func (l *Log) Newest(ev *Event) int64 {
+// Newest is the time of the newest event of some types (bit n for the type with the number n) that this process has written to the event's partition, at the latest
+// when it was received; 0: it has written none.
+func (l *Log) Newest(ev *Event, types uint64) (micros int64) {
 	key := l.keys.LogKey(Subject(ev))
-	return l.newest[stream.PartitionOf(key[:], l.partitions)].Load()
+	newest := &l.newest[stream.PartitionOf(key[:], l.partitions)]
+	for ; types != 0; types &= types - 1 {
+		micros = max(micros, newest[bits.TrailingZeros64(types)].Load())
+	}
+	return micros
 }
 
 // noted is how many records of events count as lately.

@@ -142,16 +142,6 @@ func (r *Register) Retention(class string) time.Duration {
 	return 0
 }
 
-// Kept is how long some purpose that takes the event type keeps its events; 0: none takes it.
-func (r *Register) Kept(t vocab.Type) (most time.Duration) {
-	for _, p := range r.purposes {
-		if p.Takes(t) {
-			most = max(most, r.Retention(p.Retention))
-		}
-	}
-	return most
-}
-
 // everything are words that deny all that can be denied.
 var everything = []string{"*", "all", "any", "everything"}
 

@@ -57,7 +57,7 @@ func NewViewMetrics(reg prometheus.Registerer, view string) *ViewMetrics {
 			Name: "sluice_features_view_entries", Help: "Entries of a view in memory by what they are.", ConstLabels: labels,
 		}, []string{"of"}),
 		apply: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "sluice_features_view_apply_seconds", Help: "Duration of applying one batch of changelog records.", ConstLabels: labels,
+			Name: "sluice_features_view_apply_seconds", Help: "Duration of applying changelog records, at most 512 at a time.", ConstLabels: labels,
 			Buckets: prometheus.ExponentialBuckets(0.0001, 2, 14),
 		}),
 		Broken: prometheus.NewCounter(prometheus.CounterOpts{

@@ -93,15 +93,24 @@ func (c *Collector) date(who *caller, ev *ingest.Event, warnings []ingest.Warnin
 	return warnings, fault
 }
 
-// expired tells whether every purpose that takes the event would have let it go by now: by the newest event of its partition that this process has written,
-// in whole days as the filter counts. The filter is the authority; this tells the caller at once.
-func (c *Collector) expired(ev *ingest.Event, received int64) bool {
-	kept := c.kept[ev.Type&63]
-	if kept == 0 || ev.Time >= received-kept {
+// expired tells whether every purpose that could use the event would have let it go by now. Each purpose counts, as in the filter, from the newest day of an event
+// that it takes; here of those that this process has written to the partition. The filter is the authority; this tells the caller at once.
+func (c *Collector) expired(ev *ingest.Event, received int64) (expired bool) {
+	if kept := c.kept[ev.Type&63]; kept == 0 || ev.Time >= received-kept {
 		return false
 	}
-	newest := c.o.Log.Newest(ev)
-	return ev.Time < newest-newest%dayMicros-kept
+	for i := range c.o.Keeps {
+		k := &c.o.Keeps[i]
+		if !k.takes(ev) {
+			continue
+		}
+		newest := c.o.Log.Newest(ev, k.Types)
+		if ev.Time >= newest-newest%dayMicros-k.Kept.Microseconds() {
+			return false
+		}
+		expired = true
+	}
+	return expired
 }
 
 // denyByGPC notes the browser's signal: no switchable and no additional purpose may use the event.

@@ -137,17 +137,35 @@ func TestClocks(t *testing.T) {
 
 // TestExpired: what every purpose has let go by the partition's own time is refused; a log that knows nothing newer takes it.
 func TestExpired(t *testing.T) {
-	s := start(t, func(o *Options) { o.Kept = func(vocab.Type) time.Duration { return 365 * 24 * time.Hour } })
-	old := func(id string) ask {
-		return ask{body: fmt.Sprintf(`{"id":"%s","type":"page_view","time":"2015-12-14T09:00:00Z","anonymous_id":"v"}`, id)}
+	const year = 365 * 24 * time.Hour
+	s := start(t, func(o *Options) {
+		o.Keeps = []Keeping{
+			{Purpose: "history", Types: 1<<vocab.Type_PAGE_VIEW | 1<<vocab.Type_SEARCH, Kept: year},
+			{Purpose: "personalize", Types: 1<<vocab.Type_SEARCH | 1<<vocab.Type_SHARE, Kept: year},
+			{Purpose: "risk", Duty: true, Types: 1 << vocab.Type_LOGIN, Kept: year / 2},
+		}
+	})
+	of := func(id, kind, time, more string) ask {
+		return ask{key: serverKey, body: fmt.Sprintf(`{"id":"%s","type":"%s","time":"%s","user_id":"u"%s}`, id, kind, time, more)}
 	}
+	old := func(id, kind, more string) ask { return of(id, kind, "2015-12-14T09:00:00Z", more) }
+	const now, term, private = "2026-03-01T12:00:00Z", `,"search_term":"x"`, `,"consent":{"denied":["history"]}`
 	for _, step := range []struct {
 		ask  ask
 		want string
 	}{
-		{old("a"), "202 accepted=1"},
-		{ask{body: one("b", "v")}, "202 accepted=1"},
-		{old("c"), "422 rejected rejected=1 [0 c expired /time]"},
+		{old("a", "page_view", ""), "202 accepted=1"},
+		{of("b", "login", now, ""), "202 accepted=1"},
+		{old("c", "login", ""), "422 rejected rejected=1 [0 c expired /time]"},
+		{old("d", "page_view", ""), "202 accepted=1"}, // no purpose that takes it was given anything newer
+		{of("e", "page_view", now, ""), "202 accepted=1"},
+		{old("f", "page_view", ""), "422 rejected rejected=1 [0 f expired /time]"},
+		{old("g", "search", term), "202 accepted=1"}, // for personalize
+		{of("h", "search", now, term+private), "202 accepted=1"},
+		{old("i", "search", term), "202 accepted=1"}, // who was given the other one is not known here
+		{of("j", "search", now, term), "202 accepted=1"},
+		{old("k", "search", term), "422 rejected rejected=1 [0 k expired /time]"},
+		{old("l", "search", term+private), "422 rejected rejected=1 [0 l expired /time]"},
 	} {
 		if got := s.post(t, step.ask); got != step.want {
 			t.Errorf("got %q, want %q", got, step.want)

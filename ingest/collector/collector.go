@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,7 +18,6 @@ import (
 	"sluice/internal/admission"
 	"sluice/internal/httpx"
 	"sluice/internal/stream"
-	"sluice/internal/vocab"
 )
 
 // Runs tells how the filter has settled the rows of a replay's run.
@@ -28,7 +28,7 @@ type Runs interface {
 // Log is where accepted events go. *ingest.Log is one.
 type Log interface {
 	Append(ctx context.Context, events []ingest.Accepted) error
-	Newest(ev *ingest.Event) int64 // time of the newest event of the event's partition that was appended; 0: none was
+	Newest(ev *ingest.Event, types uint64) int64 // time of the newest event of the types (bit n for number n) that was appended to the event's partition; 0: none was
 }
 
 var _ Log = (*ingest.Log)(nil)
@@ -56,10 +56,23 @@ type Options struct {
 	Cluster    stream.Cluster  // of the catalogue's topic
 	Runs       Runs
 	Denied     func(word string) (purposes []string, exact bool) // what a word of a denial denies; exact: it is a purpose, as it is written. nil: words are taken as they are
-	Kept       func(vocab.Type) time.Duration                    // how long some purpose keeps events of the type; 0 = nobody knows. nil: nothing has expired
+	Keeps      []Keeping                                         // of each purpose; of a type that none takes nothing expires
 	Registerer prometheus.Registerer                             // nil = no metrics
 	Logger     *slog.Logger                                      // nil = none
 	Now        func() time.Time                                  // nil = the wall clock: when an event was received
+}
+
+// Keeping is how long a purpose keeps events, and of which types.
+type Keeping struct {
+	Purpose string
+	Duty    bool   // a legal duty, which no event can deny
+	Types   uint64 // bit n for the type with the number n
+	Kept    time.Duration
+}
+
+// takes tells whether an event may be for the purpose, as far as the event itself says.
+func (k *Keeping) takes(ev *ingest.Event) bool {
+	return k.Types>>(ev.Type&63)&1 != 0 && (k.Duty || !slices.Contains(ev.Consent.GetDenied(), k.Purpose))
 }
 
 // Collector takes events in. It is safe for concurrent use.
@@ -76,7 +89,7 @@ type Collector struct {
 	bytes     prometheus.Counter
 	behind    prometheus.Counter
 	warnings  *prometheus.CounterVec
-	kept      [64]int64 // by event type: microseconds that some purpose keeps it, 0 = nobody knows
+	kept      [64]int64 // by event type: microseconds that the purpose keeps it that keeps it longest; 0: none takes it
 }
 
 // New makes a collector and opens its client of the catalogue. Register makes it answer.
@@ -90,8 +103,10 @@ func New(o Options) (*Collector, error) {
 	c := &Collector{o: o, now: o.Now, tokens: NewTokens(o.Config, o.Now), recent: newRecent(o.Config.Remembered)}
 	c.budget.left.Store(o.Config.InFlight)
 	for t := range c.kept {
-		if o.Kept != nil {
-			c.kept[t] = o.Kept(vocab.Type(t)).Microseconds()
+		for _, k := range o.Keeps {
+			if k.Types>>t&1 != 0 {
+				c.kept[t] = max(c.kept[t], k.Kept.Microseconds())
+			}
 		}
 	}
 	var err error

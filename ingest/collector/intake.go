@@ -98,7 +98,9 @@ func (c *Collector) prepare(body []byte, who *caller) (p *Prepared, fault *inges
 		return nil, nil, err
 	}
 	told, fault := c.date(who, p.Event, p.Warnings)
-	c.told(stageDecision, told)
+	if fault == nil {
+		c.told(stageDecision, told)
+	}
 	return p, fault, nil
 }
 

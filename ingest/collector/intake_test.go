@@ -2,6 +2,7 @@ package collector
 
 import (
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -95,5 +96,23 @@ func TestDecisions(t *testing.T) {
 	}
 	if got := s.post(t, ask{body: string(payment(``))}); got != "202 duplicate=1" {
 		t.Error(got)
+	}
+}
+
+// TestWarningsOfRejectedDecisions are not counted: the event was not taken.
+func TestWarningsOfRejectedDecisions(t *testing.T) {
+	s := start(t, nil)
+	body := `{"id":"d","type":"login","time":"1970-01-02T00:00:00Z","user_id":"u","network":{"ip":"nobody"}}`
+	if _, problem := s.c.Prepare([]byte(body), httpx.RoleServer, now); problem == nil || problem.Status != http.StatusUnprocessableEntity {
+		t.Fatalf("%v", problem)
+	}
+	families, err := s.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "sluice_ingest_warnings_total" {
+			t.Errorf("%v", f)
+		}
 	}
 }

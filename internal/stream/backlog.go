@@ -176,6 +176,20 @@ func (b *Backlog) Waiting() int64 {
 	return b.waiting + b.added
 }
 
+// Bound is how many entries may wait now, by the limit and by how fast they are settled.
+func (b *Backlog) Bound() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.bound
+}
+
+// Reserved is how many entries have room that was kept for them.
+func (b *Backlog) Reserved() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.reserved
+}
+
 // TakeLater is Take for those who can wait. Its error is ctx's.
 func (b *Backlog) TakeLater(ctx context.Context, n int) error {
 	return b.later(ctx, func() bool { return b.Take(n) })
