@@ -159,5 +159,8 @@ func (a *timedAnswer) Write(data []byte) (int, error) {
 	return a.ResponseWriter.Write(data)
 }
 
+// SetReadDeadline does nothing. The front has given the body its time; huma would give it five seconds of its own.
+func (a *timedAnswer) SetReadDeadline(time.Time) error { return nil }
+
 // Unwrap lets http.ResponseController reach the connection.
 func (a *timedAnswer) Unwrap() http.ResponseWriter { return a.ResponseWriter }

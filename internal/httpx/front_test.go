@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 )
 
 // TestCORS: pages of configured origins may call the API, and other origins are told nothing.
@@ -132,5 +134,40 @@ func TestRefusalsAreRead(t *testing.T) {
 		if answer.StatusCode != http.StatusTooManyRequests || answer.Header.Get("Retry-After") == "" || answer.Close {
 			t.Errorf("%d %v", answer.StatusCode, answer.Header)
 		}
+	}
+}
+
+// TestRoutesDoNotShortenABodysTime: a deadline that a route sets, as huma does for every operation, does not take the place of the front's.
+func TestRoutesDoNotShortenABodysTime(t *testing.T) {
+	front, set := &Front{Timeout: time.Minute}, make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		front.Serve(w, r, func(w http.ResponseWriter, r *http.Request) {
+			if err := huma.SetReadDeadline(w, time.Unix(1, 0)); err != nil {
+				t.Error(err)
+			}
+			close(set)
+			if body, err := io.ReadAll(r.Body); err != nil || string(body) != "late" {
+				t.Errorf("%q, %v", body, err)
+			}
+		})
+	}))
+	defer server.Close()
+	body, send := io.Pipe()
+	go func() {
+		<-set
+		_, _ = io.WriteString(send, "late")
+		_ = send.Close()
+	}()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if answer.StatusCode != http.StatusOK {
+		t.Error(answer.Status)
 	}
 }

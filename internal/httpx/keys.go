@@ -25,6 +25,17 @@ type grant struct {
 	origins []string // of the pages that may use it; none: every one, and whoever has no origin
 }
 
+// from tells whether a request comes from a page that may use the key. A page that gets something from its own origin sends no Origin; its browser says same-origin.
+func (g *grant) from(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	if origin == "" && r.Header.Get("Sec-Fetch-Site") == "same-origin" {
+		origin = "://" + r.Host
+	}
+	return len(g.origins) == 0 || slices.ContainsFunc(g.origins, func(bound string) bool {
+		return bound == origin || strings.HasPrefix(origin, "://") && strings.HasSuffix(bound, origin)
+	})
+}
+
 // Keys knows the configured API keys by their hash.
 type Keys struct{ grants map[[32]byte]grant }
 
@@ -69,7 +80,7 @@ func (k *Keys) Admit(r *http.Request, roles ...Role) (Role, *Problem) {
 		return RoleNone, NewProblem(http.StatusUnauthorized, "invalid_key", "The key must be one of this deployment's.")
 	case !slices.Contains(roles, held.role):
 		return RoleNone, NewProblem(http.StatusForbidden, "wrong_key", "This key's role may not do this.")
-	case len(held.origins) > 0 && !slices.Contains(held.origins, r.Header.Get("Origin")):
+	case !held.from(r):
 		return RoleNone, NewProblem(http.StatusForbidden, "wrong_origin", "The request must come from a page of an origin that this key is bound to.")
 	}
 	return held.role, nil

@@ -28,10 +28,17 @@ func TestKeys(t *testing.T) {
 		{"a bound key from its page", "POST", "/v1/events?key=bound", "", "https://shop.example", 0, ""},
 		{"a bound key from another page", "POST", "/v1/events?key=bound", "", "https://evil.example", 403, "wrong_origin"},
 		{"a bound key from no page", "POST", "/v1/events", "Bearer bound", "", 403, "wrong_origin"},
+		{"a bound key from a page of the API's own origin", "GET", "https://shop.example/v1/lists/trending", "Bearer bound", "same-origin", 0, ""},
+		{"a bound key from a page of an API elsewhere", "GET", "https://api.example/v1/lists/trending", "Bearer bound", "same-origin", 403, "wrong_origin"},
+		{"a bound key from a page of a like origin", "GET", "https://op.example/v1/lists/trending", "Bearer bound", "same-origin", 403, "wrong_origin"},
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), c.method, c.path, nil)
 		r.Header.Set("Authorization", c.authorization)
-		r.Header.Set("Origin", c.origin)
+		if c.origin == "same-origin" {
+			r.Header.Set("Sec-Fetch-Site", c.origin)
+		} else {
+			r.Header.Set("Origin", c.origin)
+		}
 		role, problem := keys.Admit(r, RoleWrite)
 		if c.code == "" && (problem != nil || role != RoleWrite) {
 			t.Errorf("%s: %v %v", c.name, role, problem)
