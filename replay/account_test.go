@@ -18,6 +18,8 @@ import (
 	"github.com/klauspost/compress/gzip"
 	pq "github.com/parquet-go/parquet-go"
 
+	"sluice/ingest"
+	"sluice/internal/canonical"
 	"sluice/internal/config"
 )
 
@@ -521,13 +523,20 @@ func TestCheck(t *testing.T) {
 	write(t, "e.csv", "time;user;item;type;colour\n"+rowsOf("2026-11-21 10:00:%02d;u%d;it;view_item;red\n", 1, 4)+"soon;u5;it;view_item;red\n"+rowsOf("2026-11-21 10:00:%02d;u%d;it;view_item;red\n", 6, 9))
 	write(t, "none.csv", "")
 	var out strings.Builder
-	err := Check(t.Context(), Options{Events: []string{"e.csv", "none.csv"}, Map: caseMap(t, ""), To: "http://127.0.0.1:1"}, &out)
+	preview, err := Check(t.Context(), Options{Events: []string{"e.csv", "none.csv"}, Map: caseMap(t, ""), To: "http://127.0.0.1:1"})
 	if !errors.Is(err, ErrWouldReject) || err.Error() != "rows would be rejected: 1 of the 5 shown" {
 		t.Error(err)
 	}
+	if err := preview.Print(&out); err != nil {
+		t.Fatal(err)
+	}
 	lines := strings.Split(out.String(), "\n")
-	if err := Check(t.Context(), Options{Events: []string{write(t, "e.json", `{"events":[]}`)}, Map: caseMap(t, ""), To: "http://127.0.0.1:1"}, &out); !errors.Is(err, ErrWouldReject) {
-		t.Errorf("what the server refuses is shown as an event: %v", err)
+	forms := ingest.Forms{Placeholders: canonical.NewPlaceholders([]string{"null"})}
+	for _, file := range []string{write(t, "e.json", `{"events":[]}`), write(t, "null.csv", "time;user;item;type\n2026-11-21 10:00:00;NULL;it;view_item\n")} {
+		preview, err := Check(t.Context(), Options{Events: []string{file}, Map: caseMap(t, ""), Forms: forms, To: "http://127.0.0.1:1"})
+		if !errors.Is(err, ErrWouldReject) || preview.Rejected != 1 || preview.Inputs[0].Rows[0].Fault == nil {
+			t.Errorf("%s: what the server refuses is shown as an event: %v, %+v", file, err, preview)
+		}
 	}
 	for at, want := range map[int]string{
 		0: "e.csv:",

@@ -115,8 +115,14 @@ func (r *valuesReader) fill() {
 		}
 		r.buf, r.at = append(r.buf[:0], rest...), 0
 	}
-	n, err := r.r.Read(r.buf[len(r.buf):cap(r.buf)])
-	r.buf, r.err = r.buf[:len(r.buf)+n], err
+	for range emptyReads {
+		n, err := r.r.Read(r.buf[len(r.buf):cap(r.buf)])
+		r.buf, r.err = r.buf[:len(r.buf)+n], err
+		if n > 0 || err != nil {
+			return
+		}
+	}
+	r.err = io.ErrNoProgress
 }
 
 // pass goes on by so many bytes.

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"unicode/utf8"
 )
 
 // letter is a row that was rejected.
@@ -93,7 +94,7 @@ func (l *letters) add(ctx context.Context, x *letter) error {
 	for _, m := range []struct{ key, value string }{
 		{"code", x.Code},
 		{"pointer", x.Pointer},
-		{"detail", detail[:min(len(detail), maxDetail)]},
+		{"detail", cut(detail, maxDetail)},
 		{"user_id", about.UserID},
 		{"anonymous_id", about.AnonymousID},
 		{"type", about.Type},
@@ -141,7 +142,7 @@ func appendPayload(dst []byte, x *letter) []byte {
 		x.names, x.text = nil, strings.Join(x.cells, "\t")
 	}
 	if x.names == nil {
-		return appendAnyText(dst, x.text[:min(len(x.text), maxPayload)])
+		return appendAnyText(dst, cut(x.text, maxPayload))
 	}
 	dst = append(dst, '{')
 	for i, cell := range x.cells {
@@ -153,6 +154,19 @@ func appendPayload(dst []byte, x *letter) []byte {
 		dst = appendAnyText(dst, cell)
 	}
 	return append(dst, '}')
+}
+
+// cut is the beginning of a text, at most so many bytes of it, and no part of a character.
+func cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	for end := most; end > most-utf8.UTFMax; end-- {
+		if utf8.RuneStart(text[end]) {
+			return text[:end]
+		}
+	}
+	return text[:most] // no UTF-8
 }
 
 // appendAnyText appends a JSON string; what is not UTF-8 is replaced.

@@ -83,6 +83,9 @@ func (l *lines) terminator(from int) (size, ending int, found bool) {
 	}
 }
 
+// emptyReads is how often a reader may give nothing in a row.
+const emptyReads = 100
+
 // fill reads more, and tells by how much it has moved what was there.
 func (l *lines) fill() (moved int) {
 	const least = 4 << 10
@@ -95,7 +98,7 @@ func (l *lines) fill() (moved int) {
 			l.buf = append(make([]byte, 0, 2*cap(l.buf)+2*least), l.buf...)
 		}
 	}
-	for range 100 {
+	for range emptyReads {
 		n, err := l.r.Read(l.buf[len(l.buf):cap(l.buf)])
 		l.buf, l.err = l.buf[:len(l.buf)+n], err
 		if n > 0 || err != nil {

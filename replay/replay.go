@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"sluice/ingest"
 )
 
 // Options of a replay.
@@ -31,6 +33,8 @@ type Options struct {
 	Stdin  io.Reader // what "-" among Events is
 
 	ClickHousePassword string // of the user in the address of a table
+
+	Forms ingest.Forms // that a server gives identifiers, for Check
 
 	To          string // address of the server
 	Key         string // server key

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 
+	"sluice/app"
+	"sluice/ingest/collector"
 	"sluice/replay"
 )
 
@@ -47,7 +49,7 @@ func (c *replayCmd) Run(env *environment) error {
 		options.Format = "." + c.Format
 	}
 	if c.Check {
-		return replay.Check(env, options, env.stdout)
+		return c.check(env, options)
 	}
 	account, err := replay.Run(env, options)
 	if account.Read > 0 || err == nil {
@@ -57,6 +59,27 @@ func (c *replayCmd) Run(env *environment) error {
 		return fmt.Errorf("%w; the account is what is known so far", errInterrupted)
 	}
 	return err
+}
+
+// check prints what a replay would make of the first rows, by the built-in placeholders: it asks no server.
+func (c *replayCmd) check(env *environment, options replay.Options) error {
+	builtin, err := app.Load("")
+	if err != nil {
+		return err
+	}
+	taking, err := collector.Load(builtin.Section)
+	if err != nil {
+		return err
+	}
+	options.Forms = taking.Forms
+	preview, err := replay.Check(env, options)
+	if errors.Is(err, context.Canceled) {
+		return errInterrupted
+	}
+	if c.JSON {
+		return errors.Join(err, json.NewEncoder(env.stdout).Encode(preview))
+	}
+	return errors.Join(err, preview.Print(env.stdout))
 }
 
 // loadMap is the map of the command line: a file, the short form, or none where the files hold events as they are.

@@ -277,26 +277,43 @@ func TestReplayOfUnreadableRows(t *testing.T) {
 	}
 }
 
-// TestInterruptedReplay: a replay that waits for standard input exits 130 at the first Ctrl-C.
+// TestInterruptedReplay: a replay, or its check, that waits for standard input exits 130 at the first Ctrl-C.
 func TestInterruptedReplay(t *testing.T) {
-	cmd := command(t.Context(), "replay", "--events", "-", "--columns", "time=time,user_id=user,type=type", "--set", "jurisdiction=CN", "--to", "http://127.0.0.1:1")
-	in, err := cmd.StdinPipe()
-	if err != nil {
+	for _, check := range []bool{false, true} {
+		cmd := command(t.Context(), "replay", "--events", "-", "--columns", "time=time,user_id=user,type=type", "--set", "jurisdiction=CN", "--to", "http://127.0.0.1:1", fmt.Sprintf("--check=%v", check))
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		// One row, of more than a pipe holds: the process is reading when it is written.
+		if _, err := io.WriteString(in, `{"time":"2026-11-21","user":"u","type":"login","more":"`+strings.Repeat("x", 100_000)+`"}`+"\n"); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitInterrupted {
+			t.Errorf("check %v: exit code %d: %v", check, cmd.ProcessState.ExitCode(), err)
+		}
+	}
+}
+
+// TestCheckedReplay: --check --json is one object, and a word that names nobody is rejected without a server.
+func TestCheckedReplay(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "e.csv")
+	if err := os.WriteFile(file, []byte("time,user\n2026-11-21,u\n2026-11-21,undefined\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	stdout, stderr, code := sluice(t, "replay", "--check", "--json", "--events", file, "--columns", "time=time,user_id=user", "--set", "jurisdiction=CN,type=login")
+	var preview replay.Preview
+	if err := json.Unmarshal([]byte(stdout), &preview); err != nil || code != exitFailed || !strings.Contains(stderr, "1 of the 2 shown") {
+		t.Fatalf("exit code %d, %v: %s%s", code, err, stdout, stderr)
 	}
-	// More than a pipe holds, and so the process is reading when it is written.
-	row := `{"time":"2026-11-21","user":"u","type":"login","more":"` + strings.Repeat("x", 1000) + `"}` + "\n"
-	if _, err := io.WriteString(in, strings.Repeat(row, 100)); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Process.Signal(os.Interrupt); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != exitInterrupted {
-		t.Errorf("exit code %d: %v", cmd.ProcessState.ExitCode(), err)
+	if rows := preview.Inputs[0].Rows; len(rows) != 2 || rows[0].Fault != nil || rows[1].Position != 3 || rows[1].Fault == nil || rows[1].Fault.Code != "placeholder" {
+		t.Errorf("%s", stdout)
 	}
 }
 
