@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"sync"
@@ -15,22 +16,24 @@ import (
 // certificate is the listener's, read again when its file changes, so that a renewed one needs no restart.
 type certificate struct {
 	cert, key string // PEM files
+	logger    *slog.Logger
 
 	mu      sync.Mutex // guards what follows
 	pair    *tls.Certificate
 	changed time.Time // of the certificate's file, as it was read
 	looked  time.Time
+	failing string // why the files could not be read when they were looked at last, as it was told
 }
 
 // lookAgain is how often the file's time is asked for at most.
 const lookAgain = 10 * time.Second
 
 // openCertificate reads the files, nil where none are named.
-func openCertificate(t listenTLS) (*certificate, error) {
+func openCertificate(t listenTLS, logger *slog.Logger) (*certificate, error) {
 	if t.Cert == "" {
 		return nil, nil //nolint:nilnil // no certificate is configured
 	}
-	c := &certificate{cert: t.Cert, key: t.Key}
+	c := &certificate{cert: t.Cert, key: t.Key, logger: logger}
 	_, err := c.current()
 	return c, err
 }
@@ -48,13 +51,27 @@ func (c *certificate) current() (*tls.Certificate, error) {
 		return c.pair, nil
 	}
 	pair, loadErr := tls.LoadX509KeyPair(c.cert, c.key)
-	if err = errors.Join(err, loadErr); err == nil {
-		c.pair, c.changed = &pair, info.ModTime()
-	}
-	if c.pair == nil {
+	err = errors.Join(err, loadErr)
+	if err != nil && c.pair == nil {
 		return nil, fmt.Errorf("must be a readable certificate and its key in PEM: %w", err)
 	}
+	c.tell(&pair, err)
+	if err == nil {
+		c.pair, c.changed = &pair, info.ModTime()
+	}
 	return c.pair, nil
+}
+
+// tell logs a renewal, and once why one does not work.
+func (c *certificate) tell(renewed *tls.Certificate, err error) {
+	switch {
+	case err != nil && err.Error() != c.failing:
+		c.failing = err.Error()
+		c.logger.Warn("could not renew the listener's certificate; the one before stays in use", "error", err)
+	case err == nil && c.pair != nil:
+		c.failing = ""
+		c.logger.Info("the listener's certificate was renewed", "valid_until", renewed.Leaf.NotAfter.UTC().Format(time.RFC3339))
+	}
 }
 
 func (c *certificate) serverConfig() *tls.Config {

@@ -26,7 +26,7 @@ func openDataDir(path string, reset bool, tell io.Writer) (*dataDir, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory %s: not writable: %w", path, bare(err))
 	}
-	lock, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	lock, made, err := openLock(filepath.Join(path, "lock"))
 	if err != nil {
 		return nil, fmt.Errorf("data directory %s: not writable: %w", path, bare(err))
 	}
@@ -39,14 +39,44 @@ func openDataDir(path string, reset bool, tell io.Writer) (*dataDir, error) {
 	}
 	d := &dataDir{path: path, lock: lock}
 	if reset {
-		if err := d.clear(tell); err != nil {
-			return nil, errors.Join(err, d.Close())
-		}
+		err = d.clear(tell)
 	}
-	if err := d.checkFormat(); err != nil {
+	if err == nil {
+		err = d.checkFormat()
+	}
+	if err != nil && made {
+		err = errors.Join(err, os.Remove(lock.Name())) // the directory is somebody else's: it is left as it was
+	}
+	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
 	return d, d.sign()
+}
+
+// openLock opens the lock file, and tells whether it made it.
+func openLock(path string) (lock *os.File, made bool, err error) {
+	lock, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		lock, err = os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		return lock, false, err
+	}
+	return lock, true, err
+}
+
+// write makes a file as a whole: a crash leaves all of it or nothing under its name.
+func (d *dataDir) write(name, text string) error {
+	file, err := os.OpenFile(d.join(name+unfinished), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err == nil {
+		_, err = file.WriteString(text)
+		err = errors.Join(err, file.Sync(), file.Close())
+	}
+	if err == nil {
+		err = os.Rename(file.Name(), d.join(name))
+	}
+	if err != nil {
+		return fmt.Errorf("data directory %s: not writable: %w", d.path, bare(err))
+	}
+	return nil
 }
 
 // join is a path below the directory.
@@ -108,10 +138,7 @@ func (d *dataDir) checkFormat() error {
 	if format != "" || d.hasAny("broker", "state", "warehouse") {
 		return fmt.Errorf("data directory %s: its format must be %s; name another directory (--data, server.data), or empty this one (sluice demo --reset)", d.path, dataFormat)
 	}
-	if err := os.WriteFile(d.join(formatFile), []byte("Sluice data directory, format "+dataFormat+"\n"), 0o600); err != nil {
-		return fmt.Errorf("data directory %s: not writable: %w", d.path, bare(err))
-	}
-	return nil
+	return d.write(formatFile, "Sluice data directory, format "+dataFormat+"\n")
 }
 
 // hasAny tells whether one of the names is in the directory.
@@ -122,8 +149,13 @@ func (d *dataDir) hasAny(names ...string) bool {
 	})
 }
 
+// unfinished is what the name of a file ends with until it is written as a whole.
+const unfinished = ".new"
+
 // madeHere are the names of everything that Sluice puts into a data directory.
-var madeHere = []string{"broker", fingerprintFile, formatFile, "keys", "lock", "state", "views", "warehouse"}
+var madeHere = []string{
+	"broker", fingerprintFile, fingerprintFile + unfinished, formatFile, formatFile + unfinished, "keys", "lock", "state", "views", "warehouse",
+}
 
 // clear removes everything but the lock, and tells before what it removes. It refuses a directory without the marker, and one that holds anything else: its
 // name was mistaken for another.
@@ -165,7 +197,7 @@ func (d *dataDir) checkKey(fingerprint string) error {
 	found, err := os.ReadFile(d.join(fingerprintFile))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = os.WriteFile(d.join(fingerprintFile), []byte(fingerprint+"\n"), 0o600)
+		return d.write(fingerprintFile, fingerprint+"\n")
 	case err == nil && strings.TrimSpace(string(found)) != fingerprint:
 		return fmt.Errorf("data directory %s: the root key must be the one that it was made with (fingerprint %s, not %s)", d.path, strings.TrimSpace(string(found)), fingerprint)
 	}

@@ -95,7 +95,7 @@ func (n *Node) openKeys() (*seal.Keyring, error) {
 
 // openCertificate reads the listener's certificate, if it has one.
 func (n *Node) openCertificate() (err error) {
-	if n.certificate, err = openCertificate(n.deployment.Server.TLS); err != nil {
+	if n.certificate, err = openCertificate(n.deployment.Server.TLS, n.logger); err != nil {
 		return n.config.Section("server").Errorf(".tls", "%v", err)
 	}
 	return nil
