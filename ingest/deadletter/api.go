@@ -278,11 +278,11 @@ func (p *posted) parse(line []byte) *httpx.FieldError {
 		pointer, detail string
 	}{
 		{p.Stage != StageReplay, "/stage", "must be replay"},
-		{p.Code == "" || len(p.Code) > maxWord, "/code", "A code of must be at most 256 bytes."},
+		{p.Code == "" || len(p.Code) > maxWord, "/code", "must be 1 to 256 bytes"},
 		{len(p.Pointer) > maxText, "/pointer", "must be at most 2,048 bytes"},
 		{len(p.Detail) > maxText, "/detail", "must be at most 2,048 bytes"},
-		{p.Source == "" || len(p.Source) > maxWord, "/source", "A source of must be at most 256 bytes."},
-		{len(p.Payload) == 0 || len(p.Payload) > maxPayload, "/payload", "must be a payload of at most 512 KiB"},
+		{p.Source == "" || len(p.Source) > maxWord, "/source", "must be 1 to 256 bytes"},
+		{len(p.Payload) == 0 || len(p.Payload) > maxPayload, "/payload", "must be at most 512 KiB, and not empty"},
 	} {
 		if f.bad {
 			return &httpx.FieldError{Pointer: f.pointer, Code: "invalid", Detail: f.detail}

@@ -33,6 +33,8 @@ func TestForms(t *testing.T) {
 		}},
 		{"tag and dots", Email, "a.d.a+shop@example.com", []string{"a.d.a+shop@example.com", "A.D.A+Shop@example.com"}},
 		{"domain of letters", Email, "ada@xn--mller-kva.example", []string{"ada@müller.example", "ada@mu\u0308ller.example", "ada@XN--MLLER-KVA.example", "ADA@MÜLLER.example"}},
+		{"a long e-mail", Email, strings.Repeat("a", 242) + "@example.com", []string{strings.Repeat("A", 242) + "@example.com"}},
+		{"an e-mail that is too long", Email, "", []string{strings.Repeat("a", 243) + "@example.com", strings.Repeat("\ufb03", 81) + "@example.com", "ada@" + strings.Repeat("müller.", 30) + "example"}},
 		{"no e-mail", Email, "", []string{"ada", "@example.com", "ada@", "a b@example.com", "ada@exam ple.com", "ada@@", "x@a@", "null"}},
 		{"British", phone("GB"), "+442079460958", []string{
 			"+442079460958", "+44 20 7946 0958", "+44 (0)20 7946 0958", "0044 20 7946 0958", "020 7946 0958", "(020) 7946-0958", "tel:+44-20-7946-0958", "+4402079460958",

@@ -9,7 +9,7 @@ import (
 )
 
 // Email is an e-mail address in small letters, its domain as DNS has it (xn--…). It takes a mailto: in front and a name around it ("Ada <ada@example.com>").
-// False: it is no address. What follows a plus and dots in the name stay: whether they matter is each provider's own affair.
+// False: it is no address, or longer than one can be. What follows a plus and dots in the name stay: whether they matter is each provider's own affair.
 func Email(s string) (address string, ok bool) {
 	if isPlainEmail(s) {
 		return s, true
@@ -27,11 +27,14 @@ func Email(s string) (address string, ok bool) {
 	}
 	local := norm.NFKC.String(strings.ToLower(strings.TrimSpace(s[:at])))
 	domain, err := domains.ToASCII(strings.Trim(strings.TrimSpace(s[at+1:]), "."))
-	if err != nil || !isLocal(local) || !isDomain(domain) {
+	if err != nil || !isLocal(local) || !isDomain(domain) || len(local)+len("@")+len(domain) > longestEmail {
 		return "", false
 	}
 	return local + "@" + domain, true
 }
+
+// longestEmail is how many bytes an address may have (RFC 5321). The canonical form of a shorter text may be longer: xn-- and composed characters take room.
+const longestEmail = 254
 
 // domains maps a domain as a browser does before it looks it up.
 var domains = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.BidiRule(), idna.StrictDomainName(false))
@@ -39,7 +42,7 @@ var domains = idna.New(idna.MapForLookup(), idna.Transitional(false), idna.BidiR
 // isPlainEmail tells whether s has the canonical form and is written in ASCII without anything rare.
 func isPlainEmail(s string) bool {
 	at := strings.IndexByte(s, '@')
-	if at < 1 || !isDomain(s[at+1:]) || strings.Contains(s[at+1:], "xn--") {
+	if at < 1 || len(s) > longestEmail || !isDomain(s[at+1:]) || strings.Contains(s[at+1:], "xn--") {
 		return false
 	}
 	for i := range at {

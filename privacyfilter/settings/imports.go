@@ -205,7 +205,7 @@ func (s *service) parseImport(text []byte) (line imported, fault *httpx.FieldErr
 		return line, &httpx.FieldError{Pointer: "/subject", Code: "invalid_subject", Detail: "subject must be u: or a: and an id of 1 to 256 bytes"}
 	}
 	if person := line.person(); s.Placeholders.Has(person.UserID) || s.Placeholders.Has(person.AnonymousID) {
-		return line, &httpx.FieldError{Pointer: "/subject", Code: ingest.CodePlaceholder, Detail: "The id of one person expected; a word that stands for none is refused."}
+		return line, &httpx.FieldError{Pointer: "/subject", Code: ingest.CodePlaceholder, Detail: detailPlaceholder}
 	}
 	if s.Policy.PolicyAge(line.PolicyVersion) != 0 {
 		return line, &httpx.FieldError{Pointer: "/policy_version", Code: "unknown_policy_version", Detail: "policy_version must be the policy version in force"}

@@ -67,7 +67,7 @@ type Options struct {
 	History    History
 	Generation uint32 // of the log: the first part of every revision
 
-	Placeholders *canonical.Placeholders // ids that name nobody: no consent of theirs is imported; nil = none
+	Placeholders *canonical.Placeholders // ids that name nobody: they have no settings; nil = none
 
 	// UserToken is who the storefront says is signed in. Without it a write key changes visitors' settings alone.
 	UserToken  func(r *http.Request) (userID string, ok bool)

@@ -487,7 +487,7 @@ func TestWithoutTheLog(t *testing.T) {
 
 // TestFaults is the table of what is refused. Nothing is recorded by any of them.
 func TestFaults(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, func(o *Options) { o.Placeholders = canonical.NewPlaceholders([]string{"null", "[object Object]"}) })
 	long := strings.Repeat("x", 257)
 	for _, test := range []struct {
 		name, method, path, body string
@@ -518,6 +518,8 @@ func TestFaults(t *testing.T) {
 		{"limit 0", "GET", u1 + "/history?limit=0", "", nil, 422, "invalid"},
 		{"limit 201", "GET", u1 + "/history?limit=201", "", nil, 422, "invalid"},
 		{"a long id", "GET", "/v1/users/" + long + "/consent", "", nil, 422, "invalid_id"},
+		{"a visitor of a word for none", "PUT", "/v1/visitors/null/policy", `{"version":"2026-09","accepted":true}`, nil, 422, "placeholder"},
+		{"an account of an object", "GET", "/v1/users/%5Bobject%20Object%5D/history", "", nil, 422, "placeholder"},
 		{"no key", "GET", u1 + "/consent", "", []string{"Authorization", ""}, 401, "missing_key"},
 		{"an operator's key", "GET", u1 + "/consent", "", []string{"Authorization", "Bearer " + operatorKey}, 403, "wrong_key"},
 		{"a write key without a token", "PUT", u1 + "/consent/personalize", `{"decision":"deny"}`, []string{"Authorization", "Bearer " + writeKey}, 403, "user_token_required"},

@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"sluice/ingest"
 	"sluice/internal/canonical"
 	"sluice/internal/httpx"
 	"sluice/privacyfilter/consent"
@@ -62,6 +63,10 @@ func (s *service) whose(api *httpx.API, k kind) huma.Middlewares {
 			httpx.WriteProblem(w, invalid("invalid_id", "/"+k.param, "must be 1 to 256 bytes of UTF-8"))
 			return
 		}
+		if s.Placeholders.Has(who.id) {
+			httpx.WriteProblem(w, invalid(ingest.CodePlaceholder, "/"+k.param, detailPlaceholder))
+			return
+		}
 		if k == users && httpx.RoleFrom(ctx.Context()) == httpx.RoleWrite && !s.signedIn(r, who.id) {
 			httpx.WriteProblem(w, httpx.NewProblem(http.StatusForbidden, "user_token_required", "There must be a user token of this account beside a write key."))
 			return
@@ -77,6 +82,8 @@ func (s *service) signedIn(r *http.Request, userID string) bool {
 	id, ok := s.UserToken(r)
 	return ok && id == userID
 }
+
+const detailPlaceholder = "must be the id of one person; a word that stands for none is refused"
 
 func validID(id string) bool { return id != "" && len(id) <= maxID && utf8.ValidString(id) }
 
