@@ -11,13 +11,13 @@ import (
 
 // Recommendations is what every ranking endpoint answers.
 type Recommendations struct {
-	RecommendationID       string            `json:"recommendation_id" doc:"Echo it on the events that this list leads to. Random for a personal list; else a digest of what the list was made from, equal for equal lists."`
-	Personalized           bool              `json:"personalized"`
-	NotPersonalizedBecause *string           `json:"not_personalized_because" enum:"opted_out,no_consent,no_subject,no_history,degraded,surface" doc:"Why the list is everyone's: the person said no; has not accepted or been asked; nobody was named; nothing is known to go by; it could not be made in time; the place is the same for all. null for a personal list."`
-	Items                  []RecommendedItem `json:"items" doc:"The best first, except where promises and variety ask for another order."`
-	Relaxed                []RelaxedPromise  `json:"relaxed" doc:"Promises of the surface that could not be kept with what the catalogue has."`
-	NextCursor             *string           `json:"next_cursor" doc:"For the next page, within 30 minutes; null where the list ends."`
-	ConfigVersion          string            `json:"config_version" doc:"sha256: and the digest of the surfaces' effective configuration."`
+	RecommendationID       string              `json:"recommendation_id" doc:"Echo it on the events that this list leads to. Random for a personal list; else a digest of what the list was made from, equal for equal lists."`
+	Personalized           bool                `json:"personalized"`
+	NotPersonalizedBecause *string             `json:"not_personalized_because" enum:"opted_out,no_consent,no_subject,no_history,degraded,surface" doc:"Why the list is everyone's: the person said no; has not accepted or been asked; nobody was named; nothing is known to go by; it could not be made in time; the place is the same for all. null for a personal list."`
+	Items                  []RecommendedItem   `json:"items" doc:"The best first, except where constraints and diversity ask for another order."`
+	Relaxed                []RelaxedConstraint `json:"relaxed" doc:"Promises of the surface that could not be kept with what the catalogue has."`
+	NextCursor             *string             `json:"next_cursor" doc:"For the next page, within 30 minutes; null where the list ends."`
+	ConfigVersion          string              `json:"config_version" doc:"sha256: and the digest of the surfaces' effective configuration."`
 }
 
 // RecommendedItem is one item of a list.
@@ -34,13 +34,13 @@ type RecommendationReason struct {
 	Text   string `json:"text" doc:"For people, in English."`
 }
 
-// RelaxedPromise is a promise that could not be kept.
-type RelaxedPromise struct {
-	Code   string `json:"code" enum:"at_most,category" doc:"at_most: a promise of the surface. category: the page's category is unknown to the catalogue, so the list is not limited to it."`
+// RelaxedConstraint is a constraint that could not be kept.
+type RelaxedConstraint struct {
+	Code   string `json:"code" enum:"at_most,category" doc:"at_most: a constraint of the surface. category: the page's category is unknown to the catalogue, so the list is not limited to it."`
 	AtMost int    `json:"at_most,omitzero,omitempty"`
 	Same   string `json:"same,omitempty" enum:"category,brand,seller"`
 	Within int    `json:"within,omitzero,omitempty"`
-	Slots  []int  `json:"slots,omitempty" doc:"Positions in items, from 0, that exceed the promise."`
+	Slots  []int  `json:"slots,omitempty" doc:"Positions in items, from 0, that exceed the constraint."`
 	Text   string `json:"text"`
 }
 
@@ -60,7 +60,7 @@ type inputs struct {
 	blocks    string // digest
 	tick      int64  // of the published lists
 	catalogue uint64 // version
-	begun     int    // items of the catalogue whose day has come
+	begun     int    // items of the catalogue with an available_from that has come
 }
 
 // id is the recommendation id of a list that is not personal: equal inputs, equal id.

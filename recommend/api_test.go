@@ -431,7 +431,7 @@ func TestRelaxedNamesThePromiseAndTheSlots(t *testing.T) {
 	w.stock(append(items, &catalog.Item{ItemId: "e", Categories: []*catalog.CategoryPath{{Names: []string{"Two"}}}})...)
 	w.lists.Trending = listed("a", "b", "c", "d")
 	r := w.recommend(`{"surface":"home"}`)
-	want := []RelaxedPromise{{Code: "at_most", AtMost: 2, Same: "category", Within: 6, Slots: []int{3, 4}, Text: "At most 2 of the same category in any 6 could not be kept with what the catalogue has."}}
+	want := []RelaxedConstraint{{Code: "at_most", AtMost: 2, Same: "category", Within: 6, Slots: []int{3, 4}, Text: "At most 2 of the same category in any 6 could not be kept with what the catalogue has."}}
 	if diff := cmp.Diff(want, r.Relaxed); diff != "" {
 		t.Error(diff)
 	}

@@ -61,7 +61,7 @@ const (
 	Exclude SeenPolicy = "exclude"
 )
 
-// Diversity is the preference for variety.
+// Diversity is how much a list prefers items that are unlike one another.
 type Diversity struct {
 	Method     string // mmr | none
 	Lambda     float64
@@ -229,7 +229,7 @@ func (l *loader) surface(name string, y *surfaceYAML) *Surface {
 	}
 	s.Viewed = l.seen(".seen.viewed", y.Seen.Viewed)
 	s.Purchased = l.seen(".seen.purchased", y.Seen.Purchased)
-	l.expect(len(y.Require) <= maxRules, ".require", "must be at most %d promises", maxRules)
+	l.expect(len(y.Require) <= maxRules, ".require", "must be at most %d constraints", maxRules)
 	for i := range y.Require {
 		s.Rules = append(s.Rules, l.rule(fmt.Sprintf(".require[%d]", i), &y.Require[i]))
 	}
@@ -324,7 +324,7 @@ func (l *loader) rule(path string, y *requireYAML) rank.Rule {
 	l.expect(known, path+".same", "must be category, brand or seller")
 	l.expect(y.Within >= 2 && y.Within <= maxWithin, path+".within", "must be between 2 and %d slots", maxWithin)
 	l.expect(y.AtMost >= 1, path+".at_most", "must be at least 1")
-	l.expect(y.AtMost < y.Within || y.Within < 2, path+".at_most", "must be less than within, or the promise always holds")
+	l.expect(y.AtMost < y.Within || y.Within < 2, path+".at_most", "must be less than within, or the constraint always holds")
 	return rank.Rule{AtMost: y.AtMost, Within: y.Within, Same: same}
 }
 

@@ -27,7 +27,7 @@ func document(api *httpx.API) {
 	common := map[string]string{
 		"401": "No valid key.", "403": "A key with another role.", "410": "The cursor is older than 30 minutes: start again with the first page.",
 		"422": "The request is not valid; errors name the fields.", "429": "Too many lists are asked for, or this one could not have been ready in time; see Retry-After.",
-		"503": "A person is named whose present consent cannot be known here. Retry, or ask without a person.",
+		"503": "The request names a person, and this node cannot know what they have consented to now. Retry, or ask without a person.",
 	}
 	security := []map[string][]string{{"key": {}}}
 	gpc, token := httpx.GPC("The list is not personal."), httpx.UserToken()

@@ -10,7 +10,7 @@ import (
 	"sluice/privacyfilter/consent"
 )
 
-// attempts is how often a list is made for a person whose consent keeps changing while it is made; after that it is made without the person.
+// attempts is how often a list is made for a person if their consent changes while it is made. After that it is made without the person.
 const attempts = 3
 
 // lists are what GET /v1/lists/{list} knows. They are the same for everyone.

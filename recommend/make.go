@@ -160,7 +160,7 @@ func (m *making) plan(r *retrieval) *rank.Plan {
 	return p
 }
 
-// exempt are the categories that say nothing about variety here: those that every item of the page's category has, or every item of the catalogue.
+// exempt are the categories that say nothing about diversity here: those that every item of the page's category has, or every item of the catalogue.
 func (m *making) exempt(category uint32) []uint32 {
 	if len(m.query.surface.Rules) == 0 {
 		return nil
@@ -189,10 +189,10 @@ func (m *making) inputsID() string {
 }
 
 // relaxedBy names what could not be kept.
-func (m *making) relaxedBy(r *retrieval, list *rank.List) []RelaxedPromise {
-	relaxed := []RelaxedPromise{}
+func (m *making) relaxedBy(r *retrieval, list *rank.List) []RelaxedConstraint {
+	relaxed := []RelaxedConstraint{}
 	if m.query.context.Category != "" && r.gate.category == itemid.None {
-		relaxed = append(relaxed, RelaxedPromise{Code: "category", Text: "The catalogue has no such category, so the list is not limited to it."})
+		relaxed = append(relaxed, RelaxedConstraint{Code: "category", Text: "The catalogue has no such category, so the list is not limited to it."})
 	}
 	for number, rule := range m.query.surface.Rules {
 		var slots []int
@@ -210,7 +210,7 @@ func (m *making) relaxedBy(r *retrieval, list *rank.List) []RelaxedPromise {
 	return relaxed
 }
 
-func relaxedRule(rule rank.Rule, slots []int) RelaxedPromise {
+func relaxedRule(rule rank.Rule, slots []int) RelaxedConstraint {
 	same := "category"
 	switch rule.Same {
 	case rank.Brand:
@@ -218,7 +218,7 @@ func relaxedRule(rule rank.Rule, slots []int) RelaxedPromise {
 	case rank.Seller:
 		same = "seller"
 	}
-	return RelaxedPromise{
+	return RelaxedConstraint{
 		Code: "at_most", AtMost: rule.AtMost, Same: same, Within: rule.Within, Slots: slots,
 		Text: "At most " + strconv.Itoa(rule.AtMost) + " of the same " + same + " in any " + strconv.Itoa(rule.Within) + " could not be kept with what the catalogue has.",
 	}

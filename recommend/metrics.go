@@ -31,7 +31,7 @@ func newMetrics(registerer prometheus.Registerer) *metrics {
 			Name: "sluice_recommend_candidates", Help: "Candidates that a list was chosen from.", Buckets: prometheus.ExponentialBuckets(1, 4, 8),
 		}, []string{"surface"}),
 		relaxed: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "sluice_recommend_relaxed_total", Help: "Lists that could not keep every promise of their surface.",
+			Name: "sluice_recommend_relaxed_total", Help: "Lists that could not keep every constraint of their surface.",
 		}, []string{"surface"}),
 		recomputed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "sluice_recommend_recomputed_total", Help: "Lists that were made again because consent had changed while they were made.",

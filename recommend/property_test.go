@@ -97,7 +97,7 @@ func defaults(t *testing.T) *Config {
 }
 
 // TestOffIsAStrangersList: with personalization off, items and config_version are byte for byte those of someone else with the same page and blocks, whatever
-// either has done. (DESIGN §3.7, CONTRACTS §3.)
+// either has done.
 func TestOffIsAStrangersList(t *testing.T) {
 	config := defaults(t)
 	rapid.Check(t, func(rt *rapid.T) {
@@ -218,8 +218,8 @@ func exceeds(rule rank.Rule, slots []rank.Slot) bool {
 }
 
 // named tells whether relaxed says so of the slot.
-func named(rule rank.Rule, slot int, relaxed []RelaxedPromise) bool {
-	return slices.ContainsFunc(relaxed, func(r RelaxedPromise) bool {
+func named(rule rank.Rule, slot int, relaxed []RelaxedConstraint) bool {
+	return slices.ContainsFunc(relaxed, func(r RelaxedConstraint) bool {
 		return r.Code == "at_most" && sameKinds[r.Same] == rule.Same && r.AtMost == rule.AtMost && r.Within == rule.Within && slices.Contains(r.Slots, slot)
 	})
 }

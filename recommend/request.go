@@ -147,7 +147,7 @@ func decodeProblem(err error) *httpx.Problem {
 	}
 	fault := httpx.FieldError{Pointer: string(semantic.JSONPointer), Code: "wrong_type", Detail: "must be of another JSON type"}
 	if errors.Is(err, json.ErrUnknownName) {
-		fault.Code, fault.Detail = "unknown_field", "No such field; see /openapi.json."
+		fault.Code, fault.Detail = "unknown_field", "must be a field of this request; /openapi.json lists them"
 	} else if semantic.GoType != nil {
 		fault.Detail = expected[semantic.GoType.Kind().String()]
 	}
@@ -211,7 +211,7 @@ func (s *service) open(q *query, text string) *httpx.Problem {
 	case err != nil, int(state.Because) >= len(becauses):
 		return faults{{Pointer: "/cursor", Code: "broken_cursor", Detail: "cursor must be the next_cursor of an earlier answer"}}.problem()
 	case state.Page != q.pageHash:
-		return faults{{Pointer: "/cursor", Code: "foreign_cursor", Detail: "The cursor belongs to another surface or context."}}.problem()
+		return faults{{Pointer: "/cursor", Code: "foreign_cursor", Detail: "cursor must be of the same surface and context"}}.problem()
 	}
 	q.cursor = state
 	return nil
@@ -247,7 +247,7 @@ func (f *faults) number(values url.Values, name string, absent int) int {
 	return n
 }
 
-// identify decides whose request it is: with a write key an account counts only beside its own token.
+// identify finds the person that the request is for: with a write key an account counts only beside its own token.
 func (s *service) identify(q *query, r *http.Request) {
 	q.person.GPC = httpx.HasGPC(r)
 	if httpx.RoleFrom(r.Context()) == httpx.RoleServer || q.person.UserID == "" {

@@ -125,7 +125,7 @@ func (r *retrieval) filler() func() (rank.Candidate, bool) {
 	}
 }
 
-// catalogue gives the items of the page's category, or all whose day has come, one after the other; itemid.None where they end.
+// catalogue gives the items of the page's category, or all items with an available_from that has come, one after the other; itemid.None at the end.
 func (r *retrieval) catalogue() func() uint32 {
 	if r.gate.category != itemid.None {
 		numbers := r.gate.snapshot.Category(r.gate.category)

@@ -1,4 +1,4 @@
-// Package cursor seals what a later page must know into an opaque text: what was shown, what the promises still look at, and under which grant.
+// Package cursor seals what a later page must know into an opaque text: what was shown, what the constraints still look at, and under which grant.
 package cursor
 
 import (
@@ -39,7 +39,7 @@ type State struct {
 	Because uint8       // why the list is not personal, 0 = it is
 	Grant   [16]byte    // digest of the grants under which a personal list was begun
 	Shown   []uint32    // rank.Hash of the items shown so far; of two items that collide the second is not shown, so nothing is shown twice
-	Slots   []rank.Slot // what promises still look at, the oldest first
+	Slots   []rank.Slot // what constraints still look at, the oldest first
 }
 
 // Sealer seals and opens cursors under one key. It is safe for concurrent use.

@@ -1,4 +1,4 @@
-// Package rank makes a list from scored candidates: it keeps the promises, prefers variety within them, and fills what is short.
+// Package rank makes a list from scored candidates: it keeps the constraints, prefers diversity within them, and fills what is short.
 // It knows no person and no surface; equal plans give equal lists.
 package rank
 
@@ -8,10 +8,10 @@ import (
 	"sluice/internal/catalog"
 )
 
-// Kind is what items of a promise share.
+// Kind is what items of a constraint share.
 type Kind uint8
 
-// The kinds of promises.
+// The kinds of constraints.
 const (
 	Category Kind = iota // the narrowest category of any of the item's paths
 	Brand
@@ -19,7 +19,7 @@ const (
 	kinds
 )
 
-// Rule is a promise: of any Within consecutive slots, across pages, at most AtMost share the kind's value.
+// Rule is a constraint: of any Within consecutive slots, across pages, at most AtMost share the kind's value.
 type Rule struct {
 	AtMost int // at least 1
 	Within int
@@ -33,7 +33,7 @@ type Candidate struct {
 	Tag    int32 // the caller's own; -1 for fillers by custom
 }
 
-// Slot is what the promises remember of a shown item: hashes of its values by kind.
+// Slot is what the constraints remember of a shown item: hashes of its values by kind.
 type Slot [kinds][]uint32
 
 // Plan is everything that a list is made from.
@@ -45,12 +45,12 @@ type Plan struct {
 	// Filler gives further candidates one by one, none twice and none that is among Candidates; they are taken where no candidate fits. May be nil.
 	Filler func() (Candidate, bool)
 	Rules  []Rule
-	Exempt []uint32 // hashes of categories that promises do not count, because the whole list is of them
+	Exempt []uint32 // hashes of categories that constraints do not count, because the whole list is of them
 	Before []Slot   // shown on earlier pages, the oldest first
 	Memory *Memory  // nil: of its own
-	// Lambda weighs relevance against variety: 1 is relevance alone.
+	// Lambda weighs relevance against diversity: 1 is relevance alone.
 	Lambda float64
-	// Similarity tells how alike an item (0–1) is to one that was picked. nil: no variety.
+	// Similarity tells how alike an item (0–1) is to one that was picked. nil: no diversity.
 	Similarity func(picked uint32) func(number uint32) float64
 }
 
@@ -67,8 +67,8 @@ type List struct {
 	Slots []Slot
 }
 
-// Make picks greedily: in each slot the candidate of the highest marginal relevance among those that keep every promise; else a filler that does;
-// else the best candidate, then a filler, with the broken promises named.
+// Make picks greedily: in each slot the candidate of the highest marginal relevance among those that keep every constraint; else a filler that does;
+// else the best candidate, then a filler, with the broken constraints named.
 func Make(p *Plan) List {
 	m := newMaker(p)
 	list := List{Picks: make([]Pick, 0, min(p.Limit, maxPicks))}
@@ -116,7 +116,7 @@ type Memory struct {
 	picked        []func(uint32) float64
 }
 
-// maxFillers bounds how many fillers a list looks at for one that keeps the promises.
+// maxFillers bounds how many fillers a list looks at for one that keeps the constraints.
 const maxFillers = 2000
 
 func newMaker(p *Plan) *maker {
@@ -210,7 +210,7 @@ func (m *maker) value(o *option) float64 {
 	return m.valued(o)
 }
 
-// keepingFiller is the first filler that keeps every promise.
+// keepingFiller is the first filler that keeps every constraint.
 func (m *maker) keepingFiller() *option {
 	for i := range m.fillers {
 		if o := &m.fillers[i]; !o.used && m.window.allows(m.slotOf(o)) {
@@ -265,7 +265,7 @@ func (m *maker) slot(number uint32) Slot {
 // maxCategories bounds what a slot holds, because cursors carry it.
 const maxCategories = 16
 
-// SlotOf is what promises compare of an item: at most 16 categories, without those in exempt, the brand and the seller.
+// SlotOf is what constraints compare of an item: at most 16 categories, without those in exempt, the brand and the seller.
 func SlotOf(item *catalog.Entry, exempt []uint32) Slot {
 	if item == nil {
 		return Slot{}

@@ -255,7 +255,7 @@ func TestMake(t *testing.T) {
 		broken []string // of which picks
 	}{
 		{"relevance alone", rank.Plan{Limit: 2, Candidates: lamps}, []string{"l1", "l2"}, nil},
-		{"variety", rank.Plan{Limit: 2, Candidates: append(slices.Clone(lamps), mug), Lambda: 0.5, Similarity: alike}, []string{"l1", "mug"}, nil},
+		{"diversity", rank.Plan{Limit: 2, Candidates: append(slices.Clone(lamps), mug), Lambda: 0.5, Similarity: alike}, []string{"l1", "mug"}, nil},
 		{"a promise", rank.Plan{Limit: 3, Candidates: append(slices.Clone(lamps), mug), Rules: oneInTwo}, []string{"l1", "mug", "l2"}, nil},
 		{"a filler keeps it", rank.Plan{Limit: 2, Candidates: lamps, Rules: oneInTwo, Filler: fillerOf([]rank.Candidate{lamp("l4", 0), mug})}, []string{"l1", "mug"}, nil},
 		{"nothing keeps it", rank.Plan{Limit: 3, Candidates: lamps, Rules: oneInTwo}, []string{"l1", "l2", "l3"}, []string{"l2", "l3"}},

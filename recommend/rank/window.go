@@ -32,7 +32,7 @@ func Span(rules []Rule) int {
 	return span
 }
 
-// allows tells whether a slot with these values keeps every promise.
+// allows tells whether a slot with these values keeps every constraint.
 func (w *window) allows(s *Slot) bool {
 	for i := range w.rules {
 		if w.breaks(i, s) {

@@ -42,7 +42,7 @@ func run() error {
 		return err
 	}
 	if *data == "" || flag.NArg() > 0 {
-		return errors.New("--data DIR expected, and no arguments")
+		return errors.New("--data must name a directory, and there must be no arguments")
 	}
 	o := engine.Options{Data: *data, Listen: *listen, User: *user}
 	if *passwordFile != "" {

@@ -35,7 +35,7 @@ func run() error {
 	fetch := flag.Bool("fetch", false, "fetch Kafka and exit")
 	flag.Parse()
 	if flag.NArg() > 0 || *brokers != 1 && *brokers != 3 {
-		return errors.New("-brokers 1 or -brokers 3 expected, and no arguments")
+		return errors.New("-brokers must be 1 or 3, and there must be no arguments")
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

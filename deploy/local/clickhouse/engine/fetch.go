@@ -117,7 +117,7 @@ func download(ctx context.Context, dir string) (wheel string, err error) {
 		return "", err
 	}
 	if len(wheels) != 1 {
-		return "", fmt.Errorf("fetching %s %s with pip: one wheel expected, %d came", distribution, release, len(wheels))
+		return "", fmt.Errorf("fetching %s %s with pip: it must give one wheel, and gave %d", distribution, release, len(wheels))
 	}
 	return wheels[0], nil
 }
