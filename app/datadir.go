@@ -216,7 +216,7 @@ func owner(lock *os.File) string {
 	return "unknown"
 }
 
-// bare is the bare reason of a path error, whose path is told already.
+// bare is the reason of a path error without the path, which the caller tells.
 func bare(err error) error {
 	var path *os.PathError
 	if errors.As(err, &path) {

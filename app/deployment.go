@@ -109,7 +109,7 @@ func (k keysConfig) keys() *httpx.Keys {
 	return all
 }
 
-// origins are those whose pages may call the API: the collector's, and those that keys are bound to.
+// origins lists the origins of pages that may call the API: those of the collector's section, and those that keys are bound to.
 func (k keysConfig) origins(collecting []string) map[string]bool {
 	all := make(map[string]bool)
 	for _, origins := range append(slices.Collect(maps.Values(k.Origins)), collecting) {
@@ -305,7 +305,7 @@ func (t tlsConfig) load() (*tls.Config, error) {
 		}
 		settings.RootCAs = x509.NewCertPool()
 		if !settings.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s: no certificate found", t.CA)
+			return nil, fmt.Errorf("%s must hold a certificate in PEM", t.CA)
 		}
 	}
 	if t.Cert == "" {

@@ -26,7 +26,7 @@ func AdmitOne(g Gate) func(ev *Event) (denied bool, err error) {
 	}
 }
 
-// Subject is whose the event is: "u:" and the user id, else "a:" and the anonymous id, empty if the event has neither.
+// Subject is the person that the event belongs to: "u:" and the user id, else "a:" and the anonymous id, empty if the event has neither.
 func Subject(ev *Event) string {
 	return string(AppendSubject(nil, ev))
 }

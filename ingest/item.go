@@ -82,7 +82,7 @@ func (d *decoder) categories(item *catalog.Item) bool {
 	return true
 }
 
-// attributes reads an object whose names are the shop's own.
+// attributes reads an object with names of the shop's own.
 func (d *decoder) attributes(item *catalog.Item) bool {
 	if !d.opens('{', detailAttributes) {
 		return false

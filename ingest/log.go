@@ -337,7 +337,7 @@ func (l *Log) alone(out *kgo.Record, s *scratch) error {
 // packs are the records that events become: one a partition, unless it is full.
 type packs struct {
 	records []kgo.Record
-	packers []stream.Packer // parallel to records, whose values they make
+	packers []stream.Packer // parallel to records: each makes the value of its record
 }
 
 // add puts an event into the pack of its key's partition, one of so many.

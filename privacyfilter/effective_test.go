@@ -77,7 +77,7 @@ func TestEveryTypeHasAPurpose(t *testing.T) {
 	}
 }
 
-// TestEffectiveForType: a legal purpose's further types wait for the acceptance (CONTRACTS §4), and a type that is not listed is denied.
+// TestEffectiveForType: a legal purpose's further types wait for the acceptance, and a type that is not listed is denied.
 func TestEffectiveForType(t *testing.T) {
 	r := mustLoad(t)
 	p, _ := r.Purpose(Risk)

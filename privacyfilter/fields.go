@@ -51,7 +51,7 @@ func typeOf(m proto.Message) *field.Message {
 	return t
 }
 
-// envelope are the fields without which no purpose type makes sense: whose event it is, which one, what and when.
+// envelope are the fields without which no purpose type makes sense: the person, the event's id, its type and its time.
 var envelope = []string{"id", "type", "time", "user_id", "anonymous_id"}
 
 // Fields lists the fields of an event that a register may name.

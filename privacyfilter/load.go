@@ -260,7 +260,7 @@ func (l *loader) compileField(name string, entry *fieldYAML) *Field {
 	return f
 }
 
-// checkEnvelope makes sure that every stream knows whose event it holds, which one, what and when.
+// checkEnvelope makes sure that every stream has the envelope of its events: person, id, type and time.
 func (l *loader) checkEnvelope() {
 	for _, purpose := range streams {
 		if l.r.byName[purpose] == nil {

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 )
 
-// csvReader reads separated values whose first line names the columns. CSV quotes cells as RFC 4180 has it, and a quote inside of a cell that
+// csvReader reads separated values. The first line names the columns. CSV quotes cells as RFC 4180 has it, and a quote inside of a cell that
 // does not begin with one stands for itself. TSV quotes nothing.
 type csvReader struct {
 	lines     *lines
@@ -79,7 +79,7 @@ func (r *csvReader) name() error {
 			return fmt.Errorf("line %d: %s", r.line, notText("", c))
 		}
 		if slices.Contains(r.columns, c) {
-			return fmt.Errorf("column %q is named twice", c)
+			return fmt.Errorf("column %q must stand once in the header", c)
 		}
 		r.columns = append(r.columns, c)
 		r.cells[i] = c

@@ -27,7 +27,7 @@ type imports struct {
 	waiting int
 	count   int
 	ignored int // of them, those who kept a choice of their own
-	refused int // those whose id no person can have, or whose jurisdiction the register does not know
+	refused int // people with an id that nobody can have, or a jurisdiction that the register does not know
 }
 
 // policy is what GET /v1/policy says of the policy in force.

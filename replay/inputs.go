@@ -11,7 +11,7 @@ import (
 	"sluice/replay/clickhouse"
 )
 
-// input is what is read as one: a table of ClickHouse, a file, or a day of the warehouse, whose files are not in the order of time.
+// input is what is read as one: a table of ClickHouse, a file, or a day of the warehouse. A day has several files, and none is in the order of time.
 type input struct {
 	name   string // as errors show it
 	files  []string

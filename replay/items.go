@@ -28,7 +28,7 @@ type itemsSent struct {
 	} `json:"errors"`
 }
 
-// sendItems posts a catalogue file: JSON lines as POST /v1/items takes them, or a CSV whose header names the fields.
+// sendItems posts a catalogue file: JSON lines as POST /v1/items takes them, or a CSV with the fields' names as its header.
 // A refused item ends the run before any event is sent: rows without their item would be worth little.
 func sendItems(ctx context.Context, c *client, name string, notef func(string, ...any)) error {
 	file, err := openFile(name, layout{}, new(atomic.Int64))

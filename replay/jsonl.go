@@ -55,7 +55,7 @@ func (o *objects) object(text []byte) error {
 	return nil
 }
 
-// members reads an object whose columns start with the prefix.
+// members reads an object into columns that begin with the prefix.
 func (o *objects) members(d *jsontext.Decoder) error {
 	if _, err := d.ReadToken(); err != nil {
 		return err

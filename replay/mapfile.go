@@ -79,7 +79,7 @@ func Columns(columns, set []string) (*Map, error) {
 			return nil, &config.Error{File: "--columns", Message: "must be field=column,…"}
 		}
 		if _, twice := m.fields[field]; twice {
-			return nil, &config.Error{File: "--columns", Path: field, Message: "is given twice"}
+			return nil, &config.Error{File: "--columns", Path: field, Message: "must be given once"}
 		}
 		m.fields[field] = column
 	}
@@ -267,7 +267,7 @@ func (m *Map) override(set []string) error {
 			return &config.Error{File: "--set", Path: field, Message: unknownPath(field)}
 		}
 		if _, mapped := m.fields[field]; mapped {
-			return &config.Error{File: "--set", Path: field, Message: "the field is mapped to a column already"}
+			return &config.Error{File: "--set", Path: field, Message: "must not be mapped to a column, too"}
 		}
 		m.set[field] = value
 	}
@@ -296,7 +296,7 @@ func (m *Map) check() error {
 		}
 	}
 	if !m.fills("user_id") && !m.fills("anonymous_id") {
-		return m.fault("fields", "", "user_id or anonymous_id must be mapped: whose event is it?")
+		return m.fault("fields", "", "user_id or anonymous_id must be mapped: each event must be a person's")
 	}
 	return nil
 }

@@ -57,8 +57,8 @@ func TestShortForm(t *testing.T) {
 		{"unknown field", append(good, "amount=x"), []string{"jurisdiction=CN"}, "--columns: amount: unknown field of the event; see the table of fields in the API's description"},
 		{"unknown constant", good, []string{"jurisdictin=CN"}, "--set: jurisdictin: unknown field of the event; did you mean jurisdiction?"},
 		{"not an entry", []string{"time"}, nil, "--columns: must be field=column,…"},
-		{"twice", append(good, "time=t2"), nil, "--columns: time: is given twice"},
-		{"both", good, []string{"jurisdiction=CN", "type=login"}, "--set: type: the field is mapped to a column already"},
+		{"twice", append(good, "time=t2"), nil, "--columns: time: must be given once"},
+		{"both", good, []string{"jurisdiction=CN", "type=login"}, "--set: type: must not be mapped to a column, too"},
 		{"bad word", good, []string{"jurisdiction=CN", "channel=fax"}, "--columns: channel: unknown channel; it must be one of web app applet server"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -53,7 +53,7 @@ type Mapped struct {
 	Time int64 // Unix microseconds
 }
 
-// About is what may be told of a row without its payload: whose it is, and under which rules. Empty where it cannot be read.
+// About is what may be told of a row without its payload: its person, its type and its jurisdiction. Empty where it cannot be read.
 type About struct {
 	UserID       string `json:"user_id,omitempty"`
 	AnonymousID  string `json:"anonymous_id,omitempty"`
@@ -114,7 +114,7 @@ func (m *Map) unclear(at []int, columns []string) []int {
 func (mp *Mapper) unread(row []string) *Fault {
 	for _, i := range mp.unclear {
 		if i < len(row) && row[i] != "" {
-			return &Fault{Code: ingest.WarnConsentUnclear, Pointer: "/consent", Detail: "must be consent.revision, consent.denied or consent.gpc: nothing of a row is used whose consent cannot be read"}
+			return &Fault{Code: ingest.WarnConsentUnclear, Pointer: "/consent", Detail: "must be consent.revision, consent.denied or consent.gpc; a row is not used if its consent cannot be read"}
 		}
 	}
 	return nil

@@ -241,7 +241,7 @@ func (r *replay) report() {
 	if r.imports != nil {
 		r.o.notef("imported the consent of %s, %d kept their own choice", people(r.imports.count), r.imports.ignored)
 		if n := r.imports.refused; n > 0 {
-			r.o.notef("imported no consent of %s, whose id or jurisdiction the server refuses", people(n))
+			r.o.notef("imported no consent of %s: the server refuses the id or the jurisdiction", people(n))
 		}
 	}
 }

@@ -470,7 +470,7 @@ func TestWrongFiles(t *testing.T) {
 		{"missing", filepath.Join(dir, "none.csv"), "", "none.csv: must be a readable file: no such file or directory"},
 		{"wide", in("wide.csv", "t\x00i\x00m\x00e\x00"), "", "wide.csv: line 1: must be UTF-8, and looks like UTF-16: set `encoding: utf-16le` in the map"},
 		{"header in Latin-1", in("latin.csv", "time,gr\xf6\xdfe,n\xe9\n"), "", "latin.csv: line 1: must be UTF-8, and looks like windows-1252 (Latin-1): set `encoding: windows-1252` in the map"},
-		{"twice", in("twice.csv", "a,b,a\n"), "", `twice.csv: column "a" is named twice`},
+		{"twice", in("twice.csv", "a,b,a\n"), "", `twice.csv: column "a" must stand once in the header`},
 		{"not zstd", in("x.csv.zst", "time,user_id"), "", "x.csv.zst: invalid input: magic number mismatch"},
 		{"not gzip", in("x.csv.gz", "time,user_id"), "", "x.csv.gz: must be gzip: gzip: invalid header"},
 		{"not parquet", in("x.parquet", strings.Repeat("PAR1", 9)), "", ""},

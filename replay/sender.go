@@ -64,7 +64,7 @@ func (b *batch) row(i int) []string {
 // counts is what the rows sent so far came to, before the filter.
 type counts struct{ appended, denied, rejected int64 }
 
-// sender shares the rows out: a subject's rows always go through the same worker, whose batches go one after the other.
+// sender shares the rows out among workers. All rows of a subject go through one worker, and a worker sends its batches one after the other.
 type sender struct {
 	r       *replay
 	seed    maphash.Seed

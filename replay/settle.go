@@ -41,7 +41,7 @@ func (r *replay) settle(ctx context.Context, sent counts) error {
 	return err
 }
 
-// book writes the account. A batch whose first answer was lost may have been appended and, sent again, partly denied by the gate:
+// book writes the account. If the first answer to a batch was lost, the batch may have been appended and, sent again, partly denied by the gate:
 // such rows are settled by the filter and must not be counted twice.
 func (r *replay) book(got settled, deniedAtGate, rejectedBefore int64) {
 	a := &r.account

@@ -20,7 +20,7 @@ import (
 // TablePrefix before the name of a table of the warehouse is its built-in map: --map warehouse:risk_events.
 const TablePrefix = "warehouse:"
 
-// table is one of the warehouse's tables whose rows are events. Its columns are the fields of its purpose's type.
+// table is a table of the warehouse with events as rows. Its columns are the fields of its purpose's type.
 type table struct {
 	name    string
 	derived []derived
@@ -51,7 +51,7 @@ var (
 	}
 )
 
-// tables are known by their columns. One whose columns another one has as well comes after it.
+// tables are known by their columns. If one table has all the columns of another and more, it comes first.
 var tables = []*table{
 	newTable("risk_events", privacyfilter.Risk,
 		derived{name: "value", from: []string{"value", "has_value"}, cell: func(c []string) string { return when(c[1] == "true", moneyOf(c[0])) }},

@@ -116,7 +116,7 @@ type scoreYAML struct {
 }
 
 // Load reads the sections rules and decisions. Names are the features that rules may read (spec.Config.RiskNames).
-// The error is config.Errors: everything that is wrong, with file, line, column and field; a rule whose own test fails is one.
+// The error is config.Errors: everything that is wrong, with file, line, column and field. A rule that fails its own test is an error.
 func Load(sections func(name string) config.Section, names []string) (*Config, error) {
 	var (
 		rules     []ruleYAML

@@ -61,7 +61,7 @@ func (x *index) find(id ID) (place, bool) {
 	return at, ok && at.time >= x.newest-x.maxAge
 }
 
-// forget drops an entry whose record is gone.
+// forget drops the entry of a record that is gone.
 func (x *index) forget(id ID) {
 	x.mu.Lock()
 	defer x.mu.Unlock()

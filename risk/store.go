@@ -219,7 +219,7 @@ func (s *Store) remember(id ID, data []byte, saved bool) {
 	}
 }
 
-// unsaved is a decision whose write was tried, and of which it is not known whether the log has it. Nil if there is none.
+// unsaved is a decision whose write failed in doubt: the log may or may not have it. Nil if there is none.
 func (s *Store) unsaved(id ID) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()

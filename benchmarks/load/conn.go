@@ -142,7 +142,7 @@ func (c *conn) readChunks(a *answer) error {
 	}
 }
 
-// take appends n bytes of the connection to body, whose memory the connection keeps.
+// take appends n bytes of the connection to body. The connection keeps the memory of body.
 func (c *conn) take(body []byte, n int) ([]byte, error) {
 	from := len(body)
 	for cap(body) < from+n {

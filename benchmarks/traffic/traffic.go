@@ -187,7 +187,7 @@ const visitLength = 6
 
 // Past is what people have behind them: so many events each, in visits of six, spread evenly from Oldest to Newest ago.
 type Past struct {
-	From, People   int // whose: that many from this one on; no number of people is everybody
+	From, People   int // that many people from this one on; 0 People is everybody
 	Each           int
 	Oldest, Newest time.Duration
 	FirstVisit     int // the number of the oldest visit: two pasts of the same people must not share one

@@ -169,7 +169,7 @@ func apart(err error) (all []error) {
 	return all
 }
 
-// errInterrupted ends a tool whose work was interrupted before it was done.
+// errInterrupted ends a tool that was interrupted before its work was done.
 var errInterrupted = errors.New("interrupted")
 
 // errSilent fails a command that has told everything already.

@@ -12,7 +12,7 @@ type serveCmd struct {
 	Check  bool     `help:"Check the configuration, and exit."`
 }
 
-// Run runs the roles on a Kafka cluster whose topics exist.
+// Run runs the roles on a Kafka cluster that has the topics.
 func (c *serveCmd) Run(env *environment) error {
 	config, err := app.Load(c.Config)
 	if err != nil {

@@ -196,7 +196,7 @@ func (c *entityDayCodec) Decode(data []byte) (*entityDay, error) {
 	return dayOf(m)
 }
 
-var errDay = errors.New("an entity's day whose columns do not fit together")
+var errDay = errors.New("the columns of an entity's day must have equal lengths")
 
 func dayOf(m *statepb.EntityDay) (*entityDay, error) {
 	n := len(m.Events)

@@ -80,7 +80,7 @@ type search struct {
 
 	items []uint32 // compared, the newest first
 	fixed [16]uint32
-	tried int // items whose people were looked for beyond the voters
+	tried int // items for which people beyond the voters were looked for
 }
 
 // compare notes which sessions share which of the session's items.

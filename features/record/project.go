@@ -27,7 +27,7 @@ func Projection(store string, lists int) stream.Projection {
 	}
 }
 
-// yieldEntries yields entries of the list whose key is subject ‖ list.
+// yieldEntries yields the entries of the list with the key subject ‖ list.
 func yieldEntries(store string, list []byte, entries []Entry, yield func(stream.Pair)) {
 	for i := range entries {
 		e := &entries[i]

@@ -69,7 +69,7 @@ func (s TypeSet) Has(t vocab.Type) bool { return t > 0 && t < 64 && s&(1<<uint(t
 type Feature struct {
 	name    string
 	Types   TypeSet
-	Kind    Kind // whose events
+	Kind    Kind // of the entity that the events belong to
 	Op      Operation
 	Of      Kind    // what distinct counts
 	OfPlace int     // place of it in an entry's hashes
@@ -131,7 +131,7 @@ type Profile struct {
 type CoVisits struct {
 	Weights   [64]float64 // by type
 	Positions int
-	Sample    int // newest sessions of an item whose people are looked at
+	Sample    int // newest sessions of an item: the people in them are looked at
 	People    int
 }
 

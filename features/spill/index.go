@@ -8,7 +8,7 @@ import (
 	"sluice/internal/dense"
 )
 
-// Owner is whose values they are.
+// Owner is the person, by pseudonym, that values belong to.
 type Owner = [16]byte
 
 // Place tells the values of an owner apart.

@@ -22,7 +22,7 @@ import (
 
 // Options of a store.
 type Options struct {
-	View       string                // whose values they are, for metrics
+	View       string                // the view that keeps its values here, for metrics
 	Dir        string                // of the files; empty = the system's for temporary files
 	Create     func() (File, error)  // makes a file; nil = one without a name in Dir
 	Now        func() time.Time      // time.Now if nil

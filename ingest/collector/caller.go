@@ -136,7 +136,7 @@ func forbidden(ev *ingest.Event) *ingest.Fault {
 	default:
 		return nil
 	}
-	return &ingest.Fault{Code: CodeServerKey, Pointer: pointer, Detail: "this is taken with a server key only"}
+	return &ingest.Fault{Code: CodeServerKey, Pointer: pointer, Detail: "must come with a server key"}
 }
 
 // browsing tells whether a page may post the type: neither payments, nor what happens to an account, nor labels.

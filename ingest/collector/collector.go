@@ -345,5 +345,5 @@ func unavailable(err error) *httpx.Problem {
 	if errors.Is(err, errConsent) {
 		return httpx.NewProblem(http.StatusServiceUnavailable, "consent_unknown", "The present state of consent is not known here. Nothing was stored.")
 	}
-	return httpx.NewProblem(http.StatusServiceUnavailable, "log_unavailable", "The log cannot be written now. Send the same again: what was stored already is recognised.")
+	return httpx.NewProblem(http.StatusServiceUnavailable, "log_unavailable", "The log cannot be written now. Send the same again: what was stored already is deduplicated.")
 }

@@ -243,7 +243,7 @@ const (
 	maxAnswer      = 64 << 20
 )
 
-// call makes a request. A 422 whose body accounts for events is decoded like a success; other faults are a *httpx.Problem.
+// call makes a request. A 422 that accounts for events in its body is decoded like a success. Any other fault is a *httpx.Problem.
 func (c *Client) call(ctx context.Context, method, path, key string, body []byte, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -25,7 +25,7 @@ const (
 	control       = 0x20
 )
 
-// mendIndexes rewrites the indexes whose number of entries is not that of the batches, or that say something else about a batch's transaction.
+// mendIndexes rewrites the indexes that have another number of entries than there are batches, or that say something else about a batch's transaction.
 func mendIndexes(dir string) error {
 	return filepath.WalkDir(filepath.Join(dir, "partitions"), func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {

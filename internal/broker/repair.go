@@ -21,7 +21,7 @@ const repairTime = 2 * time.Minute
 
 // repair mends what the death of the process left of transactions. The broker takes every transaction without an end for aborted, but
 //   - it writes no marker then, and readers of committed records would wait for it, or drop what the same producer commits later: write the markers;
-//   - a transaction whose end was under way is committed on some partitions and aborted on others: complete it from its journal.
+//   - a transaction was being ended, and is committed on some partitions and aborted on others: complete it from its journal.
 func (b *Broker) repair() error {
 	ctx, cancel := context.WithTimeout(context.Background(), repairTime)
 	defer cancel()

@@ -175,7 +175,7 @@ var abroad = map[string]string{"1": "011", "61": "0011", "81": "010", "7": "810"
 var (
 	plans       = make(map[string]plan)   // by country
 	trunkOfCode = make(map[string]string) // by calling code
-	trunkAbroad = make(map[string]bool)   // calling codes whose numbers never begin with the trunk prefix 0
+	trunkAbroad = make(map[string]bool)   // calling codes: no number of theirs begins with the trunk prefix 0
 )
 
 func init() {

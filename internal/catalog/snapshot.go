@@ -174,7 +174,7 @@ func (s *Snapshot) Item(id string) *Item {
 	return nil
 }
 
-// Order lists the items whose day has come at a time (Unix microseconds), in catalogue order: newest available_from first, ties by id.
+// Order lists the items that are on sale at a time (Unix microseconds), by their available_from, in catalogue order: newest available_from first, ties by id.
 // Items that are out of stock or discontinued are among them. The list is read-only.
 func (s *Snapshot) Order(now int64) []*Entry {
 	return s.order[sort.Search(len(s.order), func(i int) bool { return s.order[i].AvailableFrom <= now }):]

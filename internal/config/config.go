@@ -15,7 +15,7 @@ import (
 // maxFile bounds a document in bytes, so that parsing it cannot take much memory or depth.
 const maxFile = 1 << 20
 
-// File is a parsed document whose top level is a mapping of sections.
+// File is a parsed document: a mapping of sections.
 type File struct {
 	name     string
 	sections []Section

@@ -281,7 +281,7 @@ func (m *merging) entriesOf(node ast.Node) (entries map[string]ast.Node, order [
 	return entries, order
 }
 
-// differing are the keys of two mappings whose values differ.
+// differing lists the keys that have different values in the two mappings.
 func differing(was, is ast.Node) []string {
 	before, ok := was.(*ast.MappingNode)
 	after, too := is.(*ast.MappingNode)

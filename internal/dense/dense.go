@@ -3,7 +3,7 @@ package dense
 
 import "hash/maphash"
 
-// Map is a map whose entries lie one behind the other in pages, and an index of their places. Go's own map keeps up to half of its slots free; here a page of
+// Map keeps its entries one behind the other in pages, with an index of their places. Go's own map keeps up to half of its slots free; here a page of
 // entries and a few bytes each are all. If neither keys nor values have pointers, the garbage collector looks at none of it. The zero value is empty.
 type Map[K comparable, V any] struct {
 	seed  maphash.Seed

@@ -34,7 +34,7 @@ const (
 // behind it. It is learned from committed offsets and the ends of topics, so that it holds for every process of the deployment, and it counts what this process
 // has written since it last looked. It is safe for concurrent use.
 //
-// The roles behind the first one read other topics, whose records are not counted in the same unit: one may hold many events. So the backlog remembers, for
+// The roles behind the first one read other topics. Their records are another unit: one may hold many events. So the backlog remembers, for
 // each look, what the first role had committed and where those topics ended. Whoever has read up to these ends has settled that much.
 type Backlog struct {
 	cluster Cluster
@@ -320,7 +320,7 @@ func offsetsOf(committed kadm.OffsetResponses, topic string) []int64 {
 	return at
 }
 
-// settled is how many records of the input everybody has settled: what the first role had committed at the newest look whose ends all others have reached.
+// settled is how many records of the input everybody has settled: what the first role had committed at the newest look such that all others have reached its ends.
 // Before there is one, each record that they have still to read stands for one of the input, which may be too few.
 func (b *Backlog) settled(now look, reached [][]int64) int64 {
 	if n := len(b.looks); n == 0 || b.looks[n-1].committed < now.committed {

@@ -100,7 +100,7 @@ func (e Engine) Changelog() string { return "state." + e.Name }
 // Alone is the role of an engine that shares nothing.
 func (e Engine) Alone() Role { return Role{Name: e.Name, Engines: []Engine{e}} }
 
-// Role is what a runner does: one engine, or several whose tasks share a consumer group and each transaction. A transaction has a price of its own, markers in
+// Role is what a runner does: one engine, or several engines that share a consumer group and each transaction. A transaction has a price of its own, markers in
 // every partition that it wrote, on every replica, so that few large ones are cheaper than many small ones. No two engines of a role read the same topic.
 type Role struct {
 	Name    string // also of its group and, with the node's, its transactional id

@@ -20,7 +20,7 @@ const doubtTimeout = time.Minute // to look at what became of a transaction, and
 //
 // Brokers promise to commit a transaction everywhere or nowhere. If they keep the promise, a session that reads on from the group's offsets is right. Apache
 // Kafka 4.1.0 breaks it: a coordinator logs a commit, is killed before a replica has the record, and is back within its broker session (9 s). It still takes
-// itself for the coordinator and writes COMMIT to the partitions whose leaders it reaches. The coordinator elected after it knows of no decision and aborts on
+// itself for the coordinator and writes COMMIT to those partitions that it reaches the leaders of. The coordinator elected after it knows of no decision and aborts on
 // the others. If the group's offsets were committed and outputs were not, their input is passed by; the other way round it is processed twice. So the next
 // session looks at every part, and commits the rest of what was committed in part.
 type doubt struct {

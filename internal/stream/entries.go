@@ -6,7 +6,7 @@ import (
 	"hash/maphash"
 )
 
-// entries are the committed bytes of a table by key, without a pointer for each: an index of hashes onto entries, whose keys and values lie in a slab.
+// entries are the committed bytes of a table by key, without a pointer for each: an index of hashes onto entries. Keys and values lie in a slab.
 // An entry's number stays while its bytes move.
 type entries struct {
 	slab   slab

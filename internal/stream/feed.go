@@ -163,7 +163,7 @@ func (f *Feed) writer() feedWriter {
 	return feedWriter{feed: f, number: f.writers}
 }
 
-// committed adds what a committed transaction has written, all of it, in any number of slices whose records of one partition are in their order. It copies.
+// committed adds everything that a committed transaction has written, in any number of slices. Records of one partition come in their order. It copies.
 func (w *feedWriter) committed(written ...[]kgo.Record) {
 	if w.feed == nil {
 		return

@@ -15,7 +15,7 @@ import (
 
 const fenceTimeout = 5 * time.Second // then the brokers end what is left by themselves
 
-// fenceDead ends the transactions of members that the group has given up, whose partitions this one perhaps takes over. The brokers would end them, but late:
+// fenceDead ends the transactions of members that the group has given up. This member may take over their partitions. The brokers would end them, but late:
 // after their timeout, and what is looked for every ten seconds. Until then everybody who reads committed records stands still, this restore included.
 //
 // A member's transactional id is its name in the group. Whoever is not in the group cannot commit any more, dead, stopped or cut off, so that taking over its id

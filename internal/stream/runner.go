@@ -35,12 +35,12 @@ const (
 	commitGap          = 5 * time.Millisecond   // at least, between the ends of two transactions
 	longestRest        = 250 * time.Millisecond // after a transaction
 	longTransaction    = 50 * time.Millisecond  // makes what was fetched before it stale
-	refetch            = 10 * time.Millisecond  // for a fetch whose records are there
+	refetch            = 10 * time.Millisecond  // for a fetch of records that are there
 	transactionTimeout = 10 * time.Second       // after which the broker aborts a dead member's transaction
 	// fetchWait is how long a broker may hold the answer to a fetch while nothing comes. What comes is answered at once; every idle client asks every broker
 	// anew this often, which is what a cluster at rest is busy with.
 	fetchWait = time.Second
-	// produceLinger outlasts the production of a transaction's records, whose flush ends it: one request a broker. Each further request would cost the
+	// produceLinger is longer than it takes to produce a transaction's records. The flush cuts it short, so each broker gets one request. Each further request would cost the
 	// transaction coordinator a replicated write of its own, to add its partitions (KIP-890).
 	produceLinger  = time.Second
 	sessionTimeout = 10 * time.Second       // after which the group takes a silent member's partitions

@@ -61,7 +61,7 @@ func (s *session) transact(ctx context.Context, fetches kgo.Fetches) error {
 	return nil
 }
 
-// errNotCommitted ends a session: the client does not tell an abort from a commit whose answer was lost, and its place in the input may be wrong.
+// errNotCommitted ends a session: if the answer to a commit is lost, the client cannot tell whether it was an abort, and its place in the input may be wrong.
 var errNotCommitted = errors.New("a transaction was not committed")
 
 // refused goes on after a transaction that was not committed, if a rebalance explains it: then all tasks are opened anew, from the group's offsets.

@@ -13,7 +13,7 @@ type Purge struct {
 	Subject []byte // of a table's Subject column
 	Event   []byte // one event; empty = every row of the subject
 	Floor   []byte // rows under this floor stay, in tables that have floors; empty = none stays
-	// Kept are events whose rows stay: they came after the purge, in its own block. So a store carries out the purge when it has all of the block's rows,
+	// Kept are events that came after the purge in its own block, so that their rows stay. So a store carries out the purge when it has all of the block's rows,
 	// and may do so again when the block comes again. An event comes once: nothing older has it.
 	Kept Kept
 }

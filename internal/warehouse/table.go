@@ -37,7 +37,7 @@ type Table struct {
 	Name    string
 	Doc     string
 	Columns []Column
-	Time    string        // the Time column whose UTC day a row belongs to, and from which it is kept
+	Time    string        // the Time column: its UTC day is the row's day, and the row is kept from then on
 	Keep    time.Duration // 0 = for ever
 	Key     []string      // columns that tell one row from all others
 

@@ -179,7 +179,7 @@ type compiler struct {
 	register *privacyfilter.Register
 	purposes []*privacyfilter.Purpose
 	keys     *pseudonym.Keys
-	floored  []string // purposes whose floor a deletion of everything raises
+	floored  []string // purposes: a deletion of everything raises their floors
 }
 
 func newCompiler(register *privacyfilter.Register, keys *pseudonym.Keys) *compiler {

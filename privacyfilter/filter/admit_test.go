@@ -16,8 +16,8 @@ const (
 	nothing    = "[]"
 )
 
-// TestAdmission proves the rule of DESIGN §4, and REQ-003 (nothing behavioural before the policy is accepted), REQ-005, REQ-006, REQ-017, REQ-039, REQ-094,
-// REQ-134: an event is used for a purpose if the decision is allow at its place in the log and it was captured under this very grant.
+// TestAdmission: an event is used for a purpose if the decision is allow at its place in the log, and if it was captured under this very grant. It proves REQ-003
+// (nothing behavioural before the policy is accepted), REQ-005, REQ-006, REQ-017, REQ-039, REQ-094 and REQ-134.
 // The grant stands at minute 10; events arrive at minute 20.
 func TestAdmission(t *testing.T) {
 	const grant, now = start + 10*minute, start + 20*minute

@@ -79,7 +79,7 @@ func (f *filter) noteHeld(row *purposepb.ConsentRow) {
 	}
 }
 
-// grants is the decision that a purpose's floor follows: for a legal one, whose allow never ends, it is the acceptance that its further types wait for.
+// grants is the decision that a purpose's floor follows. A legal purpose's allow never ends, so its floor follows the acceptance, which its further types wait for.
 func (f *filter) grants(row *purposepb.ConsentRow, p *privacyfilter.Purpose) privacyfilter.Decision {
 	if p.Tier == privacyfilter.Legal {
 		return f.Register.Accepted(row, p)

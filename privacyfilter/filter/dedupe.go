@@ -34,7 +34,7 @@ type head struct {
 	hashes chunk     // of the newest hour, unless it has chunks
 }
 
-// chunked is an hour whose hashes stand in 1<<bits chunks.
+// chunked is an hour with hashes in 1<<bits chunks.
 type chunked struct {
 	hour uint32
 	bits uint8

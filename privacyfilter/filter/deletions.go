@@ -98,7 +98,7 @@ func (f *filter) lastHour(on uint32) uint32 {
 	return uint32(min((int64(on)+f.deletionDays+1)*hoursADay-1, nothingLeft-1))
 }
 
-// expireDeletions forgets the subject's deletions of whose events no purpose could have anything left.
+// expireDeletions forgets the subject's deletions that are so old that no purpose keeps the deleted events any more.
 func (f *filter) expireDeletions(subject []byte) {
 	d := f.deletions.Get(subject)
 	if d == nil {

@@ -1,4 +1,4 @@
-// Package filter is the processor of sluice.events: it recognises duplicates, keeps the ledger of choices, admits each event to the purposes that may have it,
+// Package filter is the processor of sluice.events: it deduplicates, keeps the ledger of choices, admits each event to the purposes that may have it,
 // and projects it to them. It decides from a record's place in its partition and from nothing else, so that processing again decides the same.
 package filter
 

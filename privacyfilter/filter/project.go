@@ -26,7 +26,7 @@ func NewProjector(reg *privacyfilter.Register, keys *pseudonym.Keys) *Projector 
 	return p
 }
 
-// who is whose event it is, and which.
+// who is the person of an event, and the event itself, by pseudonyms.
 type who struct {
 	subject     string
 	incarnation uint32

@@ -14,7 +14,7 @@ import (
 )
 
 // projection fills what a purpose's type takes from an event, as its definition says, compiled for one register. What the filter makes in a way of its own
-// (whose event it is, which one, when) it does not touch.
+// (the person, the event's id and its time) it does not touch.
 type projection struct {
 	moves []groupMoves
 	lines lineMoves
@@ -158,7 +158,7 @@ type arena struct {
 // since are the bytes that were appended after the place. They stay until the arena is reset.
 func (a *arena) since(from int) []byte { return a.sums[from:len(a.sums):len(a.sums)] }
 
-// subject is the purpose's pseudonym of whose event it is.
+// subject is the purpose's pseudonym of the event's person.
 func (a *arena) subject(keys *pseudonym.Keys, purpose string, w who) []byte {
 	from := len(a.sums)
 	a.sums = keys.AppendSubject(a.sums, purpose, w.subject, w.incarnation)

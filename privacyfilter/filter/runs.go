@@ -10,7 +10,7 @@ import (
 	"sluice/internal/topics"
 )
 
-// A replay's rows are settled once: four bits a row tell how. A row that is sent again is recognised by its own bits, whatever became of it.
+// A replay's rows are settled once: four bits a row tell how. A row that is sent again is known by its own bits, whatever became of it.
 const (
 	rowUnknown   = 0
 	rowAccepted  = 1

@@ -176,7 +176,7 @@ func newPurpose(ring *seal.Keyring, name string) *purpose {
 	return &purpose{mac: seal.NewMAC(ring.Derive("pseudonym/purpose/" + name)), events: block}
 }
 
-// begin begins a pseudonym with its kind, whose end a zero byte marks.
+// begin begins a pseudonym with its kind. A zero byte marks the kind's end.
 func (p *purpose) begin(to []byte, kind string) seal.Sum {
 	sum := p.mac.Append(to)
 	sum.Text(kind)

@@ -29,7 +29,7 @@ var (
 	visitors = kind{"visitor", "/v1/visitors/{anonymous_id}", "anonymous_id", "The device's visitor id, which only the visitor and the shop know.", "a:"}
 )
 
-// subject is whose settings a request is about.
+// subject is the person that a request's settings belong to.
 type subject struct {
 	kind kind
 	id   string
@@ -53,8 +53,8 @@ func subjectOf(ctx context.Context) subject {
 	return s
 }
 
-// whose reads the subject from the path, and lets through who may act for it: the server key for everyone, a write key for a visitor, whose id cannot
-// be guessed, and for an account only beside its user's token.
+// whose reads the subject from the path, and lets through who may act for it. The server key may act for everyone. A write key may act for a visitor, since a
+// visitor's id cannot be guessed, and for an account only beside its user's token.
 func (s *service) whose(api *httpx.API, k kind) huma.Middlewares {
 	return append(api.Secure(httpx.RoleServer, httpx.RoleWrite), func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)

@@ -25,7 +25,7 @@ type again struct {
 	outputs  *engineRun                           // the filter, flushed for what it emits
 	engines  map[string]*engineRun                // by name, flushed for what they keep
 	emitted  map[string]*[stream.Partitions][]sum // by topic: what the filter emits, in order
-	entities map[sum]int                          // what goes to entities, whose order across input partitions is free
+	entities map[sum]int                          // what goes to entities; its order across input partitions is free
 	rows     map[string][]byte                    // newest consent rows by key
 }
 

@@ -22,7 +22,7 @@ type Command struct {
 	KafkaAddrs string        `help:"Brokers of a running cluster, host:port,…; empty starts three, which are attacked, too."`
 	Faults     int           `help:"How many faults." default:"100"`
 	Only       string        `help:"Targets to attack, as a regular expression on \"kind target\", such as \"stall front.*kafka\"; empty is everything."`
-	Rate       int           `help:"Events per second, at most; 0 is 500 on the embedded broker and 200 on Kafka, whose brokers share the machine with the processes." default:"0"`
+	Rate       int           `help:"Events per second, at most; 0 is 500 on the embedded broker and 200 on Kafka: its brokers share the machine with the processes." default:"0"`
 	People     int           `help:"Distinct people." default:"400"`
 	Max        time.Duration `help:"No fault begins after this time." default:"45m"`
 }

@@ -28,7 +28,7 @@ type oracle struct {
 	personal map[string]string                          // pseudonym → event id of what personalize must have
 	problems []string
 
-	overtaken map[string]bool // event ids whose person named an allow that a denial overtook which had been asked for before it
+	overtaken map[string]bool // ids of events that name an allow which an earlier denial overtook
 
 	records, events, controls, duplicates, denied int64
 }
@@ -256,7 +256,7 @@ func (o *oracle) control(rec *stream.Record, lr *eventpb.LogRecord, c *eventpb.C
 	return nil
 }
 
-// choose notes a choice. A permission whose asker did not know the newest denial has no effect.
+// choose notes a choice. A permission has no effect if whoever asked for it did not know the newest denial.
 func (l *ledger) choose(at record, allow bool, known *string) {
 	if !allow {
 		l.choice, l.denied = -1, at

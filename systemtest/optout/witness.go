@@ -30,7 +30,7 @@ type witness struct {
 type counts struct {
 	Denials         int64           `json:"denials"`                         // acknowledged
 	DenialsPersonal int64           `json:"denials_after_a_personal_answer"` // of them, those of visitors who had a personal answer before
-	Judged          int64           `json:"answers_after_denial"`            // whose requests were sent after an acknowledged "deny" and before the next "allow"
+	Judged          int64           `json:"answers_after_denial"`            // to requests that were sent after an acknowledged "deny" and before the next "allow"
 	Held            int64           `json:"answers_held"`                    // that took more than 250 ms: a fault was in their way
 	HeldPersonal    int64           `json:"answers_held_personal"`           // of them
 	ByRanker        []answersOfNode `json:"answers"`

@@ -88,7 +88,7 @@ func insertSettings(token string) ch.Settings {
 	return ch.Settings{
 		"insert_deduplicate":         1,
 		"insert_deduplication_token": token,
-		// Without it, a block whose rows are there is not given to the views, even if the engine was killed before they had it.
+		// Without it, the engine does not give the views a block that the table has, even if it was killed before the views had it.
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
 		"async_insert": 0,
 		// A replay of old events spans many months; the default of 100 would refuse a block for ever.

@@ -33,7 +33,7 @@ type Options struct {
 
 const (
 	defaultDatabase = "sluice"
-	maxConnections  = 4 // partitions whose blocks are inserted at once
+	maxConnections  = 4 // partitions: so many blocks are inserted at once
 )
 
 // Store is a warehouse.Store in ClickHouse.

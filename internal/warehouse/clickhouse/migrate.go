@@ -199,7 +199,7 @@ func (m migrator) apply(ctx context.Context, file migration) error {
 	return nil
 }
 
-// migrations reads the files of a schema: NNNN_name.sql, whose numbers count from 1 without a gap.
+// migrations reads the files of a schema, NNNN_name.sql. Their numbers count from 1 without a gap.
 func migrations(files fs.FS) ([]migration, error) {
 	names, err := fs.Glob(files, "*.sql") // sorted
 	if err != nil {

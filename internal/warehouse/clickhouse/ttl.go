@@ -45,7 +45,7 @@ func keepText(t *warehouse.Table) string {
 // ttlIn finds the TTL in a table's definition.
 var ttlIn = regexp.MustCompile(` TTL (.+?)(?: SETTINGS |$)`)
 
-// ttlsToSet are the tables whose TTL is not what Keep says. Tables that do not exist are none of them.
+// ttlsToSet lists the tables with another TTL than Keep says. It leaves out tables that do not exist.
 func ttlsToSet(ctx context.Context, conn driver.Conn, database string, tables []*warehouse.Table) ([]*warehouse.Table, error) {
 	ttls := map[string]string{}
 	err := each(ctx, conn, "SELECT name, engine_full FROM system.tables WHERE database = "+quoteText(database), func(rows driver.Rows) error {

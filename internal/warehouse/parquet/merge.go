@@ -368,7 +368,7 @@ func (h *cursorHeap) Pop() any {
 	return last
 }
 
-// second is the cursor whose row comes after the first one's, nil if there is none.
+// second is the cursor with the row that comes after the first one's; nil if there is none.
 func (h cursorHeap) second() *cursor {
 	switch len(h) {
 	case 0, 1:

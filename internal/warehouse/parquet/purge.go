@@ -175,7 +175,7 @@ func keep(ctx context.Context, e *encoder, o *opened, g parquet.RowGroup, dead [
 	}
 }
 
-// find lists the rows of a group that must go, in order. It reads only pages whose bounds may hold a subject.
+// find lists the rows of a group that must go, in order. It reads only pages that may hold a subject, by their bounds.
 func (p *purger) find(o *opened, g parquet.RowGroup) ([]int64, error) {
 	leaf, err := leafOf(o.Schema(), p.table.Columns[0])
 	if err != nil || leaf < 0 {

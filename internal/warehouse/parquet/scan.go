@@ -23,7 +23,7 @@ type scan struct {
 	failed  error
 }
 
-// purged takes purges whose rows may still be in files that are open. It waits for the batch that is being handed out.
+// purged takes purges: files that are open may still hold their rows. It waits for the batch that is being handed out.
 func (sc *scan) purged(t *table, purges []warehouse.Purge, version uint64) {
 	if sc.table != t {
 		return

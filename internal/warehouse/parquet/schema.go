@@ -11,7 +11,7 @@ import (
 	"sluice/internal/warehouse"
 )
 
-// columns is a group whose fields stand in the order of the table's columns, not of their names.
+// columns is a group with its fields in the order of the table's columns, not of their names.
 type columns struct {
 	parquet.Group
 	order []parquet.Field

@@ -276,7 +276,7 @@ func (s *Store) fresh(c *staged, blocks []*warehouse.Block) ([]*warehouse.Block,
 	return fresh, nil
 }
 
-// staged is a change whose files are being written.
+// staged is a change while its files are written.
 type staged struct {
 	change
 	store   *Store
