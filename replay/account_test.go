@@ -219,7 +219,7 @@ func TestIdsThatNobodyCanHave(t *testing.T) {
 		}
 		o.To = f.URL
 	})
-	if r.err != nil || !strings.Contains(r.notes, "imported the consent of 1 person, 0 kept") || !strings.Contains(r.notes, "imported no consent of 1 person, whose id or jurisdiction the server refuses") {
+	if r.err != nil || !strings.Contains(r.notes, "imported the consent of 1 person, 0 kept") || !strings.Contains(r.notes, "imported no consent of 1 person: the server refuses the id or the jurisdiction") {
 		t.Errorf("%v: %s", r.err, r.notes)
 	}
 }
