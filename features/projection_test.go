@@ -37,6 +37,6 @@ func TestProjectionsHoldNoFloor(t *testing.T) {
 	}
 	one, two := projected("one", featurestest.Day0), projected("two", featurestest.Day0+7)
 	if diff := gocmp.Diff(one, two); diff != "" || len(one) != 2 {
-		t.Errorf("%d pairs, want the touch and the horizon (-one +two):\n%s", len(one), diff)
+		t.Errorf("%d pairs, want the interaction and the horizon (-one +two):\n%s", len(one), diff)
 	}
 }

@@ -142,7 +142,7 @@ func (v allViews) expect(ctx context.Context, t *testing.T, now int64) {
 	for name, shows := range map[string]func() bool{
 		"profile": func() bool {
 			p := v.personal.Profile(who)
-			return p != nil && p.Touches[0].ItemID == "lamp"
+			return p != nil && p.Interactions[0].ItemID == "lamp"
 		},
 		"footprints": func() bool {
 			f, _ := v.history.Footprints(who)

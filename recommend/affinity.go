@@ -13,7 +13,7 @@ import (
 // maxAffinities is how many of the categories that a person comes back to are looked at.
 const maxAffinities = 8
 
-// affinityWeights is what one touch of a type tells about a person's interest.
+// affinityWeights is what one interaction of a type tells about a person's interest.
 var affinityWeights = [64]float64{
 	vocab.Type_VIEW_ITEM: 1, vocab.Type_SELECT_ITEM: 1, vocab.Type_ADD_TO_WISHLIST: 2, vocab.Type_ADD_TO_CART: 3, vocab.Type_PURCHASE: 4,
 }
@@ -22,7 +22,7 @@ var affinityWeights = [64]float64{
 type shares struct {
 	of      []float64 // by category number
 	touched []uint32  // categories with a share
-	weights []float64 // of one identity's touches
+	weights []float64 // of one identity's interactions
 }
 
 // reset empties the shares.
@@ -68,12 +68,12 @@ func (r *retrieval) affinity(ret *Retriever) {
 
 // interest adds the shares of one identity's recent interest: they sum to 1 over one item's worth of categories, decayed from now. An item in several
 // categories counts for each of them in part.
-func (r *retrieval) interest(touches []items.Touch, halfLife time.Duration) {
+func (r *retrieval) interest(interactions []items.Interaction, halfLife time.Duration) {
 	s := &r.shares
 	s.weights = s.weights[:0]
 	var total float64
-	for i := range touches {
-		t, weight := &touches[i], 0.0
+	for i := range interactions {
+		t, weight := &interactions[i], 0.0
 		if r.gate.snapshot.Shape(t.Item).Placed() {
 			weight = affinityWeights[t.Type&63] * decayed(r.clock-t.Time, halfLife)
 		}
@@ -84,7 +84,7 @@ func (r *retrieval) interest(touches []items.Touch, halfLife time.Duration) {
 		if weight == 0 {
 			continue
 		}
-		categories := r.gate.snapshot.Shape(touches[i].Item).Flat
+		categories := r.gate.snapshot.Shape(interactions[i].Item).Flat
 		for _, category := range categories {
 			s.add(category, weight/total/float64(len(categories)))
 		}

@@ -68,7 +68,7 @@ surfaces:
 
 func TestPersonalAnswerHasTheContractsShape(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
+	w.allow("u1", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
 	w.personal.neighbours = causedBy("i30", listed("i10", "i11", "i12"))
 	r := w.recommend(`{"surface":"plain","user_id":"u1","anonymous_id":"a1","session_id":"s1",
  "context":{"item_ids":["i1"],"category":"","search_term":"","locale":"en","region":"","bucket":7},
@@ -106,16 +106,16 @@ func TestPersonalAnswerHasTheContractsShape(t *testing.T) {
 
 func TestWhyAListIsNotPersonal(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.allow("on", touch(1, vocab.Type_VIEW_ITEM, "i30"))
+	w.allow("on", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
 	w.allow("new")
-	w.allow("impressions", touch(1, vocab.Type_VIEW_ITEM_LIST, "i30"))
-	hidden := w.allow("hidden", touch(5, vocab.Type_VIEW_ITEM, "i30"))
+	w.allow("impressions", interaction(1, vocab.Type_VIEW_ITEM_LIST, "i30"))
+	hidden := w.allow("hidden", interaction(5, vocab.Type_VIEW_ITEM, "i30"))
 	hidden.hidden = map[uint64]struct{}{5: {}}
 	for _, because := range []string{
 		privacyfilter.BecauseChoice, privacyfilter.BecauseDevice, privacyfilter.BecauseAccount, privacyfilter.BecauseDefault,
 		privacyfilter.BecausePolicyNotAccepted, privacyfilter.BecausePolicySuperseded, privacyfilter.BecauseUnregistered,
 	} {
-		w.allow(because, touch(1, vocab.Type_VIEW_ITEM, "i30")).decision = privacyfilter.Decision{Because: because}
+		w.allow(because, interaction(1, vocab.Type_VIEW_ITEM, "i30")).decision = privacyfilter.Decision{Because: because}
 	}
 	cases := []struct{ body, gpc, want string }{
 		{`{"surface":"plain","user_id":"on"}`, "", ""},
@@ -226,8 +226,8 @@ func TestAWriteKeySpeaksForAnAccountOnlyBesideItsToken(t *testing.T) {
 		user := r.Header.Get("X-User")
 		return user, user != ""
 	}
-	w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
-	w.allow("a1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
+	w.allow("u1", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
+	w.allow("a1", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
 	for _, c := range []struct{ body, token, want string }{
 		{`{"surface":"plain","user_id":"u1"}`, "", "no_subject"},
 		{`{"surface":"plain","user_id":"u1"}`, "u2", "no_subject"},
@@ -273,7 +273,7 @@ func TestConsentIsAskedAgainBeforeTheAnswer(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := newWorld(t, testSurfaces)
-			w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
+			w.allow("u1", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
 			w.consents.holds = c.holds
 			r := w.recommend(`{"surface":"plain","user_id":"u1"}`)
 			if r.status != http.StatusOK || r.because() != c.because || w.consents.asked.Load() != c.asked {
@@ -283,7 +283,7 @@ func TestConsentIsAskedAgainBeforeTheAnswer(t *testing.T) {
 	}
 	t.Run("the lease lapses meanwhile", func(t *testing.T) {
 		w := newWorld(t, testSurfaces)
-		w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
+		w.allow("u1", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
 		w.consents.holds = []bool{false}
 		w.personal.pause = func() { w.consents.lapsed = true }
 		if r := w.recommend(`{"surface":"plain","user_id":"u1"}`); r.status != http.StatusServiceUnavailable {
@@ -295,7 +295,7 @@ func TestConsentIsAskedAgainBeforeTheAnswer(t *testing.T) {
 func TestALateListIsEverybodys(t *testing.T) {
 	w := newWorld(t, testSurfaces)
 	w.lists.Popular = listed("i20", "i21")
-	w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
+	w.allow("u1", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
 	w.personal.neighbours = listed("i10")
 	w.personal.pause = func() { w.now = w.now.Add(50 * time.Millisecond) }
 	stranger := w.recommend(`{"surface":"plain"}`)
@@ -310,7 +310,7 @@ func TestALateListIsEverybodys(t *testing.T) {
 
 func TestSeenPolicies(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i10"), touch(2, vocab.Type_PURCHASE, "i11"), touch(3, vocab.Type_ADD_TO_CART, "i11"))
+	w.allow("u1", interaction(1, vocab.Type_VIEW_ITEM, "i10"), interaction(2, vocab.Type_PURCHASE, "i11"), interaction(3, vocab.Type_ADD_TO_CART, "i11"))
 	w.personal.neighbours = []scored.Item{{ItemID: "i10", Score: 10}, {ItemID: "i11", Score: 9.5}, {ItemID: "i12", Score: 9}}
 	home := w.recommend(`{"surface":"home","user_id":"u1","limit":60}`)
 	if slices.Contains(home.ids(), "i11") {
@@ -324,21 +324,21 @@ func TestSeenPolicies(t *testing.T) {
 	}
 }
 
-func TestTheSessionIsTheNamedOneElseTheNewestTouches(t *testing.T) {
+func TestTheSessionIsTheNamedOneElseTheNewestInteractions(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	var touches []record.Touch
+	var interactions []record.Interaction
 	for i := range 30 {
 		kind := vocab.Type_VIEW_ITEM
 		if i%3 == 0 {
 			kind = vocab.Type_VIEW_ITEM_LIST
 		}
-		tt := touch(uint64(i+1), kind, fmt.Sprintf("i%02d", i))
+		tt := interaction(uint64(i+1), kind, fmt.Sprintf("i%02d", i))
 		if i < 4 {
 			tt.Session = 3 // what the id "abc" is in these tests
 		}
-		touches = append(touches, tt)
+		interactions = append(interactions, tt)
 	}
-	w.allow("u1", touches...)
+	w.allow("u1", interactions...)
 	for body, want := range map[string][]string{
 		`{"surface":"plain","user_id":"u1","session_id":"abc"}`:                                      {"i01", "i02"},
 		`{"surface":"plain","user_id":"u1","session_id":"abc","context":{"item_ids":["i02","i50"]}}`: {"i01", "i02", "i50"},
@@ -354,7 +354,7 @@ func TestTheSessionIsTheNamedOneElseTheNewestTouches(t *testing.T) {
 func TestReasonsNameTheCause(t *testing.T) {
 	w := newWorld(t, testSurfaces)
 	w.lists.Trending, w.lists.Popular = listed("i20", "i21"), listed("i20", "i22")
-	w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
+	w.allow("u1", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
 	w.personal.neighbours = causedBy("i30", listed("i10"))
 	w.personal.together = map[string][]scored.Item{"i30": listed("i10", "i40"), "i01": listed("i41")}
 	personal := w.recommend(`{"surface":"home","user_id":"u1","limit":60}`).reasons()
@@ -533,7 +533,7 @@ func TestCursors(t *testing.T) {
 	}
 	begin := func(t *testing.T) (*world, *reply) {
 		w := newWorld(t, testSurfaces)
-		w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
+		w.allow("u1", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
 		w.personal.neighbours = listed("i10", "i11", "i12", "i13", "i14", "i15", "i16", "i17")
 		w.lists.Popular = listed("i10", "i20", "i21", "i22", "i23", "i24")
 		first := page(w, "")
@@ -568,7 +568,7 @@ func TestCursors(t *testing.T) {
 	})
 	t.Run("another person", func(t *testing.T) {
 		w, first := begin(t)
-		w.allow("u2", touch(1, vocab.Type_VIEW_ITEM, "i30"))
+		w.allow("u2", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
 		if r := w.recommend(fmt.Sprintf(`{"surface":"plain","user_id":"u2","cursor":%q}`, *first.NextCursor)); r.Personalized {
 			t.Error("a list of one person went on for another")
 		}
@@ -654,7 +654,7 @@ func TestRequestsAtOnce(t *testing.T) {
 
 func TestMetricsNameNobody(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.allow("secret-person", touch(1, vocab.Type_VIEW_ITEM, "i30"))
+	w.allow("secret-person", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
 	w.recommend(`{"surface":"plain","user_id":"secret-person"}`)
 	w.recommend(`{"surface":"plain"}`)
 	w.recommend(`{"surface":"nowhere"}`)
@@ -704,7 +704,7 @@ func TestOpenAPIDescribesEveryField(t *testing.T) {
 
 func TestScoresAreBetween0And1(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.allow("u1", touch(1, vocab.Type_VIEW_ITEM, "i30"))
+	w.allow("u1", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
 	w.personal.neighbours = []scored.Item{{ItemID: "i10", Score: 1e9}, {ItemID: "i11", Score: 1e-9}, {ItemID: "i12", Score: 0}, {ItemID: "i13", Score: math.NaN()}}
 	for _, item := range w.recommend(`{"surface":"home","user_id":"u1","limit":60}`).Items {
 		if !(item.Score >= 0 && item.Score <= 1) {

@@ -73,12 +73,12 @@ func bigWorld(b *testing.B) *world {
 	}
 	w.lists.Popular, w.lists.Trending = list(3, 1000), list(5, 1000)
 	w.personal.neighbours = list(7, 2000)
-	var touches []record.Touch
+	var interactions []record.Interaction
 	for i := range 50 {
-		touches = append(touches, touch(uint64(i+1), vocab.Type_VIEW_ITEM, fmt.Sprintf("item-%05d", i*37)))
-		w.personal.together[touches[i].ItemID] = list(i*100, 200)
+		interactions = append(interactions, interaction(uint64(i+1), vocab.Type_VIEW_ITEM, fmt.Sprintf("item-%05d", i*37)))
+		w.personal.together[interactions[i].ItemID] = list(i*100, 200)
 	}
-	w.allow("u1", touches...)
+	w.allow("u1", interactions...)
 	return w
 }
 
@@ -140,8 +140,8 @@ type modelled struct {
 	model *items.Model
 }
 
-func (p *modelled) Touches(out []items.Touch, id consent.Identity) []items.Touch {
-	return p.model.Touches(out, id.Subject)
+func (p *modelled) Interactions(out []items.Interaction, id consent.Identity) []items.Interaction {
+	return p.model.Interactions(out, id.Subject)
 }
 
 func (p *modelled) Together(out []items.Scored, item uint32, now int64, halfLife time.Duration, limit int) []items.Scored {
@@ -158,7 +158,7 @@ func (p *modelled) Linked(a, b uint32, own []items.Subject) bool {
 	return p.model.Linked(a, b, 3, own)
 }
 
-// BenchmarkHome is a request for the built-in first page in a shop of 100,000 items (zipf 1.1) and 50,000 people with 24 touches each.
+// BenchmarkHome is a request for the built-in first page in a shop of 100,000 items (zipf 1.1) and 50,000 people with 24 interactions each.
 func BenchmarkHome(b *testing.B) {
 	w := newWorld(b, string(Defaults))
 	p := &modelled{personal: *w.personal, model: items.New(w.personal.ids, items.Options{Gap: 30 * 60e6})}
@@ -181,14 +181,14 @@ func BenchmarkHome(b *testing.B) {
 			known: true, decision: privacyfilter.Decision{Allow: true}, blocks: new(consent.Blocks), identities: []consent.Identity{{Subject: subject(name), Floor: []byte("f")}},
 		}
 		at := start.UnixMicro() - random.Int64N(20*24*3600e6)
-		var touches []items.Touch
+		var interactions []items.Interaction
 		for n := range 24 {
 			at += random.Int64N(300e6)
-			touches = append(touches, items.Touch{
+			interactions = append(interactions, items.Interaction{
 				Event: uint64(person)<<8 | uint64(n), Session: uint64(person)<<8 | uint64(n/5+1), Time: at, Item: numbers[zipf.Uint64()], Type: uint8(vocab.Type_VIEW_ITEM),
 			})
 		}
-		p.model.Apply([]items.Change{{Subject: subject(name), Touches: touches}})
+		p.model.Apply([]items.Change{{Subject: subject(name), Interactions: interactions}})
 	}
 	for i := range 1000 {
 		w.lists.Popular = append(w.lists.Popular, scored.Item{ItemID: shelf[i].ItemId, Score: 1 / float64(i+1)})

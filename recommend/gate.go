@@ -100,16 +100,16 @@ func (g *gate) id(number uint32) string {
 	return g.ids.ID(number)
 }
 
-// see notes what the person's touches do to the items they are of.
-func (r *retrieval) see(touches []items.Touch, s *Surface) {
+// see notes what the person's interactions do to the items they are of.
+func (r *retrieval) see(interactions []items.Interaction, s *Surface) {
 	if s.Viewed == Allow && s.Purchased == Allow {
 		return
 	}
 	factors := map[SeenPolicy]float32{Allow: 1, Demote: demotion}
 	viewed, purchased := factors[s.Viewed], factors[s.Purchased]
-	for i := range touches {
-		c, factor := r.cell(touches[i].Item), viewed
-		if vocab.Type(touches[i].Type) == vocab.Type_PURCHASE {
+	for i := range interactions {
+		c, factor := r.cell(interactions[i].Item), viewed
+		if vocab.Type(interactions[i].Type) == vocab.Type_PURCHASE {
 			factor = purchased
 		}
 		if !c.seen {

@@ -87,7 +87,7 @@ func (c *consents) Holds(Access) bool {
 // personal stands in for a profile.View.
 type personal struct {
 	ids        *itemid.Table
-	profiles   map[[16]byte][]record.Touch
+	profiles   map[[16]byte][]record.Interaction
 	together   map[string][]scored.Item
 	neighbours []scored.Item
 	strangers  map[string]bool // items that no reason may name a pair with
@@ -95,9 +95,9 @@ type personal struct {
 	pause      func()          // runs in Neighbours
 }
 
-func (p *personal) Touches(out []items.Touch, id consent.Identity) []items.Touch {
+func (p *personal) Interactions(out []items.Interaction, id consent.Identity) []items.Interaction {
 	for _, t := range p.profiles[id.Subject] {
-		out = append(out, items.Touch{Event: t.Event, Session: t.Session, Time: t.Time, Item: p.ids.Acquire(t.ItemID), Type: uint8(t.Type)})
+		out = append(out, items.Interaction{Event: t.Event, Session: t.Session, Time: t.Time, Item: p.ids.Acquire(t.ItemID), Type: uint8(t.Type)})
 	}
 	return out
 }
@@ -175,7 +175,7 @@ func newWorld(t testing.TB, surfaces string) *world {
 }
 
 func newPersonal() *personal {
-	return &personal{ids: itemid.NewTable(), profiles: make(map[[16]byte][]record.Touch), together: make(map[string][]scored.Item)}
+	return &personal{ids: itemid.NewTable(), profiles: make(map[[16]byte][]record.Interaction), together: make(map[string][]scored.Item)}
 }
 
 func (w *world) stock(items ...*catalog.Item) {
@@ -300,14 +300,14 @@ func set(ids ...string) map[string]struct{} {
 	return s
 }
 
-// allow adds a person who allows personalization and has touched the items.
-func (w *world) allow(name string, touches ...record.Touch) *access {
+// allow adds a person who allows personalization and has done something with the items.
+func (w *world) allow(name string, interactions ...record.Interaction) *access {
 	a := &access{
 		known: true, decision: privacyfilter.Decision{Allow: true, Because: privacyfilter.BecauseChoice}, blocks: new(consent.Blocks),
 		identities: []consent.Identity{{Subject: subject(name), Floor: []byte("floor of " + name)}},
 	}
 	w.consents.people[name] = a
-	w.personal.profiles[subject(name)] = touches
+	w.personal.profiles[subject(name)] = interactions
 	return a
 }
 
@@ -316,8 +316,8 @@ func subject(name string) (s [16]byte) {
 	return s
 }
 
-func touch(n uint64, kind vocab.Type, item string) record.Touch {
-	return record.Touch{Event: n, Type: kind, Time: start.UnixMicro() + int64(n), ItemID: item, Session: 7}
+func interaction(n uint64, kind vocab.Type, item string) record.Interaction {
+	return record.Interaction{Event: n, Type: kind, Time: start.UnixMicro() + int64(n), ItemID: item, Session: 7}
 }
 
 func listed(ids ...string) []scored.Item {

@@ -125,7 +125,7 @@ func (m *making) decide() {
 // personal gathers the person's candidates; nil if that is not done in time.
 func (m *making) personal() *retrieval {
 	r := m.retrieval()
-	r.see(m.touches, m.query.surface)
+	r.see(m.interactions, m.query.surface)
 	for _, id := range m.visitor.identities {
 		r.own = append(r.own, id.Subject)
 	}

@@ -12,24 +12,24 @@ import (
 const (
 	// recent bounds the items that a list is made from: of a person's interest the newest say the most.
 	recent = 10
-	// maxSession bounds the touches of a session that are looked at.
+	// maxSession bounds the interactions of a session that are looked at.
 	maxSession = 20
 )
 
-// interest is how much a touch of a type says; types that are not named say nothing.
+// interest is how much an interaction of a type says; types that are not named say nothing.
 var interest = [64]float64{
 	vocab.Type_VIEW_ITEM: 1, vocab.Type_SELECT_ITEM: 1, vocab.Type_ADD_TO_WISHLIST: 1.5, vocab.Type_ADD_TO_CART: 2, vocab.Type_PURCHASE: 2,
 }
 
-// read reads what is known of the person: every identity's touches into parts, and those that say something into touches, the oldest first. It tells
+// read reads what is known of the person: every identity's interactions into parts, and those that say something into interactions, the oldest first. It tells
 // whether there are any.
 func (m *making) read() bool {
 	hidden := m.visitor.access.HiddenEvents()
 	for _, id := range m.visitor.identities {
 		from := len(m.kept)
-		m.kept = m.Personal.Touches(m.kept, id)
+		m.kept = m.Personal.Interactions(m.kept, id)
 		if len(hidden) > 0 { // deleted just now
-			visible := slices.DeleteFunc(m.kept[from:], func(t items.Touch) bool { _, ok := hidden[t.Event]; return ok })
+			visible := slices.DeleteFunc(m.kept[from:], func(t items.Interaction) bool { _, ok := hidden[t.Event]; return ok })
 			m.kept = m.kept[:from+len(visible)]
 		}
 		m.ends = append(m.ends, len(m.kept))
@@ -41,25 +41,25 @@ func (m *making) read() bool {
 	}
 	for i := range m.kept {
 		if t := &m.kept[i]; interest[t.Type&63] > 0 && t.Item != itemid.None {
-			m.touches = append(m.touches, *t)
+			m.interactions = append(m.interactions, *t)
 		}
 	}
 	if len(m.parts) > 1 {
-		slices.SortStableFunc(m.touches, func(a, b items.Touch) int { return cmp.Compare(a.Time, b.Time) })
+		slices.SortStableFunc(m.interactions, func(a, b items.Interaction) int { return cmp.Compare(a.Time, b.Time) })
 	}
-	return len(m.touches) > 0
+	return len(m.interactions) > 0
 }
 
-// session is what the person is doing now, the oldest item first: the touches of the named session if there are any, else the newest ones; then the items of
+// session is what the person is doing now, the oldest item first: the interactions of the named session if there are any, else the newest ones; then the items of
 // the page.
 func (r *retrieval) session(named uint64) []uint32 {
-	for i := range r.touches {
-		if t := &r.touches[i]; named != 0 && t.Session == named {
+	for i := range r.interactions {
+		if t := &r.interactions[i]; named != 0 && t.Session == named {
 			r.present = append(r.present, t.Item)
 		}
 	}
 	if len(r.present) == 0 {
-		for _, t := range r.touches[max(0, len(r.touches)-recent):] {
+		for _, t := range r.interactions[max(0, len(r.interactions)-recent):] {
 			r.present = append(r.present, t.Item)
 		}
 	}
@@ -71,12 +71,12 @@ func (r *retrieval) session(named uint64) []uint32 {
 	return r.present[max(0, len(r.present)-maxSession):]
 }
 
-// newest yields the newest touch of each of the items touched last, at most recent of them.
-func (r *retrieval) newest(yield func(*items.Touch) bool) {
+// newest yields the newest interaction of each of the items of the newest interactions, at most recent of them.
+func (r *retrieval) newest(yield func(*items.Interaction) bool) {
 	var found [recent]uint32
 	n := 0
-	for i := len(r.touches) - 1; i >= 0 && n < recent; i-- {
-		t := &r.touches[i]
+	for i := len(r.interactions) - 1; i >= 0 && n < recent; i-- {
+		t := &r.interactions[i]
 		if slices.Contains(found[:n], t.Item) {
 			continue
 		}

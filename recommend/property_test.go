@@ -53,11 +53,11 @@ func drawWorld(t *rapid.T, tb testing.TB, config *Config) *world {
 		}
 	}
 	w.stock(items...)
-	var touches []record.Touch
+	var interactions []record.Interaction
 	for i, id := range drawItems(t, 1, 20) {
-		touches = append(touches, touch(uint64(i+1), rapid.SampledFrom([]vocab.Type{vocab.Type_VIEW_ITEM, vocab.Type_ADD_TO_CART, vocab.Type_PURCHASE}).Draw(t, "type"), id))
+		interactions = append(interactions, interaction(uint64(i+1), rapid.SampledFrom([]vocab.Type{vocab.Type_VIEW_ITEM, vocab.Type_ADD_TO_CART, vocab.Type_PURCHASE}).Draw(t, "type"), id))
 	}
-	a := w.allow("u1", touches...)
+	a := w.allow("u1", interactions...)
 	a.blocks = drawBlocks(t)
 	w.personal.neighbours = drawScored(t, 30)
 	for range 5 {

@@ -40,10 +40,10 @@ type Consents interface {
 	Holds(a Access) bool
 }
 
-// Personal is the view of people's kept touches and of what is folded from them; *profile.View is one. Items are numbers of Options.IDs.
+// Personal is the view of people's kept interactions and of what is folded from them; *profile.View is one. Items are numbers of Options.IDs.
 type Personal interface {
-	// Touches appends what the person did to out, the oldest first.
-	Touches(out []items.Touch, id consent.Identity) []items.Touch
+	// Interactions appends what the person did to out, the oldest first.
+	Interactions(out []items.Interaction, id consent.Identity) []items.Interaction
 	// Together appends what is looked at together with the item.
 	Together(out []items.Scored, item uint32, now int64, halfLife time.Duration, limit int) []items.Scored
 	// Neighbours appends what people had in sessions like the present one (the oldest item first), without the own people's.
@@ -80,7 +80,7 @@ type Options struct {
 	Door      *admission.Door // nil: everybody is let in at once
 	// CursorKey seals cursors; every node of a deployment needs the same one.
 	CursorKey [32]byte
-	// Session is the personalize hash of a session id as touches carry it (first 8 bytes of the pseudonym, big endian). nil: session ids are not looked at.
+	// Session is the personalize hash of a session id as interactions carry it (first 8 bytes of the pseudonym, big endian). nil: session ids are not looked at.
 	Session func(id string) uint64
 	// UserToken is the user id that a request's user token proves. nil: write keys never speak for an account.
 	UserToken  func(r *http.Request) (string, bool)

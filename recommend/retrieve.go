@@ -165,7 +165,7 @@ func (r *retrieval) sessionKNN(ret *Retriever) {
 	r.proposeAll(r.found)
 }
 
-// coVisitation sums what was looked at together with the items touched last. A touch counts by its type, and by how many came after it.
+// coVisitation sums what was looked at together with the items of the newest interactions. An interaction counts by its type, and by how many came after it.
 func (r *retrieval) coVisitation(ret *Retriever) {
 	sums := r.sums.reset()
 	weight, remade := 1.0, 0

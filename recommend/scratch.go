@@ -8,7 +8,7 @@ import (
 	"sluice/recommend/rank"
 )
 
-// scratch is the memory of one list that is being made. It is used again: cells have a place for every item, of which a list touches some hundreds, and
+// scratch is the memory of one list that is being made. It is used again: cells have a place for every item, of which a list uses some hundreds, and
 // clears none, since each carries the stamp of the list that wrote it.
 type scratch struct {
 	stamp   uint32
@@ -20,12 +20,12 @@ type scratch struct {
 	ranked  []rank.Candidate
 	ranking rank.Memory
 
-	kept    []items.Touch   // of all identities, one after the other
-	ends    []int           // of each in kept
-	parts   [][]items.Touch // each one's
-	touches []items.Touch   // those that say something, by time
-	present []uint32
-	found   []items.Scored
+	kept         []items.Interaction   // of all identities, one after the other
+	ends         []int                 // of each in kept
+	parts        [][]items.Interaction // each one's
+	interactions []items.Interaction   // those that say something, by time
+	present      []uint32
+	found        []items.Scored
 }
 
 // cell is what a list knows of an item.
@@ -90,7 +90,7 @@ func (s *scratch) begin() {
 		s.stamp = 1
 	}
 	s.entries, s.hits, s.ranked = s.entries[:0], s.hits[:0], s.ranked[:0]
-	s.kept, s.ends, s.parts, s.touches, s.present, s.found = s.kept[:0], s.ends[:0], s.parts[:0], s.touches[:0], s.present[:0], s.found[:0]
+	s.kept, s.ends, s.parts, s.interactions, s.present, s.found = s.kept[:0], s.ends[:0], s.parts[:0], s.interactions[:0], s.present[:0], s.found[:0]
 }
 
 // cell is an item's.

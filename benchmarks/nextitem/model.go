@@ -47,7 +47,7 @@ func (m *model) change(number int, s *session) items.Change {
 	binary.BigEndian.PutUint64(subject[8:], uint64(number))
 	c := items.Change{Subject: subject}
 	for i, click := range s.clicks {
-		c.Touches = append(c.Touches, items.Touch{
+		c.Interactions = append(c.Interactions, items.Interaction{
 			Event: uint64(number)<<16 | uint64(i), Session: uint64(number + 1), Time: click.time, Item: m.ids.Acquire(click.item), Type: uint8(vocab.Type_VIEW_ITEM),
 		})
 	}

@@ -10,8 +10,8 @@ import (
 	"sluice/internal/itemid"
 )
 
-// shop is a model of 50,000 people with 24 touches each, in sessions of about five, over 100,000 items by zipf 1.1, and what each person has.
-func shop(b *testing.B) (*Model, []uint32, [][]Touch) {
+// shop is a model of 50,000 people with 24 interactions each, in sessions of about five, over 100,000 items by zipf 1.1, and what each person has.
+func shop(b *testing.B) (*Model, []uint32, [][]Interaction) {
 	ids := itemid.NewTable()
 	m := New(ids, Options{Gap: 30 * minute})
 	numbers := make([]uint32, 100_000)
@@ -20,7 +20,7 @@ func shop(b *testing.B) (*Model, []uint32, [][]Touch) {
 	}
 	random := rand.New(rand.NewPCG(1, 2))
 	zipf := rand.NewZipf(random, 1.1, 1, uint64(len(numbers)-1))
-	histories := make([][]Touch, 50_000)
+	histories := make([][]Interaction, 50_000)
 	for person := range histories {
 		at := day0 + random.Int64N(20*24)*hour
 		for n := range 24 {
@@ -28,7 +28,7 @@ func shop(b *testing.B) (*Model, []uint32, [][]Touch) {
 			if n%5 == 4 {
 				at += 12 * hour
 			}
-			histories[person] = append(histories[person], Touch{
+			histories[person] = append(histories[person], Interaction{
 				Event: uint64(person)<<8 | uint64(n), Session: uint64(person)<<8 | uint64(n/5+1), Time: at, Item: numbers[zipf.Uint64()], Type: 1,
 			})
 		}
@@ -51,7 +51,7 @@ func BenchmarkApply(b *testing.B) {
 				history := histories[person]
 				last := history[len(history)-1]
 				copy(history, history[1:])
-				history[len(history)-1] = Touch{Event: last.Event + 1<<32, Session: last.Session, Time: last.Time + 60e6, Item: numbers[rank], Type: 1}
+				history[len(history)-1] = Interaction{Event: last.Event + 1<<32, Session: last.Session, Time: last.Time + 60e6, Item: numbers[rank], Type: 1}
 				changes[0] = Change{subjectOf(person), history}
 				m.Apply(changes)
 			}
@@ -100,9 +100,9 @@ func BenchmarkTogether(b *testing.B) {
 	}
 }
 
-// BenchmarkGrown reports the memory that a person takes who has come to 24 touches one by one, beside others who do: in turn, or in any order.
+// BenchmarkGrown reports the memory that a person takes who has come to 24 interactions one by one, beside others who do: in turn, or in any order.
 func BenchmarkGrown(b *testing.B) {
-	const people, touches = 20_000, 24
+	const people, interactions = 20_000, 24
 	for _, order := range []string{"in turn", "in any order"} {
 		b.Run(order, func(b *testing.B) {
 			var sizes Sizes
@@ -115,17 +115,17 @@ func BenchmarkGrown(b *testing.B) {
 				}
 				random := rand.New(rand.NewPCG(1, 2))
 				zipf := rand.NewZipf(random, 1.1, 1, uint64(len(numbers)-1))
-				next := make([]int, people*touches)
+				next := make([]int, people*interactions)
 				for i := range next {
 					next[i] = i % people
 				}
 				if order != "in turn" {
 					random.Shuffle(len(next), func(i, j int) { next[i], next[j] = next[j], next[i] })
 				}
-				histories := make([][]Touch, people)
+				histories := make([][]Interaction, people)
 				for at, person := range next {
 					n := len(histories[person])
-					histories[person] = append(histories[person], Touch{
+					histories[person] = append(histories[person], Interaction{
 						Event: uint64(at), Session: uint64(person)<<8 | uint64(n/5+1), Time: day0 + int64(at)*1e6, Item: numbers[zipf.Uint64()], Type: 1,
 					})
 					m.Apply([]Change{{subjectOf(person), histories[person]}})

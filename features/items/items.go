@@ -15,9 +15,9 @@ import (
 	"sluice/internal/itemid"
 )
 
-// Touch is one thing that a person did with one item.
-type Touch struct {
-	Event   uint64 // hash of the event; an event with several items makes several touches
+// Interaction is one thing that a person did with one item.
+type Interaction struct {
+	Event   uint64 // hash of the event; an event with several items makes several interactions
 	Session uint64 // hash of the session, 0 = none was named
 	Time    int64  // Unix microseconds
 	Item    uint32
@@ -29,8 +29,8 @@ type Subject = [16]byte
 
 // Change is one person's history as it is now, ordered by (time, event); none: it is gone.
 type Change struct {
-	Subject Subject
-	Touches []Touch
+	Subject      Subject
+	Interactions []Interaction
 }
 
 // Options of a model.
@@ -53,24 +53,24 @@ type Model struct {
 	ended    []uint32 // numbers of sessions that are gone
 	postings postings
 
-	touches slab.Slab[touch]
-	runs    slab.Slab[uint32] // people's sessions
-	places  slab.Slab[uint32] // sessions' items
-	count   int               // touches
-	cutter  cutter
+	interactions slab.Slab[interaction]
+	runs         slab.Slab[uint32] // people's sessions
+	places       slab.Slab[uint32] // sessions' items
+	count        int               // interactions
+	cutter       cutter
 
 	scratches scratches
 }
 
 // person is one subject. It keeps its number while it has a history.
 type person struct {
-	subject           Subject
-	touches, sessions uint32 // blocks
-	n, m              uint32 // touches, sessions
+	subject                Subject
+	interactions, sessions uint32 // blocks
+	n, m                   uint32 // interactions, sessions
 }
 
-// touch is a Touch as it is kept; its session is the person's with the number run.
-type touch struct {
+// interaction is a Interaction as it is kept; its session is the person's with the number run.
+type interaction struct {
 	event uint64
 	time  int64
 	item  uint32
@@ -86,10 +86,10 @@ type session struct {
 
 // head is what a search reads of a session. It lies in one line of the cache.
 type head struct {
-	second uint32 // of the newest touch
+	second uint32 // of the newest interaction
 	person uint32
-	n      uint32 // touches
-	items  uint32 // block: one entry a touch, the oldest first
+	n      uint32 // interactions
+	items  uint32 // block: one entry an interaction, the oldest first
 }
 
 // itemsOf are a session's items, the oldest first.
@@ -125,7 +125,7 @@ func (m *Model) Apply(changes []Change) {
 	for chunk := range slices.Chunk(changes, applied) {
 		m.mu.Lock()
 		for i := range chunk {
-			m.replace(chunk[i].Subject, chunk[i].Touches)
+			m.replace(chunk[i].Subject, chunk[i].Interactions)
 		}
 		m.mu.Unlock()
 	}
@@ -143,14 +143,14 @@ func (m *Model) Load() (loaded func()) {
 	}
 }
 
-// Touches appends the person's history to out, the oldest first.
-func (m *Model) Touches(out []Touch, subject Subject) []Touch {
+// Interactions appends the person's history to out, the oldest first.
+func (m *Model) Interactions(out []Interaction, subject Subject) []Interaction {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	p := &m.people[m.numbers[subject]]
 	runs := m.runs.At(p.sessions, int(p.m))
-	for _, t := range m.touches.At(p.touches, int(p.n)) {
-		full := Touch{Event: t.event, Time: t.time, Item: t.item, Type: t.typ}
+	for _, t := range m.interactions.At(p.interactions, int(p.n)) {
+		full := Interaction{Event: t.event, Time: t.time, Item: t.item, Type: t.typ}
 		if s := &m.sessions[runs[t.run]]; s.named {
 			full.Session = s.key
 		}
@@ -161,8 +161,8 @@ func (m *Model) Touches(out []Touch, subject Subject) []Touch {
 
 // Sizes are how much a model holds.
 type Sizes struct {
-	People, Sessions, Touches, Items int
-	Bytes                            int // of memory, without the searches' scratch
+	People, Sessions, Interactions, Items int
+	Bytes                                 int // of memory, without the searches' scratch
 }
 
 // Sizes counts.
@@ -170,8 +170,8 @@ func (m *Model) Sizes() Sizes {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return Sizes{
-		People: len(m.numbers), Sessions: m.open(), Touches: m.count, Items: m.cutter.items,
-		Bytes: m.touches.Bytes() + m.runs.Bytes() + m.places.Bytes() + m.postings.entries.Bytes() + m.postings.dirs.Bytes() +
+		People: len(m.numbers), Sessions: m.open(), Interactions: m.count, Items: m.cutter.items,
+		Bytes: m.interactions.Bytes() + m.runs.Bytes() + m.places.Bytes() + m.postings.entries.Bytes() + m.postings.dirs.Bytes() +
 			bytesOf(m.postings.lists) + bytesOf(m.people) + bytesOf(m.sessions) + bytesOf(m.heads) + len(m.numbers)*mapEntry,
 	}
 }

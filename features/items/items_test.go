@@ -34,15 +34,15 @@ func subjectOf(n int) (s Subject) {
 type world struct {
 	ids       *itemid.Table
 	m         *Model
-	histories map[int][]Touch // by person; items are numbers of ids
+	histories map[int][]Interaction // by person; items are numbers of ids
 }
 
 func newWorld() *world {
 	ids := itemid.NewTable()
-	return &world{ids: ids, m: New(ids, Options{Gap: 30 * minute}), histories: make(map[int][]Touch)}
+	return &world{ids: ids, m: New(ids, Options{Gap: 30 * minute}), histories: make(map[int][]Interaction)}
 }
 
-func (w *world) set(person int, history []Touch) {
+func (w *world) set(person int, history []Interaction) {
 	w.m.Apply([]Change{{subjectOf(person), history}})
 	w.histories[person] = history
 	if len(history) == 0 {
@@ -78,7 +78,7 @@ func (w *world) loaded(order []int, twice int) *world {
 // take gives the model histories of another one.
 func (w *world) take(from *world, order []int) {
 	for _, person := range order {
-		var history []Touch
+		var history []Interaction
 		for _, t := range from.histories[person] {
 			t.Item = w.ids.Acquire(from.ids.ID(t.Item))
 			history = append(history, t)
@@ -129,7 +129,7 @@ func (w *world) naive() map[string]string {
 	postings := make(map[string][]stands)
 	for person, history := range w.histories {
 		subject := subjectOf(person)
-		sessions := make(map[string][]Touch)
+		sessions := make(map[string][]Interaction)
 		var last string
 		for i, t := range history {
 			name := fmt.Sprintf("%x %x", subject[:4], t.Session)
@@ -141,10 +141,10 @@ func (w *world) naive() map[string]string {
 			}
 			sessions[name] = append(sessions[name], t)
 		}
-		for name, touches := range sessions {
+		for name, interactions := range sessions {
 			newest := make(map[string]uint32)
-			text := fmt.Append(nil, seconds(touches[len(touches)-1].Time))
-			for _, t := range touches {
+			text := fmt.Append(nil, seconds(interactions[len(interactions)-1].Time))
+			for _, t := range interactions {
 				text = fmt.Append(text, " ", w.ids.ID(t.Item))
 				newest[w.ids.ID(t.Item)] = seconds(t.Time)
 			}
@@ -178,12 +178,12 @@ func (w *world) orderOf(name string) uint64 {
 }
 
 // drawHistory draws a person's history: times collide, some events have several items, some sessions have no name, others take turns.
-func drawHistory(t *rapid.T, w *world, person int) []Touch {
-	var history []Touch
+func drawHistory(t *rapid.T, w *world, person int) []Interaction {
+	var history []Interaction
 	at := day0 + rapid.Int64Range(0, 3).Draw(t, "start")*hour
 	for n := range rapid.IntRange(0, 12).Draw(t, "events") {
 		at += rapid.SampledFrom([]int64{0, 1, minute, 20 * minute, hour}).Draw(t, "pause")
-		event := Touch{Event: 1<<63 | uint64(person)<<32 | uint64(at-day0)<<8 | uint64(n), Time: at, Type: 1}
+		event := Interaction{Event: 1<<63 | uint64(person)<<32 | uint64(at-day0)<<8 | uint64(n), Time: at, Type: 1}
 		event.Session = uint64(rapid.IntRange(0, 2).Draw(t, "session"))
 		for _, item := range rapid.SliceOfNDistinct(rapid.IntRange(0, 7), 1, 2, rapid.ID).Draw(t, "items") {
 			event.Item = w.number(item)
@@ -211,7 +211,7 @@ func TestTheModelIsAFunctionOfTheHistories(t *testing.T) {
 			w.set(person, history)
 		}
 		for person, history := range w.histories {
-			if diff := gocmp.Diff(history, w.m.Touches(nil, subjectOf(person))); diff != "" {
+			if diff := gocmp.Diff(history, w.m.Interactions(nil, subjectOf(person))); diff != "" {
 				t.Fatalf("person %d (-given +kept):\n%s", person, diff)
 			}
 		}
@@ -232,7 +232,7 @@ func TestTheModelIsAFunctionOfTheHistories(t *testing.T) {
 		for person := range w.histories {
 			w.set(person, nil)
 		}
-		if left := w.m.Sizes(); left.People+left.Sessions+left.Touches+left.Items != 0 {
+		if left := w.m.Sizes(); left.People+left.Sessions+left.Interactions+left.Items != 0 {
 			t.Fatalf("left after everything was deleted: %+v", left)
 		}
 		if left := w.dump(); len(left) != 0 {
@@ -342,7 +342,7 @@ func TestItemsOfFewPeople(t *testing.T) {
 		history := w.histories[person]
 		for _, item := range items {
 			at := day0 + int64(len(history))*minute
-			history = append(history, Touch{Event: uint64(person)<<32 | uint64(at-day0), Session: session, Time: at, Item: w.number(item), Type: 1})
+			history = append(history, Interaction{Event: uint64(person)<<32 | uint64(at-day0), Session: session, Time: at, Item: w.number(item), Type: 1})
 		}
 		w.set(person, history)
 	}
@@ -434,7 +434,7 @@ func TestTogetherAgainstTheDefinition(t *testing.T) {
 func TestLinked(t *testing.T) {
 	w := newWorld()
 	for person := range 3 {
-		w.set(person, []Touch{
+		w.set(person, []Interaction{
 			{Event: 1, Session: 1, Time: day0, Item: w.number(1)},
 			{Event: 2, Session: 1, Time: day0, Item: w.number(2)},
 			{Event: 3, Session: 2, Time: day0, Item: w.number(2)},
@@ -442,7 +442,7 @@ func TestLinked(t *testing.T) {
 			{Event: 5, Session: 3, Time: day0, Item: w.number(2)},
 		})
 	}
-	w.set(3, []Touch{{Event: 1, Session: 1, Time: day0, Item: w.number(1)}, {Event: 2, Session: 2, Time: day0, Item: w.number(2)}})
+	w.set(3, []Interaction{{Event: 1, Session: 1, Time: day0, Item: w.number(1)}, {Event: 2, Session: 2, Time: day0, Item: w.number(2)}})
 	for people, want := range []bool{true, true, true, true, false} {
 		if got := w.m.Linked(w.number(1), w.number(2), people, nil); got != want {
 			t.Errorf("%d people: %t", people, got)

@@ -11,7 +11,7 @@ import (
 	"sluice/features/slab"
 )
 
-// posting is a session that an item is in: the second of the item's newest touch there (high 32 bits), and the session's number.
+// posting is a session that an item is in: the second of the item's newest interaction there (high 32 bits), and the session's number.
 type posting uint64
 
 func newPosting(micros int64, session uint32) posting {

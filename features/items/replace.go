@@ -8,7 +8,7 @@ import (
 // cutter is the writer's scratch: two versions of one history, cut into sessions.
 type cutter struct {
 	runs       []run    // of the new version
-	of         []uint16 // by touch of the new version: its run
+	of         []uint16 // by interaction of the new version: its run
 	dirty      []bool   // by run of the old version: whether it changes
 	old, fresh []stay
 	items      int // that are in some history
@@ -30,21 +30,21 @@ type stay struct {
 }
 
 // replace folds a change of one person's history. It costs a comparison of the versions, and work for the sessions that differ.
-func (m *Model) replace(subject Subject, touches []Touch) {
+func (m *Model) replace(subject Subject, interactions []Interaction) {
 	number := m.numbers[subject]
 	if number == 0 {
-		if len(touches) == 0 {
+		if len(interactions) == 0 {
 			return
 		}
 		number = m.join(subject)
 	}
 	p := &m.people[number]
 	c := &m.cutter
-	c.cut(touches, m.o.Gap)
-	m.compare(p, touches)
-	m.settle(number, p, touches)
-	m.keep(p, touches)
-	if len(touches) == 0 {
+	c.cut(interactions, m.o.Gap)
+	m.compare(p, interactions)
+	m.settle(number, p, interactions)
+	m.keep(p, interactions)
+	if len(interactions) == 0 {
 		delete(m.numbers, subject)
 		m.people[number] = person{}
 		m.absent = append(m.absent, number)
@@ -64,11 +64,11 @@ func (m *Model) join(subject Subject) uint32 {
 	return number
 }
 
-// cut tells which touches are of one session: those that name it; of those that name none, all without a pause longer than gap between them.
-func (c *cutter) cut(touches []Touch, gap int64) {
+// cut tells which interactions are of one session: those that name it; of those that name none, all without a pause longer than gap between them.
+func (c *cutter) cut(interactions []Interaction, gap int64) {
 	c.runs, c.of = c.runs[:0], c.of[:0]
-	for i := range touches {
-		t := &touches[i]
+	for i := range interactions {
+		t := &interactions[i]
 		at := len(c.runs) - 1
 		for ; at >= 0; at-- {
 			if r := &c.runs[at]; r.named == (t.Session != 0) && (!r.named || r.key == t.Session) {
@@ -91,10 +91,10 @@ func (c *cutter) cut(touches []Touch, gap int64) {
 	}
 }
 
-// compare finds the sessions that go on, and those that differ: those of a touch that only one version has, or that has changed its session.
-func (m *Model) compare(p *person, touches []Touch) {
+// compare finds the sessions that go on, and those that differ: those of an interaction that only one version has, or that has changed its session.
+func (m *Model) compare(p *person, interactions []Interaction) {
 	c := &m.cutter
-	old, runs := m.touches.At(p.touches, int(p.n)), m.runs.At(p.sessions, int(p.m))
+	old, runs := m.interactions.At(p.interactions, int(p.n)), m.runs.At(p.sessions, int(p.m))
 	c.dirty = append(c.dirty[:0], make([]bool, len(runs))...)
 	for i := range c.runs {
 		r := &c.runs[i]
@@ -106,8 +106,8 @@ func (m *Model) compare(p *person, touches []Touch) {
 		}
 	}
 	i, j := 0, 0
-	for i < len(old) || j < len(touches) {
-		switch order := compareTouches(old[i:], touches[j:]); {
+	for i < len(old) || j < len(interactions) {
+		switch order := compareInteractions(old[i:], interactions[j:]); {
 		case order < 0:
 			c.dirty[old[i].run] = true
 			i++
@@ -130,8 +130,8 @@ func (m *Model) compare(p *person, touches []Touch) {
 	}
 }
 
-// compareTouches tells which version goes on: 0 both with the same touch, −1 the old one, +1 the new one.
-func compareTouches(old []touch, fresh []Touch) int {
+// compareInteractions tells which version goes on: 0 both with the same interaction, −1 the old one, +1 the new one.
+func compareInteractions(old []interaction, fresh []Interaction) int {
 	if len(fresh) == 0 {
 		return -1
 	}
@@ -143,10 +143,10 @@ func compareTouches(old []touch, fresh []Touch) int {
 }
 
 // settle brings sessions and postings of a person to the new version.
-func (m *Model) settle(number uint32, p *person, touches []Touch) {
+func (m *Model) settle(number uint32, p *person, interactions []Interaction) {
 	c := &m.cutter
 	c.old, c.fresh = c.old[:0], c.fresh[:0]
-	old, runs := m.touches.At(p.touches, int(p.n)), m.runs.At(p.sessions, int(p.m))
+	old, runs := m.interactions.At(p.interactions, int(p.n)), m.runs.At(p.sessions, int(p.m))
 	for i := len(old) - 1; i >= 0; i-- {
 		if t := &old[i]; c.dirty[t.run] {
 			c.old = stand(c.old, t.item, newPosting(t.time, runs[t.run]))
@@ -154,12 +154,12 @@ func (m *Model) settle(number uint32, p *person, touches []Touch) {
 	}
 	for i := range c.runs {
 		if c.runs[i].dirty {
-			m.session(&c.runs[i], number, uint16(i), touches)
+			m.session(&c.runs[i], number, uint16(i), interactions)
 		}
 	}
-	for i := len(touches) - 1; i >= 0; i-- {
+	for i := len(interactions) - 1; i >= 0; i-- {
 		if r := &c.runs[c.of[i]]; r.dirty {
-			c.fresh = stand(c.fresh, touches[i].Item, newPosting(touches[i].Time, r.number))
+			c.fresh = stand(c.fresh, interactions[i].Item, newPosting(interactions[i].Time, r.number))
 		}
 	}
 	for _, s := range c.fresh {
@@ -181,7 +181,7 @@ func (m *Model) settle(number uint32, p *person, touches []Touch) {
 	}
 }
 
-// stand notes that an item stands in a session, at its newest touch, which comes first.
+// stand notes that an item stands in a session, at its newest interaction, which comes first.
 func stand(list []stay, item uint32, at posting) []stay {
 	for i := range list {
 		if list[i].item == item && list[i].at.session() == at.session() {
@@ -192,7 +192,7 @@ func stand(list []stay, item uint32, at posting) []stay {
 }
 
 // session writes a session's items anew.
-func (m *Model) session(r *run, owner uint32, place uint16, touches []Touch) {
+func (m *Model) session(r *run, owner uint32, place uint16, interactions []Interaction) {
 	if r.number == 0 {
 		r.number = m.begin()
 	}
@@ -209,7 +209,7 @@ func (m *Model) session(r *run, owner uint32, place uint16, touches []Touch) {
 	block := m.places.At(h.items, n)[:0]
 	for i, at := range m.cutter.of {
 		if at == place {
-			block = append(block, touches[i].Item)
+			block = append(block, interactions[i].Item)
 		}
 	}
 }
@@ -231,15 +231,15 @@ func (m *Model) end(number uint32) {
 }
 
 // keep stores the new version.
-func (m *Model) keep(p *person, touches []Touch) {
+func (m *Model) keep(p *person, interactions []Interaction) {
 	c := &m.cutter
-	m.count += len(touches) - int(p.n)
-	p.touches = m.touches.Resize(p.touches, int(p.n), len(touches))
-	p.n = uint32(len(touches))
-	kept := m.touches.At(p.touches, len(touches))
-	for i := range touches {
-		t := &touches[i]
-		kept[i] = touch{event: t.Event, time: t.Time, item: t.Item, run: c.of[i], typ: t.Type}
+	m.count += len(interactions) - int(p.n)
+	p.interactions = m.interactions.Resize(p.interactions, int(p.n), len(interactions))
+	p.n = uint32(len(interactions))
+	kept := m.interactions.At(p.interactions, len(interactions))
+	for i := range interactions {
+		t := &interactions[i]
+		kept[i] = interaction{event: t.Event, time: t.Time, item: t.Item, run: c.of[i], typ: t.Type}
 	}
 	p.sessions = m.runs.Resize(p.sessions, int(p.m), len(c.runs))
 	p.m = uint32(len(c.runs))

@@ -20,7 +20,7 @@ type scratch struct {
 	rarity   rarity
 }
 
-// places gives numbers places one after the other. It has a cell for every number there is, of which a search touches a few and clears none: a cell below
+// places gives numbers places one after the other. It has a cell for every number there is, of which a search uses a few and clears none: a cell below
 // base is of an earlier search.
 type places struct {
 	cells   []uint32

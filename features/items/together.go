@@ -7,7 +7,7 @@ import (
 
 // Pairs says what counts as looked at together.
 type Pairs struct {
-	Weights   [64]float64   // by type of touch, 0 = does not count
+	Weights   [64]float64   // by type of interaction, 0 = does not count
 	Positions int           // at most so many places apart in a person's history
 	People    int           // a pair of fewer people is not returned
 	Sample    int           // newest sessions of an item; the people of these are looked at
@@ -16,7 +16,7 @@ type Pairs struct {
 }
 
 // Together appends to out the items that stand near the given one in people's histories: the sums of their weights, decayed at now (Unix microseconds).
-// A pair weighs the product of its touches' weights, at the time of the later one. By (score, descending; id).
+// A pair weighs the product of its interactions' weights, at the time of the later one. By (score, descending; id).
 func (m *Model) Together(out []Scored, item uint32, now int64, o *Pairs) []Scored {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -59,16 +59,16 @@ type pairing struct {
 
 // person adds what one person's history has near the item.
 func (q *pairing) person(p *person) {
-	touches := q.m.touches.At(p.touches, int(p.n))
-	for i := range touches {
-		mine := q.o.Weights[touches[i].typ&63]
-		if touches[i].item != q.item || mine == 0 {
+	interactions := q.m.interactions.At(p.interactions, int(p.n))
+	for i := range interactions {
+		mine := q.o.Weights[interactions[i].typ&63]
+		if interactions[i].item != q.item || mine == 0 {
 			continue
 		}
-		for j := max(0, i-q.o.Positions); j < min(len(touches), i+q.o.Positions+1); j++ {
-			other := &touches[j]
+		for j := max(0, i-q.o.Positions); j < min(len(interactions), i+q.o.Positions+1); j++ {
+			other := &interactions[j]
 			if weight := mine * q.o.Weights[other.typ&63]; weight > 0 && other.item != q.item {
-				q.add(other.item, float32(weight)*decay(q.now, seconds(touches[max(i, j)].time), q.half))
+				q.add(other.item, float32(weight)*decay(q.now, seconds(interactions[max(i, j)].time), q.half))
 			}
 		}
 	}

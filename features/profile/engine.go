@@ -15,17 +15,17 @@ import (
 
 // Lists of a person.
 const (
-	touchList = iota
+	interactionList = iota
 	searchList
 	lists
 )
 
-// Engine keeps each subject's newest touches and searches, under the floor that holds. Metrics go to reg, nil = nowhere.
+// Engine keeps each subject's newest interactions and searches, under the floor that holds. Metrics go to reg, nil = nowhere.
 func Engine(c *spec.Config, reg prometheus.Registerer) stream.Engine {
 	metrics := record.NewEngineMetrics(reg, "personal")
 	return stream.Engine{Name: "personal", Inputs: []string{"personalize"}, Open: func(t *stream.Task) (stream.Processor, error) {
 		return &engine{types: c.Personal.Types, metrics: metrics, people: record.OpenPeople(t, record.Options{
-			Name: "profiles", Keep: []int{touchList: c.Personal.Keep, searchList: c.Personal.Keep}, Retention: c.Personal.Retention,
+			Name: "profiles", Keep: []int{interactionList: c.Personal.Keep, searchList: c.Personal.Keep}, Retention: c.Personal.Retention,
 			ID: record.EventID, Suffix: 1, Metrics: metrics,
 		})}, nil
 	}}
@@ -56,12 +56,12 @@ func (e *engine) Process(rec *stream.Record) error {
 func (e *engine) event(ev *purposepb.PersonalEvent) error {
 	e.people.See(ev.Time)
 	e.made.Reset()
-	list := touchList
+	list := interactionList
 	if ev.Type == vocab.Type_SEARCH && ev.SearchTerm != "" {
 		list = searchList
 		e.made.Add(ev.Event, ev.Time, nil, ev.SearchTerm)
 	} else {
-		e.touches(ev)
+		e.interactions(ev)
 	}
 	if !e.types.Has(ev.Type) || len(e.made.Entries) == 0 {
 		e.metrics.Unused.Inc()
@@ -70,11 +70,11 @@ func (e *engine) event(ev *purposepb.PersonalEvent) error {
 	return e.people.Add(ev.Subject, ev.Floor, list, e.made.Entries...)
 }
 
-// touches makes an entry of each item.
-func (e *engine) touches(ev *purposepb.PersonalEvent) {
-	var head [touchHead]byte
+// interactions makes an entry of each item.
+func (e *engine) interactions(ev *purposepb.PersonalEvent) {
+	var head [interactionHead]byte
 	binary.BigEndian.PutUint64(head[:], record.Hash64(ev.Session))
-	head[touchHead-1] = byte(ev.Type)
+	head[interactionHead-1] = byte(ev.Type)
 	for i, item := range ev.Items {
 		if record.Named(ev.Items[:i], item) {
 			e.made.Add(ev.Event, ev.Time, head[:], item.ItemId)
@@ -82,18 +82,18 @@ func (e *engine) touches(ev *purposepb.PersonalEvent) {
 	}
 }
 
-const touchHead = 8 + 1 // session ‖ type; the item follows
+const interactionHead = 8 + 1 // session ‖ type; the item follows
 
-// readTouch reads an entry of touchList; false if it cannot be read. The item is a piece of the entry.
-func readTouch(e *record.Entry) (t record.Touch, item []byte, ok bool) {
-	if len(e.ID) != record.EntryID || len(e.Body) < touchHead {
+// readInteraction reads an entry of interactionList; false if it cannot be read. The item is a piece of the entry.
+func readInteraction(e *record.Entry) (t record.Interaction, item []byte, ok bool) {
+	if len(e.ID) != record.EntryID || len(e.Body) < interactionHead {
 		return t, nil, false
 	}
-	t = record.Touch{
-		Event: record.Hash64(e.ID), Time: e.Time, Session: record.Hash64(e.Body), Type: vocab.Type(e.Body[touchHead-1]),
+	t = record.Interaction{
+		Event: record.Hash64(e.ID), Time: e.Time, Session: record.Hash64(e.Body), Type: vocab.Type(e.Body[interactionHead-1]),
 	}
-	return t, e.Body[touchHead:], true
+	return t, e.Body[interactionHead:], true
 }
 
-// Projection compares touches and searches without their floors.
+// Projection compares interactions and searches without their floors.
 func Projection() stream.Projection { return record.Projection("profiles", lists) }

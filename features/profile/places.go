@@ -11,14 +11,14 @@ import (
 
 const subjectBytes = len(items.Subject{})
 
-// places tell which part of a person's history each chunk is: n words at a place of the slab, the number of the first chunk and how many touches each one has.
+// places tell which part of a person's history each chunk is: n words at a place of the slab, the number of the first chunk and how many interactions each one has.
 // None: the person has no chunks.
 type places struct{ at, n uint32 }
 
 // placesOf are the places of all people.
 type placesOf struct{ words slab.Slab[uint32] }
 
-// stretch is where a chunk's touches lie in the history; empty if it is not known.
+// stretch is where a chunk's interactions lie in the history; empty if it is not known.
 func (p *placesOf) stretch(of places, number uint32) (begin, end int) {
 	if of.n == 0 {
 		return 0, 0
@@ -67,7 +67,7 @@ func (f *folder) take(subject items.Subject, number uint32) ([]byte, bool) {
 	}
 	var key [subjectBytes + record.ChunkPlace]byte
 	copy(key[:], subject[:])
-	key[subjectBytes] = touchList
+	key[subjectBytes] = interactionList
 	binary.BigEndian.PutUint32(key[subjectBytes+1:], number)
 	value, ok := f.pending[string(key[:])]
 	delete(f.pending, string(key[:]))

@@ -104,13 +104,13 @@ func naiveProfile(events []*purposepb.PersonalEvent, subject, keep int) *Profile
 		seen := map[string]bool{}
 		for _, item := range ev.Items {
 			if !seen[item.ItemId] {
-				out.Touches = append(out.Touches, record.Touch{Event: record.Hash64(ev.Event), Type: ev.Type, Time: ev.Time, ItemID: item.ItemId, Session: record.Hash64(ev.Session)})
+				out.Interactions = append(out.Interactions, record.Interaction{Event: record.Hash64(ev.Event), Type: ev.Type, Time: ev.Time, ItemID: item.ItemId, Session: record.Hash64(ev.Session)})
 			}
 			seen[item.ItemId] = true
 		}
 	}
-	out.Touches = out.Touches[max(0, len(out.Touches)-keep):]
-	if len(out.Touches) == 0 {
+	out.Interactions = out.Interactions[max(0, len(out.Interactions)-keep):]
+	if len(out.Interactions) == 0 {
 		return nil
 	}
 	return out
@@ -165,7 +165,7 @@ func TestFoldIsExact(t *testing.T) {
 			h.purgePersonal(&purposepb.Purge{Subject: featurestest.ID('u', subject)})
 		}
 		h.Commit()
-		if left := live.model.Sizes(); left.People+left.Sessions+left.Touches+left.Items+live.ids.Used() != 0 {
+		if left := live.model.Sizes(); left.People+left.Sessions+left.Interactions+left.Items+live.ids.Used() != 0 {
 			t.Fatalf("left after everything was purged: %+v, %d numbers", left, live.ids.Used())
 		}
 		for i := range live.shards {
@@ -219,8 +219,8 @@ func TestFloors(t *testing.T) {
 		h.Commit()
 		var got []string
 		if p := view.Profile(featurestest.Identity(0, floor)); p != nil {
-			for _, touch := range p.Touches {
-				got = append(got, touch.ItemID)
+			for _, interaction := range p.Interactions {
+				got = append(got, interaction.ItemID)
 			}
 		}
 		if diff := gocmp.Diff(want, got); diff != "" {
@@ -331,7 +331,7 @@ func TestRetentionExpires(t *testing.T) {
 		t.Error("subject 1 has not expired")
 	}
 	p := view.Profile(featurestest.Identity(3, "f"))
-	if p == nil || len(p.Touches) != 1 || p.Touches[0].ItemID != "d" {
+	if p == nil || len(p.Interactions) != 1 || p.Interactions[0].ItemID != "d" {
 		t.Errorf("subject 3: %+v, expected d alone", p)
 	}
 	if view.Now() < time.Now().Add(-time.Hour).UnixMicro() {
@@ -354,11 +354,11 @@ func TestReadersBesideTheWriter(t *testing.T) {
 					return nil
 				default:
 				}
-				if touches := view.Touches(nil, featurestest.Identity(n%20, "f")); len(touches) > 0 {
-					present := []uint32{touches[0].Item}
+				if interactions := view.Interactions(nil, featurestest.Identity(n%20, "f")); len(interactions) > 0 {
+					present := []uint32{interactions[0].Item}
 					view.Neighbours(nil, present, nil, featurestest.Day0+featurestest.Day, knn)
 					view.Together(nil, present[0], featurestest.Day0+featurestest.Day, time.Hour, 10)
-					view.Linked(present[0], touches[len(touches)-1].Item, nil)
+					view.Linked(present[0], interactions[len(interactions)-1].Item, nil)
 				}
 			}
 		})

@@ -1,4 +1,4 @@
-// Package profile keeps each person's touches and searches for personalization, and folds them into what is known of items.
+// Package profile keeps each person's interactions and searches for personalization, and folds them into what is known of items.
 package profile
 
 import (
@@ -24,7 +24,7 @@ import (
 
 // Profile is one person's kept history for personalization. It must not be changed.
 type Profile struct {
-	Touches []record.Touch // oldest first
+	Interactions []record.Interaction // oldest first
 }
 
 // View follows the personal engine's changelog: each person's profile, and the model of items that is folded from all of them.
@@ -49,14 +49,14 @@ type personShard struct {
 	people dense.Map[items.Subject, version]
 }
 
-// version is one person's record under one floor, without its touches, which the model has. It has no pointers: there are millions.
+// version is one person's record under one floor, without its interactions, which the model has. It has no pointers: there are millions.
 type version struct {
 	floor     floor
 	partition int32 // plus 1; 0: there is no record
 	places    places
 }
 
-// same tells whether both show the same touches to the same readers.
+// same tells whether both show the same interactions to the same readers.
 func (a *version) same(b *version) bool { return a.floor == b.floor && a.partition == b.partition }
 
 func (a *version) isNone() bool { return a.partition == 0 }
@@ -85,10 +85,10 @@ type folder struct {
 	waiting           int               // most of them so far
 	places            placesOf
 
-	known, touches []items.Touch // of the person at hand: before and after
-	counts         []uint32
-	acquired       []uint32
-	change         [1]items.Change
+	known, interactions []items.Interaction // of the person at hand: before and after
+	counts              []uint32
+	acquired            []uint32
+	change              [1]items.Change
 }
 
 // NewView makes the view; Run starts it. Items have their numbers from ids.
@@ -119,8 +119,8 @@ func (v *View) Now() int64 {
 	return v.now().UnixMicro()
 }
 
-// Touches appends what the person did under the identity's floor to out, the oldest first.
-func (v *View) Touches(out []items.Touch, id consent.Identity) []items.Touch {
+// Interactions appends what the person did under the identity's floor to out, the oldest first.
+func (v *View) Interactions(out []items.Interaction, id consent.Identity) []items.Interaction {
 	before := len(out)
 	wanted, _ := floorOf(id.Floor)
 	for {
@@ -128,10 +128,10 @@ func (v *View) Touches(out []items.Touch, id consent.Identity) []items.Touch {
 		if current.isNone() || current.floor != wanted {
 			return out[:before]
 		}
-		out = v.model.Touches(out[:before], id.Subject)
+		out = v.model.Interactions(out[:before], id.Subject)
 		if still := v.version(id.Subject); still.same(&current) {
 			horizon := v.horizons.Of(current.partition - 1)
-			expired, _ := slices.BinarySearchFunc(out[before:], horizon, func(t items.Touch, horizon int64) int { return cmp.Compare(t.Time, horizon) })
+			expired, _ := slices.BinarySearchFunc(out[before:], horizon, func(t items.Interaction, horizon int64) int { return cmp.Compare(t.Time, horizon) })
 			return slices.Delete(out, before, before+expired)
 		}
 	}
@@ -140,10 +140,10 @@ func (v *View) Touches(out []items.Touch, id consent.Identity) []items.Touch {
 // Profile is the person's profile under the identity's floor, nil if there is none.
 func (v *View) Profile(id consent.Identity) *Profile {
 	out := new(Profile)
-	for _, t := range v.Touches(nil, id) {
-		out.Touches = append(out.Touches, record.Touch{Event: t.Event, Type: vocab.Type(t.Type), Time: t.Time, ItemID: v.ids.ID(t.Item), Session: t.Session})
+	for _, t := range v.Interactions(nil, id) {
+		out.Interactions = append(out.Interactions, record.Interaction{Event: t.Event, Type: vocab.Type(t.Type), Time: t.Time, ItemID: v.ids.ID(t.Item), Session: t.Session})
 	}
-	if len(out.Touches) == 0 {
+	if len(out.Interactions) == 0 {
 		return nil
 	}
 	return out
@@ -197,7 +197,7 @@ func (v *View) apply(recs []stream.Record) {
 		}
 	}
 	sizes := v.model.Sizes()
-	v.metrics.Applied(began, map[string]int{"people": sizes.People, "items": sizes.Items, "touches": sizes.Touches, "sessions": sizes.Sessions, "bytes": sizes.Bytes})
+	v.metrics.Applied(began, map[string]int{"people": sizes.People, "items": sizes.Items, "interactions": sizes.Interactions, "sessions": sizes.Sessions, "bytes": sizes.Bytes})
 }
 
 // record folds one record of the changelog. A chunk waits for its head, which comes after it.
@@ -206,7 +206,7 @@ func (v *View) record(rec *stream.Record) {
 	case rec.Key[0] == record.ClockTable && rec.Value != nil:
 		v.horizons.Apply(rec)
 	case rec.Key[0] == record.ChunkTable && len(key) == subjectBytes+record.ChunkPlace:
-		if list, _ := record.ChunkOf(key); list == touchList {
+		if list, _ := record.ChunkOf(key); list == interactionList {
 			v.fold.wait(key, rec.Value)
 		}
 	case rec.Key[0] == record.Table && len(key) == subjectBytes:
@@ -216,11 +216,11 @@ func (v *View) record(rec *stream.Record) {
 	}
 }
 
-// head folds a person's new head, and the chunks that have waited for it. Touches of a record under another floor are not seen before the floor is: between, the
+// head folds a person's new head, and the chunks that have waited for it. Interactions of a record under another floor are not seen before the floor is: between, the
 // person has nothing.
 func (v *View) head(subject items.Subject, rec *stream.Record) error {
 	f, old := &v.fold, v.version(subject)
-	f.touches, f.counts, f.acquired = f.touches[:0], f.counts[:0], f.acquired[:0]
+	f.interactions, f.counts, f.acquired = f.interactions[:0], f.counts[:0], f.acquired[:0]
 	defer func() { v.ids.Release(f.acquired...) }()
 	if rec.Value == nil {
 		v.replace(subject, old, version{}, 0)
@@ -229,7 +229,7 @@ func (v *View) head(subject items.Subject, rec *stream.Record) error {
 	if err := f.heading.ReadHead(rec.Value, lists); err != nil {
 		return err
 	}
-	list := f.heading.Head.Lists[touchList]
+	list := f.heading.Head.Lists[interactionList]
 	next := version{partition: rec.Partition + 1, places: old.places}
 	var ok bool
 	if next.floor, ok = floorOf(f.heading.Head.Floor); !ok {
@@ -245,15 +245,15 @@ func (v *View) head(subject items.Subject, rec *stream.Record) error {
 	return nil
 }
 
-// chunks appends the touches of a person's chunks: of those that have come since the last head, and else what the model has of them.
+// chunks appends the interactions of a person's chunks: of those that have come since the last head, and else what the model has of them.
 func (v *View) chunks(subject items.Subject, old version, first, n uint32) error {
 	f := &v.fold
 	f.known = f.known[:0]
 	if n > 0 && !old.isNone() {
-		f.known = v.model.Touches(f.known, subject)
+		f.known = v.model.Interactions(f.known, subject)
 	}
 	for number := first; number < first+n; number++ {
-		from := len(f.touches)
+		from := len(f.interactions)
 		if value, ok := f.take(subject, number); ok {
 			if err := f.chunking.ReadChunk(value); err != nil {
 				return err
@@ -263,20 +263,20 @@ func (v *View) chunks(subject items.Subject, old version, first, n uint32) error
 			}
 		} else if !old.isNone() {
 			begin, end := f.places.stretch(old.places, number)
-			f.touches = append(f.touches, f.known[min(begin, len(f.known)):min(end, len(f.known))]...)
+			f.interactions = append(f.interactions, f.known[min(begin, len(f.known)):min(end, len(f.known))]...)
 		}
-		f.counts = append(f.counts, uint32(len(f.touches)-from))
+		f.counts = append(f.counts, uint32(len(f.interactions)-from))
 	}
 	return nil
 }
 
-// replace makes the touches at hand the person's, and next what readers see. Its chunks begin with the number first.
+// replace makes the interactions at hand the person's, and next what readers see. Its chunks begin with the number first.
 func (v *View) replace(subject items.Subject, old, next version, first uint32) {
 	f, stays := &v.fold, old.same(&next)
 	if !stays && !old.isNone() {
 		v.show(subject, version{})
 	}
-	f.change[0] = items.Change{Subject: subject, Touches: f.touches}
+	f.change[0] = items.Change{Subject: subject, Interactions: f.interactions}
 	v.model.Apply(f.change[:])
 	if next.isNone() {
 		f.places.drop(old.places)
@@ -288,25 +288,25 @@ func (v *View) replace(subject items.Subject, old, next version, first uint32) {
 	}
 }
 
-// decode appends touches.
+// decode appends interactions.
 func (v *View) decode(entries []record.Entry) error {
 	f := &v.fold
 	for i := range entries {
-		t, item, ok := readTouch(&entries[i])
+		t, item, ok := readInteraction(&entries[i])
 		if !ok {
-			return errTouch
+			return errInteraction
 		}
 		number := v.ids.AcquireBytes(item)
 		f.acquired = append(f.acquired, number)
-		f.touches = append(f.touches, items.Touch{Event: t.Event, Session: t.Session, Time: t.Time, Item: number, Type: uint8(t.Type)})
+		f.interactions = append(f.interactions, items.Interaction{Event: t.Event, Session: t.Session, Time: t.Time, Item: number, Type: uint8(t.Type)})
 		v.seen(t.Time)
 	}
 	return nil
 }
 
 var (
-	errTouch = errors.New("a touch that cannot be read")
-	errFloor = fmt.Errorf("a floor must have at most %d bytes", maxFloor)
+	errInteraction = errors.New("an interaction that cannot be read")
+	errFloor       = fmt.Errorf("a floor must have at most %d bytes", maxFloor)
 )
 
 func (v *View) seen(micros int64) {

@@ -12,7 +12,7 @@ import (
 	"sluice/privacyfilter/purposepb"
 )
 
-// Engine keeps the newest touches of each contributor in each window. Metrics go to reg, nil = nowhere.
+// Engine keeps the newest interactions of each contributor in each window. Metrics go to reg, nil = nowhere.
 func Engine(c *spec.Config, reg prometheus.Registerer) stream.Engine {
 	metrics := record.NewEngineMetrics(reg, "trending")
 	return stream.Engine{Name: "trending", Inputs: []string{"trending"}, Open: func(t *stream.Task) (stream.Processor, error) {
@@ -31,7 +31,7 @@ type engine struct {
 	made          record.Builder
 }
 
-// lists of a contribution: the touches.
+// lists of a contribution: the interactions.
 const lists = 1
 
 const (
@@ -86,5 +86,5 @@ func (e *engine) keyOf(window int64, contributor []byte) []byte {
 // windowOf is the window of a contribution's key.
 func windowOf(key []byte) int64 { return int64(record.Hash64(key)) }
 
-// Projection compares the touches of the windows that are kept.
+// Projection compares the interactions of the windows that are kept.
 func Projection() stream.Projection { return record.Projection("contributions", lists) }

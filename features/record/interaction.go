@@ -8,8 +8,8 @@ import (
 	"sluice/internal/vocab"
 )
 
-// Touch is one thing that a person did with one item. An event with several items makes several touches.
-type Touch struct {
+// Interaction is one thing that a person did with one item. An event with several items makes several interactions.
+type Interaction struct {
 	Event   uint64 // first 8 bytes of the event's pseudonym
 	Type    vocab.Type
 	Time    int64 // Unix microseconds
