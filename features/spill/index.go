@@ -17,7 +17,7 @@ type Place struct {
 	Number uint32
 }
 
-// spot is where a value lies, in 12 bytes: its place and, in units of 8 bytes, the segment's number, the offset and the size of its record.
+// spot is where a value lies, in 12 bytes: its place, the segment's number, and the offset and size of its record in units of 8 bytes.
 type spot struct{ number, high, low uint32 }
 
 const (
@@ -57,7 +57,7 @@ type index struct {
 
 type block struct{ at, n uint32 }
 
-// leastRoom spots have a block, so that an owner who comes to have a few leaves no smaller ones behind.
+// leastRoom is the size of the smallest block. An owner with a few values then leaves no smaller blocks behind.
 const leastRoom = 4
 
 func room(n int) int { return max(n, leastRoom) }

@@ -6,9 +6,11 @@ import (
 )
 
 // Lane is the way of work that no request waits for: what engines make of events, what views apply. Go's scheduler knows no priorities: each processor may be
-// busy with such work for milliseconds when a request comes, and then another one takes its turn. So while somebody hurries, the lane leaves one processor free.
+// busy with such work for milliseconds when a request comes, and then another one takes its turn. So while somebody hurries, the lane leaves one processor free,
+// if there is more than one.
 //
-// Whoever is in the lane computes, and waits for nobody else who may be in it. A nil Lane has room for everybody. It is safe for concurrent use.
+// Whoever is in the lane computes. It may read a checkpoint, and waits for nobody else who may be in the lane. A nil Lane has room for everybody. It is safe for
+// concurrent use.
 type Lane struct {
 	narrow int // how many may be in it while somebody hurries
 
@@ -39,6 +41,19 @@ func (l *Lane) Enter() {
 		l.room.Wait()
 	}
 	l.in++
+}
+
+// Pass waits for room as Enter does, and takes none. Then it lets those go first that could run.
+func (l *Lane) Pass() {
+	if l != nil {
+		l.mu.Lock()
+		for l.hurrying > 0 && l.in >= l.narrow {
+			l.room.Wait()
+		}
+		l.room.Signal() // the room is still there for the next one
+		l.mu.Unlock()
+	}
+	runtime.Gosched()
 }
 
 // Leave makes room. While somebody hurries, it also lets those go first that could run and got no processor: the scheduler takes one away after ten milliseconds.

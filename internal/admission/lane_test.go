@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -72,4 +73,33 @@ func BenchmarkLane(b *testing.B) {
 		l.Enter()
 		l.Leave()
 	}
+}
+
+// TestPassTakesNoRoom: whoever passes waits for room, and leaves it to the next one.
+func TestPassTakesNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := NewLane(2)
+		defer l.Hurry()()
+		l.Enter()
+		var passed, entered atomic.Int32
+		for range 2 {
+			go func() { l.Pass(); passed.Add(1) }()
+		}
+		go func() { l.Enter(); entered.Add(1) }()
+		synctest.Wait()
+		if passed.Load() != 0 || entered.Load() != 0 {
+			t.Fatal("there was room")
+		}
+		l.Leave()
+		synctest.Wait()
+		if entered.Load() != 1 {
+			t.Fatal("the room was taken")
+		}
+		l.Leave()
+		synctest.Wait()
+		if passed.Load() != 2 {
+			t.Errorf("%d of 2 have passed", passed.Load())
+		}
+		(*Lane)(nil).Pass()
+	})
 }

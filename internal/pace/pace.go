@@ -23,6 +23,7 @@ func Rest(worked time.Duration) time.Duration { return min((share-1)*worked, lon
 //
 //	work ──Yield, within the slice──▶ work
 //	work ──Yield, the slice is over──▶ rest, three times as long ──▶ work
+//	urgent work ──Yield, the slice is over──▶ its turn in the lane, if it has one ──▶ work
 type Pacer struct {
 	urgent func() bool
 	lane   *admission.Lane
@@ -43,7 +44,7 @@ func newPacer(urgent func() bool, now func() time.Time, sleep func(time.Duration
 	return &Pacer{urgent: urgent, now: now, sleep: sleep, began: now()}
 }
 
-// Behind makes urgent work wait for its turn in the lane between two slices. It holds no room there meanwhile: it may wait for a disk, or for other work.
+// Behind makes urgent work wait for its turn in the lane between two slices. While it works it takes no room there, since it may wait for a disk or for other work.
 func (p *Pacer) Behind(lane *admission.Lane) *Pacer {
 	p.lane = lane
 	return p
@@ -60,9 +61,7 @@ func (p *Pacer) Yield() {
 		return
 	}
 	if p.urgent() {
-		p.lane.Enter()
-		p.lane.Leave()
-		runtime.Gosched()
+		p.lane.Pass()
 	} else {
 		p.sleep(Rest(worked))
 	}

@@ -23,7 +23,7 @@ type flush struct {
 	began  time.Time
 	oldest time.Time     // when its first record was read
 	purge  time.Time     // when its oldest purge was read; zero = it has none
-	hurry  atomic.Bool   // it must not work at a pace any more
+	hurry  atomic.Bool   // it must work at full speed from now on
 	err    error         // once done is closed
 	done   chan struct{} // closed at the end
 }
