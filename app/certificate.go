@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// certificate is the listener's, read again when its file changes, so that a renewed one needs no restart.
+// certificate is the listener's. It is read again when its file changes, so that a renewal needs no restart.
 type certificate struct {
 	cert, key string // PEM files
 	logger    *slog.Logger
@@ -22,10 +22,10 @@ type certificate struct {
 	pair    *tls.Certificate
 	changed time.Time // of the certificate's file, as it was read
 	looked  time.Time
-	failing string // why the files could not be read when they were looked at last, as it was told
+	failing string // the last error of reading the files that was logged; empty after a success
 }
 
-// lookAgain is how often the file's time is asked for at most.
+// lookAgain is the least time between two looks at the file's time.
 const lookAgain = 10 * time.Second
 
 // openCertificate reads the files, nil where none are named.
@@ -38,7 +38,7 @@ func openCertificate(t listenTLS, logger *slog.Logger) (*certificate, error) {
 	return c, err
 }
 
-// current is the certificate as the files have it. Where they cannot be read any more, the one that was read last stays.
+// current is the certificate that the files hold. If they cannot be read any more, the one that was read last stays in use.
 func (c *certificate) current() (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,7 +78,7 @@ func (c *certificate) serverConfig() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current() }}
 }
 
-// transport trusts this very certificate and no other: it reaches the process's own address, which the certificate need not name.
+// transport trusts this certificate and no other. It reaches the process's own address, which the certificate need not name.
 func (c *certificate) transport() http.RoundTripper {
 	return &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{
 		MinVersion: tls.VersionTLS12, InsecureSkipVerify: true, //nolint:gosec // VerifyConnection compares the certificate itself

@@ -36,7 +36,7 @@ func Builtins() []Builtin {
 	}
 }
 
-// merged says how the user's sections are merged over the built-in ones, where it is not by the keys of mappings alone.
+// merged lists the sections that are merged over the built-in ones by more than the keys of their mappings.
 var merged = map[string]config.By{
 	"features": {Name: "name", Whole: []string{"aggregate"}},
 	"rules":    {Name: "id"},
@@ -44,7 +44,7 @@ var merged = map[string]config.By{
 	"keys":     {Secret: true}, // paths below it are not shown: the keys of keys.origins are API keys
 }
 
-// restsOn says which sections a section is checked against: what a user's file changes there may make a built-in part of it wrong.
+// restsOn lists, for each section, the sections that it is checked against. If a user's file changes one of these, a built-in part of the section may become wrong.
 var restsOn = map[string][]string{
 	"purposes": {"retention", "policy"}, "fields": {"purposes", "policy"}, "retention": {"policy"}, "policy": {"purposes"},
 	"features": {"fields", "purposes"}, "profiles": {"purposes", "retention"}, "item_structures": {"profiles", "purposes", "retention"}, "rules": {"features"},
@@ -60,7 +60,7 @@ type Config struct {
 	changes  []config.Change
 }
 
-// Load reads the user's file, if a path is given, over the built-in one. An error tells everything that is wrong with it, as config.Errors.
+// Load reads the built-in configuration, and the user's file over it if a path is given. The error is config.Errors: everything that is wrong with the file.
 func Load(path string) (*Config, error) {
 	c := &Config{
 		file: path, sections: make(map[string]config.Section), builtin: make(map[string]config.Section), source: make(map[string]Builtin), custom: make(map[string]bool),
@@ -149,7 +149,7 @@ func (c *Config) load() (*deployment, *rooms, error) {
 	return d, r, sorted(faults.Err())
 }
 
-// Warnings lists what can be loaded and is of no use, or is worth a second look, as of now: rules that have expired, or that can never hit.
+// Warnings lists what loads and needs a second look, as of now: rules that have expired or can never hit, longer retention, a root key that cannot be read.
 func (c *Config) Warnings(now time.Time) (config.Errors, error) {
 	rooms, err := loadRooms(c)
 	if err != nil {
@@ -171,7 +171,7 @@ func (c *Config) Warnings(now time.Time) (config.Errors, error) {
 	return found, nil
 }
 
-// explain turns faults of built-in sections, which the user has not in a file, into faults of what the user's file changes elsewhere.
+// explain rewrites faults of built-in sections. The user has no file with these sections, so each fault names the part of the user's file that caused it.
 func (c *Config) explain(err error) error {
 	var faults config.Errors
 	if !errors.As(err, &faults) {
@@ -190,7 +190,7 @@ func (c *Config) explain(err error) error {
 	return sorted(faults)
 }
 
-// cause is the section of the user's file that a section rests on, itself or by another; empty if there is none.
+// cause finds the section of the user's file that a section rests on, directly or through other sections; empty if there is none.
 func (c *Config) cause(section string) string {
 	seen := map[string]bool{section: true}
 	for queue := restsOn[section]; len(queue) > 0; queue = queue[1:] {

@@ -84,7 +84,7 @@ func (d *dataDir) join(elements ...string) string {
 	return filepath.Join(append([]string{d.path}, elements...)...)
 }
 
-// emptied is a directory below it for what lives as long as the process.
+// emptied makes an empty directory below it, for files that live as long as the process.
 func (d *dataDir) emptied(name string) (string, error) {
 	path := d.join(name)
 	if err := errors.Join(os.RemoveAll(path), os.Mkdir(path, 0o700)); err != nil {
@@ -157,8 +157,8 @@ var madeHere = []string{
 	"broker", fingerprintFile, fingerprintFile + unfinished, formatFile, formatFile + unfinished, "keys", "lock", "state", "views", "warehouse",
 }
 
-// clear removes everything but the lock, and tells before what it removes. It refuses a directory without the marker, and one that holds anything else: its
-// name was mistaken for another.
+// clear says what it removes, and then removes everything but the lock. It refuses a directory without the marker, or with a file that Sluice does not make: the
+// user has named the wrong directory.
 func (d *dataDir) clear(tell io.Writer) error {
 	entries, err := os.ReadDir(d.path)
 	if err != nil {
@@ -192,7 +192,7 @@ func (d *dataDir) clear(tell io.Writer) error {
 // fingerprintFile holds the fingerprint of the root key that the directory was made with.
 const fingerprintFile = "root_key.fingerprint"
 
-// checkKey notes the root key of a new directory by its fingerprint, and refuses another key: nothing that is kept could be read with it.
+// checkKey writes the fingerprint of the root key into a new directory. It refuses another key later: nothing in the directory could be read with it.
 func (d *dataDir) checkKey(fingerprint string) error {
 	found, err := os.ReadFile(d.join(fingerprintFile))
 	switch {

@@ -92,7 +92,7 @@ type keysConfig struct {
 	Origins map[string][]string `yaml:"origins"`
 }
 
-// demoKeys are printed with the demo's commands; they open nothing that is reachable from elsewhere.
+// demoKeys are public: the demo prints them. They work on loopback addresses alone.
 var demoKeys = keysConfig{Write: []string{"demo_write"}, Server: []string{"demo_server"}, Operator: []string{"demo_operator"}}
 
 func (k keysConfig) keys() *httpx.Keys {
@@ -150,7 +150,7 @@ func loadDeployment(file *Config) (*deployment, error) {
 	return d, sorted(faults.Err())
 }
 
-// checkFiles looks at the files of keys that are on this machine. A configuration may be checked on one that has none of them.
+// checkFiles checks the key files that are on this machine. A configuration may be checked on a machine that has none.
 func (d *deployment) checkFiles(file *Config) error {
 	var faults config.Faults
 	section := file.Section("server")
@@ -163,7 +163,7 @@ func (d *deployment) checkFiles(file *Config) error {
 	return faults.Err()
 }
 
-// checkRootKey reads the root key, if one is named. The error is fs.ErrNotExist or fs.ErrPermission where this machine, or this user, cannot tell what it is.
+// checkRootKey reads the root key, if one is named. The error is fs.ErrNotExist where this machine has no such file, and fs.ErrPermission where this user may not read it.
 func (d *deployment) checkRootKey() error {
 	if d.Server.RootKey == "" {
 		return nil
@@ -208,7 +208,7 @@ func (k *kafkaConfig) validate(section config.Section, faults *config.Faults) {
 	}
 }
 
-// validate refuses keys that can be guessed, and such that no header can carry.
+// validate refuses keys that can be guessed, and keys that no header can carry.
 func (k keysConfig) validate(section config.Section, faults *config.Faults) {
 	seen := make(map[string]bool)
 	for _, role := range []struct {
@@ -226,7 +226,7 @@ func (k keysConfig) validate(section config.Section, faults *config.Faults) {
 			seen[key] = true
 		}
 	}
-	for _, key := range slices.Sorted(maps.Keys(k.Origins)) { // a key is not told: it may be another role's
+	for _, key := range slices.Sorted(maps.Keys(k.Origins)) { // the message does not name the key, which may be another role's
 		origins := k.Origins[key]
 		if !slices.Contains(k.Write, key) && (!k.none() || !slices.Contains(demoKeys.Write, key)) {
 			faults.Add(section.Errorf(".origins", "must have keys that stand under write"))
@@ -246,7 +246,7 @@ const (
 	minKeyDistinct = 8  // of them
 )
 
-// weakness says what a key must be and is not, empty if it will do. The demo's own are known to all, and refused where others can reach them.
+// weakness says what a key must be and is not; empty if it is good enough. The demo's keys are: refuseDemoKeys keeps them off public addresses.
 func weakness(key string) string {
 	if slices.Contains(slices.Concat(demoKeys.Write, demoKeys.Server, demoKeys.Operator), key) {
 		return ""
@@ -264,7 +264,7 @@ func weakness(key string) string {
 	return ""
 }
 
-// cluster makes the connection settings of a cluster, which the embedded broker does not need.
+// cluster makes the settings of connections to a Kafka cluster. The embedded broker needs none.
 func (k kafkaConfig) cluster(section config.Section) (stream.Cluster, error) {
 	c := stream.Cluster{Brokers: k.Brokers, Prefix: k.Prefix, Partitions: k.Partitions}
 	if len(k.Brokers) == 0 {

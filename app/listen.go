@@ -19,7 +19,7 @@ func listenable(address string) bool {
 	return err == nil
 }
 
-// listener takes at most so many connections at once; further ones wait to be accepted.
+// listener bounds open connections. Further ones wait to be accepted.
 type listener struct {
 	net.Listener
 	places chan struct{} // one is in it for each open connection
@@ -52,7 +52,7 @@ func (l *listener) Accept() (net.Conn, error) {
 // open is how many connections are open.
 func (l *listener) open() int { return len(l.places) }
 
-// crowded tells whether most places are taken: connections are then closed after each answer, so that idle ones keep nobody out.
+// crowded tells whether most places are taken. Each connection is then closed after its answer, so that idle connections keep nobody out.
 func (l *listener) crowded() bool { return l.open() > cap(l.places)*3/4 }
 
 // connection gives its place back when it is closed.
@@ -67,7 +67,7 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// refuseDemoKeys keeps the well-known keys from being reachable from elsewhere. The address is listenable.
+// refuseDemoKeys returns an error if the demo's keys would work on an address that is not loopback. The address is listenable.
 func refuseDemoKeys(keys keysConfig, address string) error {
 	if !keys.holdsDemoKey() {
 		return nil

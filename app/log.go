@@ -73,7 +73,7 @@ func (n *Node) tellStop(ctx, failed context.Context) {
 	n.logger.Info("the node stops", "because", why, "ran", since(n.began))
 }
 
-// tellEnd says that the node has stopped, and everything it stood on. What failed is the caller's to tell.
+// tellEnd logs that the node and everything under it have stopped. The caller tells what failed.
 func (n *Node) tellEnd() error {
 	if n.started {
 		n.logger.Info("the node has stopped", "ran", since(n.began))

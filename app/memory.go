@@ -12,15 +12,15 @@ const (
 	// gcPercent lets a small heap grow to three times what lives before it is collected: views and state live long, and marking them was a fifth of the CPU of
 	// 400,000 events at 100.
 	gcPercent = 200
-	// spare is what may be garbage, in percent of what lives, where the budget is no longer enough for that: less of it, and most of the time would go into collecting.
+	// spare is how much garbage there may be, in percent of what lives, once the budget does not allow gcPercent. With less, collecting would take most of the time.
 	spare = 50
-	// mostSpare bounds it: what a large heap holds is mostly without pointers, and soon marked.
+	// mostSpare bounds spare. A large heap holds mostly memory without pointers, which is marked quickly.
 	mostSpare   = 768 << 20
 	memoryEvery = 250 * time.Millisecond
 )
 
-// keepMemory holds the process to its budget until ctx ends: garbage is collected early enough that the heap stays below it, unless so much of it lives that
-// spare would be missed. Where the environment says how to collect, nothing is done.
+// keepMemory keeps the process within its budget until ctx ends. It collects garbage early enough that the heap stays below the budget, unless so much lives that
+// less than spare would be left. It does nothing if the environment says how to collect (GOGC, GOMEMLIMIT).
 func keepMemory(ctx context.Context, budget int64) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return
@@ -45,7 +45,7 @@ func keepMemory(ctx context.Context, budget int64) {
 	}
 }
 
-// memoryLimit is the limit for a process of which so much lives on the heap, beside other memory of the runtime.
+// memoryLimit is the memory limit for a process with so much alive on the heap, and other memory of the runtime.
 func memoryLimit(budget, live, other int64) int64 {
 	return max(budget, live+min(live*spare/100, mostSpare)+other)
 }

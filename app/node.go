@@ -84,7 +84,7 @@ func newNode(c *Config, d *deployment, r *rooms, roles []string, o Options) *Nod
 
 func (n *Node) has(role string) bool { return slices.Contains(n.roles, role) }
 
-// openKeys reads the root key that the configuration names. It never makes one: a node with a key of its own would split the deployment.
+// openKeys reads the root key that the configuration names. It never makes a key: a node with its own key could not read what the others write.
 func (n *Node) openKeys() (*seal.Keyring, error) {
 	ring, err := seal.Open(n.deployment.Server.RootKey)
 	if err != nil {
@@ -146,7 +146,7 @@ func (n *Node) watchMemory(ctx context.Context) (stop func() error) {
 	}
 }
 
-// open takes the port and the data directory before anything else starts: one that is in use is told at once.
+// open takes the port and the data directory before anything else starts, so that a conflict is told at once.
 func (n *Node) open(ctx context.Context, opened *closer) (err error) {
 	if n.demo == nil {
 		if err := n.checkTopics(ctx); err != nil {
@@ -200,7 +200,7 @@ func (n *Node) serve(ctx context.Context, p *parts) (err error) {
 	return errors.Join(err, drain(web), end(stopParts, group))
 }
 
-// leave says on /readyz that this process is going, and goes on answering until load balancers have noticed.
+// leave makes /readyz say that this process stops. It goes on answering until load balancers have noticed.
 func (n *Node) leave(failed context.Context, p *parts) {
 	p.ready.leaving.Store(true)
 	if failed.Err() != nil || n.demo != nil {
@@ -284,7 +284,7 @@ func (n *Node) serveHTTP(web *http.Server) error {
 	return web.ServeTLS(n.listener, "", "")
 }
 
-// transport reaches this process's own address, whatever name its certificate is for; nil: as any other.
+// transport reaches this process's own address, whatever name its certificate has; nil without TLS.
 func (n *Node) transport() http.RoundTripper {
 	if n.certificate == nil {
 		return nil

@@ -24,7 +24,7 @@ func newRegistry() *prometheus.Registry {
 	return registry
 }
 
-// measured counts and times requests by route, gives each a deadline, lets it through the front, and turns a panic into an answer.
+// measured wraps the API: it times requests by route, gives each a deadline, passes it through the front, and turns a panic into a 500.
 func measured(api *httpx.API, front *httpx.Front, reg prometheus.Registerer, logger *slog.Logger) http.Handler {
 	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name: "sluice_http_request_seconds", Help: "Duration of requests by route and status.",
@@ -63,7 +63,7 @@ func measured(api *httpx.API, front *httpx.Front, reg prometheus.Registerer, log
 // slowRequest is how long a request may take before the log tells of it.
 const slowRequest = 2 * time.Second
 
-// slowRequests tells of requests that took long, of one a second at most.
+// slowRequests logs requests that took long, at most one a second.
 type slowRequests struct{ told atomic.Int64 } // second in which one was told of last
 
 func (s *slowRequests) note(logger *slog.Logger, route string, status int, took time.Duration) {
@@ -101,7 +101,7 @@ func (r *statusRecorder) Write(data []byte) (int, error) {
 // Unwrap lets http.ResponseController reach the connection.
 func (r *statusRecorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
-// readiness collects what must be so before requests are sent here. It is complete before anyone asks.
+// readiness collects the conditions for sending requests here. All are added before anyone asks.
 type readiness struct {
 	roles  []string // of the process
 	role   string   // that checks are being added for; empty: every role stands on them

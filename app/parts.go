@@ -179,7 +179,7 @@ func (p *parts) work(role stream.Role) error {
 	return p.workAfter(role, now)
 }
 
-// workAfter is work for a role that must not begin before a view has caught up: its first results would be made from an empty one.
+// workAfter adds a runner that waits until a view has caught up. Its first results would be made from an empty view otherwise.
 func (p *parts) workAfter(role stream.Role, view <-chan struct{}) error {
 	n := p.node
 	options := stream.RunnerOptions{Node: p.name, Logger: n.logger, Registerer: p.registry}
@@ -283,11 +283,11 @@ func (p *parts) openLetters() (err error) {
 	return nil
 }
 
-// leaseTolerance is how long a lapsed lease may last before the role is not ready. Requests with a subject get 503 at once; a balancer tries them elsewhere,
-// and should not lose the node for strangers over a pause.
+// leaseTolerance is how long a lease may have lapsed before the role is not ready. Requests with a subject get 503 at once, and a balancer tries them elsewhere. It
+// should not take the node from strangers because of a short pause.
 const leaseTolerance = 3 * time.Second
 
-// needLease adds the lease on consent to what the role must have to be ready.
+// needLease makes the lease on consent a condition of the role's readiness.
 func (p *parts) needLease() {
 	p.ready.add("consent lease of "+p.ready.role, func() string {
 		if p.consents.LapsedFor() < leaseTolerance {
@@ -346,8 +346,8 @@ func (p *parts) sessionHash(id string) uint64 {
 	return binary.BigEndian.Uint64(pseudonym[:])
 }
 
-// listsReady tells whether the first lists are made. By the events' clock (clock: event) that is at the first event; until one has come there is
-// nothing to list, and the view, which is waited for by itself, has everything.
+// listsReady tells whether the first lists are made. With `clock: event` they are made at the first event; before it there is nothing to list, so the role is ready.
+// The view has a condition of its own.
 func (p *parts) listsReady() (check func() string, err error) {
 	var clock string
 	if err := p.node.config.Section("clock").Decode(&clock); err != nil {

@@ -9,7 +9,7 @@ import (
 	"sluice/risk"
 )
 
-// rooms is every room's own configuration, checked against one another.
+// rooms holds the configuration of every room. Each was checked against those that it rests on.
 type rooms struct {
 	register  *privacyfilter.Register
 	features  *spec.Config
@@ -18,8 +18,8 @@ type rooms struct {
 	collector *collector.Config
 }
 
-// loadRooms reads every room's sections. A later room is checked against what the earlier ones declare: features against the register's fields, rules against
-// the features' names. The error tells everything that is wrong; what rests on a register that does not load is checked against the built-in one.
+// loadRooms reads every room's sections. It checks a later room against the earlier ones: features against the register's fields, rules against the features'
+// names. The error tells everything that is wrong. If the register does not load, the others are checked against the built-in one.
 func loadRooms(c *Config) (*rooms, error) {
 	var (
 		r      rooms

@@ -47,8 +47,8 @@ func New(c *Config, roles []string, o Options) (*Node, error) {
 	return n, nil
 }
 
-// parseRoles checks the roles that were named. Without names a process has every role, but not that of Parquet files: they are of one process, and there
-// may be more.
+// parseRoles checks the roles that were named. Without names a process has every role, except the warehouse if it writes Parquet files: only one process may, and
+// there may be several.
 func parseRoles(names []string, d *deployment) ([]string, error) {
 	if len(names) == 0 && d.Warehouse.Store == storeParquet {
 		return slices.DeleteFunc(allRoles(), func(role string) bool { return role == roleWarehouse }), nil

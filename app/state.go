@@ -18,12 +18,12 @@ import (
 	"sluice/risk"
 )
 
-// streamRoles are all roles of the stream, in its order, as the digest and the lag ask about them: names and inputs.
+// streamRoles lists the roles of the stream in its order, with the names and inputs that the digest and the lag need.
 func streamRoles() []stream.Role {
 	return []stream.Role{filter.Engine(filter.Options{}).Alone(), features.Role(nil, nil), risk.DeciderEngine(nil).Alone()}
 }
 
-// projections say what the digest compares of each engine's changelog. Decisions depend on the arrival order across subjects and are left out.
+// projections say what the digest compares of each engine's changelog. It leaves out decisions, which depend on the order of arrival across subjects.
 func projections() map[string]stream.Projection {
 	all := map[string]stream.Projection{filter.Engine(filter.Options{}).Name: filter.Projection()}
 	maps.Copy(all, features.Projections())

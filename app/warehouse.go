@@ -108,7 +108,7 @@ func (d *deployment) name() string {
 	return d.Kafka.Prefix + strconv.FormatUint(uint64(d.Kafka.Generation), 10)
 }
 
-// openWarehouse opens the store, when ClickHouse answers: rows wait in Kafka until then. An error is one that waiting does not mend.
+// openWarehouse waits until ClickHouse answers, and opens the store. Rows wait in Kafka meanwhile. It returns errors that waiting does not mend.
 func (p *parts) openWarehouse(ctx context.Context, tables []*warehouse.Table) (warehouse.Store, error) {
 	n := p.node
 	w := &n.deployment.Warehouse
@@ -147,7 +147,7 @@ func (p *parts) buildWarehouse() error {
 	sources := p.warehouseSources()
 	node := p.name
 	if n.deployment.Warehouse.Store == storeParquet {
-		node = storeParquet // files of one process: a second one would take its predecessor's place in the group, not share its work
+		node = storeParquet // one process has the files: a second one takes its place in the group instead of sharing the work
 	}
 	var writer atomic.Pointer[warehouse.Writer]
 	p.run("warehouse", func(ctx context.Context) error {

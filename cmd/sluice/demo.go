@@ -20,7 +20,7 @@ type demoCmd struct {
 	Reset    bool   `help:"Start over: forget everything in the data directory."`
 }
 
-// count is a number from 0. Anything else on the command line makes it negative, also what kong would take for a flag ("-1"): Run tells what it must be.
+// count is a number from 0. Anything else on the command line makes it negative, and Run says what it must be. So -1 is not taken for a flag.
 type count int
 
 // Decode reads the flag's value.
@@ -55,7 +55,7 @@ func (c *demoCmd) Run(env *environment) error {
 	return node.Run(env)
 }
 
-// demoCommands are what a newcomer may copy: a visitor who accepts, looks at something, gets a personal list, and switches it off.
+// demoCommands are commands to copy: a visitor accepts, looks at something, gets a personal list, and switches it off.
 func demoCommands(s *app.Started) string {
 	return strings.NewReplacer("BASE", s.URL, "POLICY", s.Policy, "BROKER", s.Broker).Replace(`
   the shop          BASE/

@@ -64,7 +64,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitCode(err, stderr)
 }
 
-// joinDash joins a flag and the dash behind it, which stands for standard input, to one word. The parser takes a lone dash for a flag.
+// joinDash joins --events and a dash behind it to one word. The dash stands for standard input, and the parser would take it for a flag.
 func joinDash(args []string) (joined []string) {
 	for i, arg := range args {
 		if last := len(joined) - 1; arg == "-" && i > 0 && args[i-1] == "--events" {
@@ -76,7 +76,7 @@ func joinDash(args []string) (joined []string) {
 	return joined
 }
 
-// plainArgs are the arguments with what people try first in kong's words: nothing at all, help, help COMMAND, --version.
+// plainArgs rewrites what people try first into the parser's words: nothing at all, help, help COMMAND, --version.
 func plainArgs(args []string) []string {
 	switch {
 	case len(args) == 0:
@@ -147,7 +147,7 @@ func exitCode(err error, stderr io.Writer) int {
 	}
 }
 
-// apart are the errors that are joined in one, each of which is told on a line of its own.
+// apart splits joined errors, so that each is told on its own line.
 func apart(err error) (all []error) {
 	var usage *app.UsageError
 	if errors.As(err, &usage) && err == error(usage) {

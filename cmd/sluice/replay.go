@@ -61,7 +61,7 @@ func (c *replayCmd) Run(env *environment) error {
 	return err
 }
 
-// check prints what a replay would make of the first rows, by the built-in placeholders: it asks no server.
+// check prints what a replay would make of the first rows. It asks no server, so it knows the built-in placeholders alone.
 func (c *replayCmd) check(env *environment, options replay.Options) error {
 	builtin, err := app.Load("")
 	if err != nil {
@@ -82,7 +82,7 @@ func (c *replayCmd) check(env *environment, options replay.Options) error {
 	return errors.Join(err, preview.Print(env.stdout))
 }
 
-// loadMap is the map of the command line: a file, the short form, or none where the files hold events as they are.
+// loadMap reads the map that the command line names: a file, or the short form. Without one the files must hold events as they are.
 func (c *replayCmd) loadMap() (*replay.Map, error) {
 	switch {
 	case c.Map != "":
