@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// gcPercent lets a small heap grow to three times what lives before it is collected: views and state live long, and marking them was a fifth of the CPU of
-	// 400,000 events at 100.
+	// gcPercent lets a small heap grow to three times what lives in it before a collection. Views and state live long: at 100, marking them took a fifth of the CPU
+	// of 400,000 events.
 	gcPercent = 200
 	// spare is how much garbage there may be, in percent of what lives, once the budget does not allow gcPercent. With less, collecting would take most of the time.
 	spare = 50

@@ -17,8 +17,8 @@ const (
 	detailCorrected   = "was moved by the difference between receipt and sent_at: the clock that sent it is more than a minute off"
 )
 
-// Date corrects the event's time by its sender's clock: where sent_at is more than a minute off the time of receipt, both are moved by the difference, with a
-// warning that is appended to warnings. What lies between capture and sending stays as it was, since one clock has read both. The fault is a time that cannot be.
+// Date corrects the event's time by its sender's clock. Where sent_at is more than a minute off the time of receipt, it moves both times by the difference, and
+// appends a warning. The time between capture and sending stays as it was, since one clock has read both. The fault is a time that cannot be.
 func Date(ev *Event, received int64, warnings []Warning) ([]Warning, *Fault) {
 	age, off := ev.SentAt-ev.Time, received-ev.SentAt
 	if ev.SentAt != 0 && (off > minute || off < -minute) && age >= 0 && age <= longestWait {

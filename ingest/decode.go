@@ -51,7 +51,7 @@ func (d *decoder) event(alone bool) (*Event, []Warning, *Fault) {
 	return ev, d.warnings, d.fault
 }
 
-// timeBit is the event's time in what object tells: 0 is a time, too, so that the value does not say whether there was one.
+// timeBit says that the event has a time. The value alone does not say so: 0 is a time, too.
 var timeBit = uint32(1) << slices.Index(Fields.Fields, Fields.Field("time"))
 
 // Decoder decodes the events of a request one after the other. They live in its memory, and their strings lie in what was decoded, until Reset.
@@ -94,7 +94,7 @@ func (d *Decoder) Reset() {
 	d.decoder = decoder{spare: d.spare, pointers: d.pointers}
 }
 
-// decoder reads one document. What is at fault is noted and passed over, so that as much as possible is read; broken JSON ends it.
+// decoder reads one document. It notes a fault and goes on behind it, so that it reads as much as possible. Broken JSON ends it.
 type decoder struct {
 	scanner
 
@@ -218,7 +218,8 @@ func (d *decoder) object(members []member, into unsafe.Pointer) (told uint32) {
 	return told
 }
 
-// known passes the name of a member that is written plainly, and its colon. It looks from the place after the last one on: clients write their fields in one order.
+// known passes the name and the colon of a known member, if the name is written without escapes. It looks from the place after the last one on, since clients write
+// their fields in one order.
 func (d *decoder) known(members []member, from int) int {
 	rest := d.src[d.at:]
 	for range members {
@@ -296,7 +297,7 @@ func (u *unknown) add(name string) bool {
 	return !known
 }
 
-// setAside passes over an unknown member. A fault in it points to the object that holds it: a name that is not ours may be a value.
+// setAside passes over an unknown member. A fault in it points to the object that holds it, and not to the name, which may be somebody's data.
 func (d *decoder) setAside(name string, others *unknown) {
 	d.depth--
 	defer func() { d.depth++ }()
@@ -315,7 +316,7 @@ func restrictive(name string) bool {
 	return len(name) == len("consent") && strings.EqualFold(name, "consent")
 }
 
-// denyUnclear denies all that can be denied: what the event says of consent could not be read, and may have been that.
+// denyUnclear denies all that can be denied. What the event says of consent could not be read, and it may have said that.
 func (d *decoder) denyUnclear(ev *Event) {
 	if ev.Consent == nil {
 		ev.Consent = new(eventpb.Consent)
@@ -383,7 +384,7 @@ func (d *decoder) pass() {
 	}
 }
 
-// breakOff ends the reading: what follows cannot be told apart.
+// breakOff ends the reading, since nothing tells where the next value begins.
 func (d *decoder) breakOff() {
 	d.broken = true
 	d.fault = &Fault{Code: CodeBrokenJSON, Detail: detailJSON}

@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// ReadDenied puts purposes in the place of the words that the event denies. read says which a word may have meant, and whether it is exactly one. Of words that
-// are not, the first is told in a warning, unless one says already that the event's consent is unclear.
+// ReadDenied replaces the words that the event denies by purposes. read says which purposes a word may have meant, and whether the word is a purpose as it stands.
+// The first word that is none makes a warning, unless there is a warning of unclear consent already.
 func ReadDenied(ev *Event, read func(word string) (purposes []string, exact bool), warnings []Warning) []Warning {
 	words := ev.Consent.GetDenied()
 	if len(words) == 0 {

@@ -45,8 +45,8 @@ func AppendSubject(to []byte, ev *Event) []byte {
 // DenyAll stands in an event's Consent.Denied for all purposes that can be denied.
 const DenyAll = "*"
 
-// ContentHash identifies what an event says, however its JSON is written. What the client knew of consent, and when it sent the event, are no part of it.
-// It is taken before Date: a retry is corrected by another difference.
+// ContentHash identifies what an event says, however its JSON is written. It leaves out what the client knew of consent, and when it sent the event. It is taken
+// before Date, which corrects a retry by another difference.
 func ContentHash(ev *Event) ([]byte, error) {
 	said := ev.CloneVT()
 	said.Consent, said.SentAt = nil, 0

@@ -32,7 +32,7 @@ type forming struct {
 	fault    *Fault
 }
 
-// Apply gives the event's identifiers their canonical form. What has none is set aside with a warning, appended to warnings, or is the fault that refuses the event.
+// Apply gives the event's identifiers their canonical form. An identifier without one is set aside, with a warning appended to warnings, or refuses the event.
 func (f *Forms) Apply(ev *Event, warnings []Warning) ([]Warning, *Fault) {
 	at := formings.Get().(*forming) //nolint:forcetypeassert // the pool's New makes nothing else
 	*at = forming{Forms: f, ev: ev, warnings: warnings}
@@ -167,7 +167,8 @@ func (at *forming) phone(pointer string, text *string) {
 	*text = form
 }
 
-// country is where the event's person most likely has a telephone. The order has its form before the account, which stands behind it in the definition.
+// country is where the event's person most likely has a telephone. The order's countries have their forms already: the order stands before the account in the
+// definition.
 func (at *forming) country() string {
 	if o := at.ev.Order; o != nil {
 		if o.BillingCountry != "" {

@@ -157,7 +157,7 @@ func (l *Log) Append(ctx context.Context, events []Accepted) error {
 	return l.write(ctx, client, p.close(), len(events), "event")
 }
 
-// see moves the newest time of the event's type in the key's partition. What denies something is left out: not every purpose that takes the type is given it.
+// see moves the newest time of the event's type in the key's partition. It leaves out an event that denies something, since not every purpose gets it.
 func (l *Log) see(key []byte, e *Accepted) {
 	if said := e.Event.Consent; said.GetGpc() || len(said.GetDenied()) > 0 {
 		return
@@ -179,7 +179,7 @@ func (l *Log) Newest(ev *Event, types uint64) (micros int64) {
 	return micros
 }
 
-// noted is how many records of events count as lately.
+// noted is the number of records after which the older half counts for less.
 const noted = 10_000
 
 // note counts events and the records that they are.
@@ -193,7 +193,7 @@ func (l *Log) note(events, records int) {
 	l.packed += float64(records)
 }
 
-// EventsPerRecord is how many events a record of the log holds that this process has written lately; 1 before there is any.
+// EventsPerRecord is how many events each record held that this process has written lately; 1 if there is none.
 func (l *Log) EventsPerRecord() float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -320,7 +320,7 @@ func (l *Log) seal(s *scratch, body message, decision []byte) error {
 	return nil
 }
 
-// alone makes the record at hand one that goes out by itself.
+// alone makes a Kafka record of the record at hand, unpacked.
 func (l *Log) alone(out *kgo.Record, s *scratch) error {
 	rec := &s.rec
 	size := rec.SizeVT()

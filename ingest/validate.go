@@ -104,7 +104,7 @@ func Validate(ev *Event) *Fault {
 	return nil
 }
 
-// eventChecks are compiled from the fields' definition, in its order; what depends on the event's type comes before the field's own limits.
+// eventChecks are compiled from the fields' definition, in its order. For each field, what depends on the event's type is checked before the field's own limits.
 var eventChecks = checksOf(Fields, map[string]func(ev *Event) *Fault{
 	"user_id": needSubject, "items": needItems, "search_term": needTerm, "order": needOrder,
 })

@@ -49,8 +49,8 @@ func (c *Collector) callerOf(r *http.Request, roles ...httpx.Role) (*caller, *ht
 	return who, nil
 }
 
-// settle makes a decoded event what this caller may say: it completes what the request tells, sets aside what does not count, gives identifiers their canonical
-// form, reads what the event denies, and finds what the key forbids. What is told of the event is appended to warnings.
+// settle limits a decoded event to what this caller may say. It completes the event from the request, sets aside what does not count, gives identifiers their
+// canonical form, reads what the event denies, and finds what the key forbids. It appends to warnings.
 func (c *Collector) settle(who *caller, ev *ingest.Event, warnings []ingest.Warning) ([]ingest.Warning, *ingest.Fault) {
 	if ev.UserId != "" && !who.trusted && ev.UserId != who.user {
 		ev.UserId = ""
@@ -83,8 +83,8 @@ func (c *Collector) settle(who *caller, ev *ingest.Event, warnings []ingest.Warn
 	return warnings, nil
 }
 
-// date corrects the event's time, and finds one that cannot be, or that is older than any purpose would keep it. The rows of a replay are history: their map says
-// which times are plausible, and the filter what has expired.
+// date corrects the event's time. The fault is a time that cannot be, or one that no purpose would keep any more. Rows of a replay do not come here: their map says
+// which times are plausible, and the filter finds what has expired.
 func (c *Collector) date(who *caller, ev *ingest.Event, warnings []ingest.Warning) ([]ingest.Warning, *ingest.Fault) {
 	warnings, fault := ingest.Date(ev, who.received, warnings)
 	if fault == nil && c.expired(ev, who.received) {

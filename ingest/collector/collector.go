@@ -182,7 +182,7 @@ func (c *Collector) open() *httpx.Problem {
 	return c.fallenBehind()
 }
 
-// reserve keeps room for the events of a body that has been read: whoever sends slowly keeps none. The caller leaves the room when it is done.
+// reserve keeps room for the events of a body that has been read. A slow sender keeps none meanwhile. The caller leaves the room when it is done.
 func (c *Collector) reserve(body *body) (*room, *httpx.Problem) {
 	r := &room{c: c}
 	if c.o.Backlog == nil {
@@ -196,8 +196,8 @@ func (c *Collector) reserve(body *body) (*room, *httpx.Problem) {
 	return r, nil
 }
 
-// roomWait is how long a replay's rows wait for room: for the next look at the log, or the one after it. Whoever sends rows waits for nothing else, and Retry-After
-// is a second at least, in which the backlog would run empty.
+// roomWait is how long a replay's rows wait for room: until the next look at the log, or the one after it. An answer of 429 would make the sender wait for a second
+// or more (Retry-After), and the backlog would run empty meanwhile.
 const roomWait = 200 * time.Millisecond
 
 // reserveLater is reserve for a replay.
@@ -258,8 +258,8 @@ func (c *Collector) append(ctx context.Context, events []ingest.Accepted) error 
 	return nil
 }
 
-// appendNew makes durable what is not yet, and tells how many events are duplicates. Where another request is just writing the same event, its outcome is waited for,
-// after the own events are written, so that two requests never wait for each other. An error means that some may be durable all the same.
+// appendNew makes those events durable that are not, and tells how many are duplicates. If another request is writing the same event, it waits for the outcome, but
+// writes its own events first, so that two requests never wait for each other. An error means that some may be durable all the same.
 func (c *Collector) appendNew(ctx context.Context, events []ingest.Accepted) (duplicates int, err error) {
 	for len(events) > 0 {
 		f := &flight{over: make(chan struct{})}
@@ -280,7 +280,7 @@ func (c *Collector) appendNew(ctx context.Context, events []ingest.Accepted) (du
 	return duplicates, nil
 }
 
-// parted are events by what is to be done about them.
+// parted are events, sorted by what to do with them.
 type parted struct {
 	mine       []ingest.Accepted // to be written now
 	owned      []uint64          // their hashes

@@ -52,8 +52,8 @@ func (r *recent) hash(ev *ingest.Event) uint64 {
 	return h.Sum64() | 1
 }
 
-// claim asks for every hash, and makes those that nobody else has the flight's own. A hash that stands twice is the flight's once, then a duplicate:
-// the flight ends well for both, or for none.
+// claim gives the flight every hash that nobody else has. If a hash stands twice, the first is the flight's and the second a duplicate: the flight succeeds or fails
+// for both.
 func (r *recent) claim(f *flight, hashes []uint64) []claim {
 	claims := make([]claim, len(hashes))
 	r.mu.Lock()

@@ -22,7 +22,7 @@ type Gate interface {
 	Keeps(about About) (bool, error)
 }
 
-// About is what could be read of a rejected input. Empty where it could not.
+// About is what could be read of a rejected input. What could not be read is empty.
 type About struct {
 	UserID       string `json:"user_id" required:"false"`
 	AnonymousID  string `json:"anonymous_id" required:"false"`
@@ -30,7 +30,7 @@ type About struct {
 	Jurisdiction string `json:"jurisdiction" required:"false"`
 }
 
-// Known is whether the input can be laid at someone's door.
+// Known tells whether the input names a person.
 func (a About) Known() bool { return a.UserID != "" || a.AnonymousID != "" }
 
 // Meta is a letter without its payload, as the API shows it.

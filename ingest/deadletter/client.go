@@ -142,8 +142,8 @@ func (r *Report) add(x Result) {
 	r.Results = append(r.Results, x)
 }
 
-// selected lists the letters to drive again, by source and position. With a map those that were driven again come along:
-// a row without an id of its own gets one by how many equal rows came before it.
+// selected lists the letters to drive again, by source and position. With a map it includes those that were driven again before: a row without an id of its own gets
+// one from the number of equal rows before it.
 func (c *Client) selected(ctx context.Context, o *RedriveOptions) ([]Meta, error) {
 	var letters []Meta
 	for _, id := range o.IDs {

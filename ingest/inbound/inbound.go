@@ -84,7 +84,7 @@ func New(o Options) *Reader {
 	return r
 }
 
-// Run reads until ctx ends. What cannot be written yet is waited for: the group's offsets hold everything back, nothing is dropped.
+// Run reads until ctx ends. It waits until it can write what it has read: the group's offsets hold the rest back, and nothing is dropped.
 func (r *Reader) Run(ctx context.Context) error {
 	client, err := r.o.Cluster.Client(
 		kgo.ConsumerGroup(r.o.Cluster.Topic(Group)),
@@ -189,7 +189,7 @@ func (r *Reader) letter(rec *kgo.Record, fault *Fault) deadletter.Letter {
 	}
 }
 
-// insist does what must be done before anything else can be, for as long as it takes. The error is ctx's.
+// insist tries until it succeeds: nothing else can be done before. The error is ctx's.
 func (r *Reader) insist(ctx context.Context, what string, do func() error) error {
 	for wait := firstPause; ; wait = min(2*wait, lastPause) {
 		err := do()
