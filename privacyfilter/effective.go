@@ -48,8 +48,8 @@ func (r *Register) Effective(row *purposepb.ConsentRow, p *Purpose, jurisdiction
 	return Decision{Allow: allow, Because: BecauseDefault}
 }
 
-// EffectiveFor is Effective for an event of the type: types that the purpose does not list are denied, and a legal purpose's further types wait for
-// the acceptance of the policy.
+// EffectiveFor is Effective for an event of the type. A type that the purpose does not list is denied. A legal purpose's further types wait for the acceptance
+// of the policy.
 func (r *Register) EffectiveFor(row *purposepb.ConsentRow, p *Purpose, t vocab.Type, jurisdiction string) Decision {
 	if p == nil || !p.Takes(t) {
 		return Decision{Because: BecauseUnregistered}

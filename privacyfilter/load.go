@@ -111,7 +111,7 @@ func (l *loader) loadPolicy() {
 	}
 }
 
-// loadVersions computes, by version, the purposes for which any newer version is a major change.
+// loadVersions computes, for each version, the purposes that a newer version has changed in a major way.
 func (l *loader) loadVersions() {
 	newer := l.purposesOf(".major_for", l.from.MajorFor)
 	l.r.superseded = []purposeSet{0}

@@ -47,7 +47,7 @@ type Longer struct {
 	Was           string // the built-in period
 }
 
-// LongerKept lists the retention classes that keep longer than the built-in register does, and the purposes that take another class and are kept longer by it.
+// LongerKept lists the retention classes that keep longer than in the built-in register, and the purposes that are kept longer by taking another class.
 func (r *Register) LongerKept(builtin *Register) (longer []Longer) {
 	for _, class := range r.classes {
 		if was := builtin.byClass[class.Name]; was != nil && class.Period > was.Period {

@@ -1,5 +1,5 @@
-// Package privacyfilter decides which use may have which part of an event: the register of purposes and fields, and the pure decisions about a person's consent.
-// Its sub-packages keep the ledger and project events (filter), serve the consent view (consent) and the settings (settings).
+// Package privacyfilter decides which use may have which part of an event. It holds the register of purposes and fields, and the pure decisions about a
+// person's consent. Its sub-packages keep the ledger and project events (filter), serve the consent view (consent) and the settings (settings).
 package privacyfilter
 
 import (

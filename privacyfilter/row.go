@@ -149,7 +149,7 @@ func (r *rowReader) signed() int64 {
 	return int64(v>>1) ^ -int64(v&1)
 }
 
-// bytes are a length and so many bytes, in the row's own memory.
+// bytes reads a length and that many bytes, in the row's own memory.
 func (r *rowReader) bytes() []byte {
 	n := r.number()
 	if n > uint64(len(r.data)) {

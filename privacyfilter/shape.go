@@ -46,7 +46,7 @@ func (s *Shape) Allows(p *Purpose, t vocab.Type, jurisdiction string) bool {
 // State is what the row says of the purpose, without places and times; nil if nothing.
 func (s *Shape) State(p *Purpose) *purposepb.PurposeState { return s.stands[p.Index].state }
 
-// Grant is the place among the row's grants of that of the purpose; negative if it has none.
+// Grant is the place of the purpose's grant among the row's; negative if it has none.
 func (s *Shape) Grant(p *Purpose) int { return s.stands[p.Index].grant - 1 }
 
 // Row is a row as decisions read it. Its memory is used again.
@@ -57,7 +57,7 @@ type Row struct {
 	rest     []byte
 }
 
-// Grant is that of the purpose; false if it has none.
+// Grant is the purpose's grant; false if it has none.
 func (r *Row) Grant(p *Purpose) (Grant, bool) {
 	if i := r.Shape.Grant(p); i >= 0 {
 		return r.Grants[i], !r.Grants[i].Floor.IsZero()

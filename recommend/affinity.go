@@ -41,7 +41,7 @@ func (s *shares) add(category uint32, share float64) {
 	s.of[category] += share
 }
 
-// affinity proposes items by what share of the person's interest their categories have: the popular ones, and the newest of the categories with the largest shares.
+// affinity proposes items from the categories that have a share in the person's interest: the popular ones, and the newest of the largest shares.
 func (r *retrieval) affinity(ret *Retriever) {
 	r.shares.reset()
 	for _, part := range r.parts {

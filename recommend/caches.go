@@ -23,9 +23,9 @@ const (
 	maxRemade = 1
 )
 
-// similarCache keeps the neighbours of items for one tick of the published lists. They change with every event, but lists that are not personal
-// must be equal within a tick, and an item's list is made once for all who ask. Personal lists may read those of the tick before: else all who come after a
-// tick would wait for ten lists each.
+// similarCache keeps the neighbours of items for one tick of the published lists. Neighbours change with every event, but lists that are not personal must be
+// equal within a tick, and an item's list is made once for all who ask. Personal lists may read those of the tick before. Otherwise everybody who comes after a
+// tick would wait for ten lists.
 type similarCache struct {
 	personal Personal
 
@@ -86,7 +86,7 @@ func (c *similarCache) recent(item uint32, halfLife time.Duration, tick int64, r
 	return c.get(item, halfLife, tick)
 }
 
-// find is the list of the tick, or else that of the one before; full tells that no further list is kept.
+// find is the list of this tick, or else of the tick before. full tells that no further list is kept.
 func (c *similarCache) find(key similarKey, tick int64) (list, before *related, full bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

@@ -50,8 +50,8 @@ func (m *making) read() bool {
 	return len(m.interactions) > 0
 }
 
-// session is what the person is doing now, the oldest item first: the interactions of the named session if there are any, else the newest ones; then the items of
-// the page.
+// session is what the person is doing now, the oldest item first. It has the interactions of the named session, or the newest ones if there are none, and then
+// the items of the page.
 func (r *retrieval) session(named uint64) []uint32 {
 	for i := range r.interactions {
 		if t := &r.interactions[i]; named != 0 && t.Session == named {

@@ -1,4 +1,4 @@
-// Package recommend answers what a page should show: it retrieves, blends, keeps constraints, explains, and knows when it may not be personal.
+// Package recommend answers what a page should show. It retrieves, blends, keeps constraints, explains, and knows when a list may not be personal.
 //
 // A request reads one snapshot of everything: the person's access, the published lists, the catalogue. Where personalization is off, unknown or late, the
 // list is made from the page context and the person's own blocks alone, so that it is byte for byte a stranger's.

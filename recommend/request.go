@@ -127,7 +127,7 @@ func readRequest(w http.ResponseWriter, r *http.Request) (*RecommendationRequest
 	return req, nil
 }
 
-// compose makes the texts that are compared with those of events and items NFC, as these are.
+// compose makes the request's texts NFC. They are compared with texts of events and items, which are.
 func (req *RecommendationRequest) compose() {
 	c := req.Context
 	for _, text := range []*string{&req.UserID, &req.AnonymousID, &req.SessionID, &c.Category, &c.SearchTerm} {

@@ -45,7 +45,7 @@ func (r *retrieval) run(retrievers []Retriever, late func() bool) bool {
 	return !late()
 }
 
-// blend adds the running retriever's scores, relative to its highest, to those of the candidates.
+// blend adds the running retriever's scores, divided by its highest, to the candidates' scores.
 func (r *retrieval) blend(share float64) {
 	for i := r.first; i < len(r.hits); i++ {
 		h := &r.hits[i]

@@ -8,8 +8,8 @@ import (
 	"sluice/recommend/rank"
 )
 
-// scratch is the memory of one list that is being made. It is used again: cells have a place for every item, of which a list uses some hundreds, and
-// clears none, since each carries the stamp of the list that wrote it.
+// scratch is the memory of one list that is being made, and is used again. It has a cell for every item. A list uses some hundreds of them and clears none:
+// each cell carries the stamp of the list that wrote it.
 type scratch struct {
 	stamp   uint32
 	cells   []cell // by item number

@@ -10,8 +10,8 @@ import (
 // maxShared bounds the bytes of the lists that are kept within a tick.
 const maxShared = 16 << 20
 
-// shared keeps lists that are not personal for one tick of the published lists: equal inputs give equal lists, so most of those who ask get one that is
-// made already.
+// shared keeps lists that are not personal for one tick of the published lists. Equal inputs give equal lists, so most requests get a list that is made
+// already.
 type shared struct {
 	mu    sync.RWMutex // guards what follows
 	tick  int64

@@ -60,7 +60,7 @@ type slot struct {
 	field   *field
 }
 
-// thresholds are scores from which the sum alone leads to an outcome; 0 = it never does.
+// thresholds are the sums of scores at which the sum alone leads to an outcome; 0 = it never does.
 type thresholds struct{ challenge, review, block uint32 }
 
 // PolicyVersion names exactly these rules and settings: "sha256:" and the digest of what was read, comments and layout apart.

@@ -201,12 +201,12 @@ func (a *Access) Blocks() *Blocks {
 	}
 }
 
-// Revision is that of the newest record of the acting subject, which is the account if one is named. Zero if it has none.
+// Revision is the revision of the acting subject's newest record; zero if it has none. The acting subject is the account if one is named.
 func (a *Access) Revision() privacyfilter.Revision { return a.acting().person.newest() }
 
-// KnownOf is the revision of the acting subject up to which every restriction is known here that is acknowledged and for which of tells true: that of the newest
-// such one which the filter has not confirmed yet, else that of the row. The filter's row holds everything up to its revision; of what is newer only what
-// comes by the fast path is known, in any order. Zero: the subject has no records.
+// KnownOf is the revision up to which this node knows every acknowledged restriction of the acting subject for which of tells true. It is the newest such
+// restriction that the filter has not confirmed yet; without one it is the row's revision. The filter's row holds everything up to its revision. Of what is
+// newer, a node knows only what comes by the fast path, in any order. Zero: the subject has no records.
 func (a *Access) KnownOf(of func(r *purposepb.Restriction) bool) privacyfilter.Revision {
 	p := &a.acting().person
 	for _, r := range slices.Backward(p.pending()) {

@@ -15,8 +15,8 @@ const (
 	lastStable    int8 = 1
 )
 
-// ends asks where each partition of a topic ends. It is one way to the broker and back, where an admin client would ask for the topic's partitions first: under
-// load each way waits behind everybody else's.
+// ends asks where each partition of a topic ends, in one request. An admin client would ask for the topic's partitions first, and under load each request waits
+// behind everybody else's.
 func ends(ctx context.Context, client *kgo.Client, topic string, partitions int, isolation int8) ([]int64, error) {
 	asked := kmsg.NewListOffsetsRequestTopic()
 	asked.Topic = topic

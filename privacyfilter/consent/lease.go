@@ -86,8 +86,8 @@ func (l *lease) beaten(sent, durable time.Duration) {
 
 func (l *lease) end() { l.update(func(s *leaseState) { s.ended = true }) }
 
-// keepLease begins a renewal every leaseEvery until ctx ends, whether or not those before are done: one after the other, two that each take more than half of
-// leaseLength would let the lease lapse between them.
+// keepLease begins a renewal every leaseEvery until ctx ends, even while earlier ones are not done. If it waited for each, two renewals that take more than
+// half of leaseLength would let the lease lapse between them.
 func (v *View) keepLease(ctx context.Context, client *kgo.Client) error {
 	const most = int(leaseLength / leaseEvery)
 	renewed := make(chan error, most)

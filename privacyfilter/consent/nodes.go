@@ -295,8 +295,8 @@ func (v *View) hear(ctx context.Context, client *kgo.Client) error {
 	return reached(ctx, v.nodes.follower, next)
 }
 
-// Restrict writes a restriction of the subject, outside every transaction, and returns when it is obeyed everywhere. The revision is that of the control
-// record which the restriction runs ahead of. An error means that it is not known to be obeyed yet; the control record takes effect all the same.
+// Restrict writes a restriction of the subject, outside of every transaction, and returns when it is obeyed everywhere. The revision is that of the control
+// record that follows it. An error means that the restriction may not be obeyed yet; the control record takes effect all the same.
 func (v *View) Restrict(ctx context.Context, subject string, revision privacyfilter.Revision, r *purposepb.Restriction) error {
 	client := v.client.Load()
 	if client == nil {

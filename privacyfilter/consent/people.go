@@ -220,8 +220,8 @@ func (t *people) ended(now time.Duration) []hide {
 	return ended
 }
 
-// unburied lists the Kafka keys of restrictions that the row has overtaken long ago, and that stand on the log without a tombstone:
-// they were written after the filter's own, and would stay there for ever.
+// unburied lists the Kafka keys of restrictions that the row has overtaken long ago and that have no tombstone on the log. They were written after the filter's
+// tombstone, and would stay there for ever.
 func (t *people) unburied(now time.Duration) (keys []string) {
 	for i := range t.shards {
 		s := &t.shards[i]

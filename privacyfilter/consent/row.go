@@ -119,8 +119,8 @@ func (p *person) newest() privacyfilter.Revision {
 	return p.revision
 }
 
-// withRow is a person who has come with a row, or without one since it was deleted, with what is left of the restrictions of the one before, and those that the
-// row overtook. A deleted row overtakes nothing.
+// withRow is a person after a new row, or after the deletion of the row. It keeps the restrictions that the row has not overtaken, and notes those that it has.
+// A deleted row overtakes nothing.
 func (p *person) withRow(row person) (next person, overtaken []*restriction) {
 	var pending []*restriction
 	hidden := p.hidden()

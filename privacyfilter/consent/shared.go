@@ -18,7 +18,7 @@ type question struct {
 	err  error // once done is closed
 }
 
-// do returns what ask says when it is called after do was. ask's context is its own: it does not end with that of one who waits.
+// do returns the answer to a question that was asked after do was called. ask has a context of its own, which does not end when one of those who wait gives up.
 func (s *shared) do(ctx context.Context, ask func(ctx context.Context) error) error {
 	s.mu.Lock()
 	if s.pending == nil {

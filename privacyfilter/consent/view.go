@@ -24,7 +24,8 @@ import (
 	"sluice/privacyfilter/pseudonym"
 )
 
-// ErrLeaseLapsed is returned where a subject is named and the node cannot know the subject's present consent: 503 to the caller, who asks another node or later.
+// ErrLeaseLapsed is returned for a request that names a subject while the node cannot know the subject's consent. The caller gets 503, and asks another node or
+// later.
 var ErrLeaseLapsed = errors.New("the consent view's lease has lapsed")
 
 // errNotRunning is returned by writes of a view that does not run.

@@ -110,9 +110,9 @@ func (a *act) apply() (name string, did result, err error) {
 	}
 }
 
-// overtaken tells whether the record, a permission, yields to a restriction because the node that wrote it did not know that one when it was asked. Such a
-// permission may be minutes old: a connection that stood still, or a broker's, delivers it after its asker has repeated it elsewhere and taken it back.
-// A restriction never yields. Of two that are asked for at once, the restriction holds.
+// overtaken tells whether the record is a permission that yields to a restriction, because the node that wrote it did not know the restriction when it was
+// asked. Such a permission may be minutes old: a connection stood still, and delivers it after its sender has repeated it elsewhere and taken it back. A
+// restriction never yields. If both arrive concurrently, the restriction wins.
 func (a *act) overtaken(restricted *purposepb.Revision) bool {
 	if a.control.Known == nil || restricted == nil {
 		return false
@@ -124,8 +124,9 @@ func (a *act) overtaken(restricted *purposepb.Revision) bool {
 	return known.Compare(privacyfilter.RevisionFromPB(restricted)) < 0
 }
 
-// policy accepts or withdraws. An acceptance yields to any newer one, too: that of another jurisdiction may deny more. An older version than the accepted one
-// changes nothing, and neither does one that the register does not know. A jurisdiction that is not told stays as it was recorded, at first the deployment's.
+// policy accepts or withdraws. An acceptance yields to any newer one, too, since another jurisdiction may deny more. An older version than the accepted one
+// changes nothing, and neither does a version that the register does not know. If the record names no jurisdiction, the recorded one stays; without one it is
+// the deployment's.
 func (a *act) policy(p *eventpb.Control_Policy) result {
 	if p.Accepted && a.overtaken(a.row.PolicyAt) {
 		return overtaken
@@ -231,8 +232,8 @@ func (l blockList) remove(i int) {
 	*l.ids, *l.at = slices.Delete(*l.ids, i, i+1), slices.Delete(*l.at, i, i+1)
 }
 
-// importRecords takes what held before a file was read, as far as the subject has no record of it: every policy record leaves a jurisdiction in the row, and
-// every choice stays. A grant reaches no further back than the acceptance that it rests on, or than the last deletion of everything.
+// importRecords takes over what held before a file was read, unless the subject has a record of it: every policy record leaves a jurisdiction in the row, and
+// every choice stays there. A grant reaches no further back than the acceptance that it rests on, or than the last deletion of everything.
 func (a *act) importRecords(i *eventpb.Control_Import) result {
 	did := ignored
 	since := max(0, min(i.EffectiveAt, a.received))
@@ -257,8 +258,8 @@ func (a *act) importRecords(i *eventpb.Control_Import) result {
 	return did
 }
 
-// acceptedSince is the floor time of the acceptance in the row, or of a later deletion of everything, as the basic purposes show it, which need nothing else;
-// the record's own time if none holds. A legal purpose's floor does not tell: no deletion raises it.
+// acceptedSince is the time from which the acceptance in the row holds, or a later deletion of everything. The basic purposes' floors show it, since they need
+// nothing else; without one it is the record's own time. A legal purpose's floor does not show it: no deletion raises that.
 func (a *act) acceptedSince() int64 {
 	since, holds := int64(0), false
 	for i, p := range a.f.Register.Purposes() {
@@ -282,7 +283,7 @@ func stateOf(row *purposepb.ConsentRow, purpose string) *purposepb.PurposeState 
 	return state
 }
 
-// settle brings every purpose's state to what now holds. A floor moves only where the decision changed, and the purpose's stream is told.
+// settle updates every purpose's state to what now holds. A floor moves only where the decision changed, and then the purpose's stream gets a record of it.
 func (a *act) settle() error {
 	for i, p := range a.f.Register.Purposes() {
 		now, before := a.f.grants(a.row, p), a.f.held[i]

@@ -9,11 +9,11 @@ import (
 	"sluice/privacyfilter"
 )
 
-// deletions are the footprints that a subject deleted one by one: their events' dedupe hashes, sorted. Floors do not move for a single deletion, and the
-// dedupe forgets within days, so without them a deleted event that is sent again would be collected again.
+// deletions are the footprints that a subject deleted one by one, as sorted dedupe hashes of their events. A single deletion moves no floor, and the dedupe
+// forgets within days. Without these a deleted event that is sent again would be collected again.
 type deletions []deletion
 
-// deletion is one deleted event and the day since 1970 in which its deletion was received. Stream time is never ahead of that by more than collectors' clocks
+// deletion is one deleted event, and the day since 1970 on which the deletion was received. Stream time is ahead of that by no more than collectors' clocks
 // differ, so a deletion is not forgotten too early.
 type deletion struct {
 	hash uint64
@@ -90,10 +90,10 @@ func (f *filter) rememberDeletion(subject []byte, hash uint64, received int64) {
 	}
 }
 
-// firstDay is the first day of which deletions are remembered, by the partition's stream time.
+// firstDay is the first day with deletions that are still remembered, by the partition's stream time.
 func (f *filter) firstDay() int64 { return int64(f.hour/hoursADay) - f.deletionDays }
 
-// lastHour is the last in which a deletion of the day is remembered.
+// lastHour is the last hour in which a deletion of the day is remembered.
 func (f *filter) lastHour(on uint32) uint32 {
 	return uint32(min((int64(on)+f.deletionDays+1)*hoursADay-1, nothingLeft-1))
 }

@@ -8,9 +8,9 @@ import (
 	"sluice/privacyfilter/pseudonym"
 )
 
-// Projection is what a state digest compares of the filter: "ledger" holds each subject's choices, effective decisions, floor times, blocks and policy, without
-// revisions; "dedupe" holds subject ‖ hash of every known event, without the hour in which it was received, and "deletions" that of every deleted one, without
-// the day.
+// Projection is what a state digest compares of the filter. "ledger" holds each subject's choices, decisions, floor times, blocks and policy, without
+// revisions. "dedupe" holds subject ‖ hash of every known event, without the hour of receipt. "deletions" holds the same of every deleted event, without the
+// day.
 func Projection() stream.Projection {
 	return func(table byte, key, value []byte, yield func(stream.Pair)) {
 		switch table {

@@ -69,7 +69,7 @@ const (
 	EntityCounterparty = 'c'
 )
 
-// emitEntities sends the event to every entity that it names and of which a feature counts such events.
+// emitEntities sends the event to every entity that it names, if a feature counts such events for the entity.
 func (f *filter) emitEntities(ev *purposepb.RiskEvent) error {
 	for _, e := range [...]struct {
 		kind byte

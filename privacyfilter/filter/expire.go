@@ -1,7 +1,7 @@
 package filter
 
-// What expires is unknown from the hour on in which it does, by the partition's stream time, and goes a little later: each event takes a few keys along, so that
-// nothing searches a table, and no transaction has much to forget.
+// State expires at an hour of the partition's stream time. From that hour on it counts as unknown, and it is removed a little later: each event removes a few
+// keys that are due. So nothing searches a table, and no transaction has much to remove.
 
 // Kinds of what expires: the first byte of a key in the index.
 const (
@@ -24,7 +24,7 @@ func (f *filter) expires(kind byte, key []byte, last uint32) {
 	f.expiring = f.expiring || last < f.hour
 }
 
-// cutoff is the first hour of which accepted events and settled rows are known.
+// cutoff is the first hour with accepted events and settled rows that are still known.
 func (f *filter) cutoff() uint32 { return max(f.hour, dedupeHours) - dedupeHours }
 
 // readHour takes the stream time from the state, which a transaction may have left as it was.

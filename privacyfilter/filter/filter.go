@@ -1,5 +1,5 @@
-// Package filter is the processor of sluice.events: it deduplicates, keeps the ledger of choices, admits each event to the purposes that may have it,
-// and projects it to them. It decides from a record's place in its partition and from nothing else, so that processing again decides the same.
+// Package filter is the processor of sluice.events. It deduplicates, keeps the ledger of choices, admits each event to the purposes that may have it, and
+// projects it to them. It decides from a record's place in its partition and from nothing else, so that processing a record again decides the same.
 package filter
 
 import (

@@ -9,8 +9,9 @@ import (
 
 const dayMicros = int64(24 * time.Hour / time.Microsecond)
 
-// horizons are, by purpose, what its retention has expired: by the newest day of an event that the purpose was given in this partition, never by a clock. So a
-// replay of old events into an empty log expires nothing, and what expires here is what the purpose's engine would let go, in whatever order events come.
+// horizons say, by purpose, which events its retention has expired. They follow the newest day of an event that the purpose was given in this partition, and
+// never a clock. So a replay of old events into an empty log expires nothing, and an event expires here when the purpose's engine would let it go, in whatever
+// order events come.
 type horizons struct {
 	kept   [len(streamed)]int64 // microseconds
 	newest [len(streamed)]int64 // beginning of the day

@@ -10,8 +10,8 @@ import (
 	"sluice/privacyfilter/purposepb"
 )
 
-// Projector turns an event into the types of the purposes: only the fields that the register collects for each, every identifier as that purpose's own
-// pseudonym. It is safe for concurrent use.
+// Projector turns an event into the purposes' types. Each gets only the fields that the register collects for it, and its own pseudonym of every identifier. It
+// is safe for concurrent use.
 type Projector struct {
 	keys *pseudonym.Keys
 	of   [len(streamed)]projection

@@ -24,7 +24,7 @@ const (
 	rowMask      = 1<<rowBits - 1
 )
 
-// block holds the bits of rowsPerBlock neighbouring rows of a run, as far as they are in this partition, and the newest hour in which one was received.
+// block holds the bits of rowsPerBlock neighbouring rows of a run, for the rows that are in this partition, and the newest hour of their receipt.
 type block struct {
 	hour uint32
 	rows [rowsPerBlock / rowsPerByte]byte

@@ -127,7 +127,7 @@ func (s *service) importAll(ctx context.Context, lines []imported) error {
 	return nil
 }
 
-// yielded counts the lines of which a grant yielded to the subject's own record.
+// yielded counts the lines with a grant that yielded to the subject's own record.
 func (s *service) yielded(lines []imported) (n int) {
 	for _, l := range lines {
 		a, err := s.View.Lookup(l.person())

@@ -1,5 +1,5 @@
-// Package settings is the HTTP API through which people see and change what may be done with their data: consent, blocks, history; and through which
-// what held before is imported. A write is answered only when every node obeys it.
+// Package settings is the HTTP API through which people see and change what may be done with their data: consent, blocks, history. It also imports what held
+// before. A write is answered only when every node obeys it.
 package settings
 
 import (
@@ -41,7 +41,7 @@ type Footprint struct {
 	SearchTerm string
 }
 
-// Position is a place in a history: that of a footprint, or the newest end if it is zero. Equal times are ordered by event id.
+// Position is the place of a footprint in a history; zero is the newest end. Equal times are ordered by event id.
 type Position struct {
 	Time  int64
 	Event []byte
@@ -52,7 +52,7 @@ func (p Position) IsZero() bool { return p.Time == 0 && len(p.Event) == 0 }
 
 // History is where footprints are kept.
 type History interface {
-	// Footprints lists at most limit footprints that are older than before, newest first, by (time, event id); more tells whether there are older ones still.
+	// Footprints lists at most limit footprints that are older than before, newest first, by (time, event id). more tells whether there are older ones still.
 	// It fails rather than leave one out.
 	Footprints(id consent.Identity, limit int, before Position) (found []Footprint, more bool, err error)
 }

@@ -16,8 +16,8 @@ import (
 	"sluice/privacyfilter"
 )
 
-// ledgerSource opens the ledger's records. What a choice was about beyond its purpose stays sealed there: which item somebody blocked is no proof of
-// consent, and the id of a deleted footprint would lead from this table's pseudonym to the history's.
+// ledgerSource opens the ledger's records. It leaves sealed what a choice was about beyond its purpose: a blocked item is no proof of consent, and the id of a
+// deleted footprint would lead from this table's pseudonym to the history's.
 func ledgerSource(keep time.Duration, ring *seal.Keyring) *warehouse.Source {
 	l := &ledger{ring}
 	return &warehouse.Source{Topic: topics.Ledger, Decode: l.decode, Tables: []*warehouse.Table{{

@@ -9,7 +9,8 @@ import (
 	"sluice/privacyfilter"
 )
 
-// shape is a purpose's type as columns of a table, compiled from the type's definition: a column a field in the order of their numbers, the lines as lists.
+// shape is a purpose's type as columns of a table, compiled from the type's definition. Each field is a column, in the order of the fields' numbers. Order
+// lines are lists.
 type shape struct {
 	columns []warehouse.Column
 	puts    []func(b *warehouse.Batch, event unsafe.Pointer) // the columns' values, in their order

@@ -1,5 +1,5 @@
-// Package tables lays out what passed the consent filter as tables of the warehouse: one for each purpose's events, one for what was shown, one for what
-// people chose. A table's columns are the fields of its purpose's type, no more: two purposes' tables have no identifier in common.
+// Package tables lays out what passed the consent filter as tables of the warehouse. Each purpose has a table of its events; there is one of what was shown and
+// one of what people chose. A table has the fields of its purpose's type as columns, and no others. No two purposes' tables share an identifier.
 package tables
 
 import (

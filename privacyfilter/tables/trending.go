@@ -53,7 +53,7 @@ func decodeTrending(rec *stream.Record, out *warehouse.Rows) error {
 	return trendingShape.put(out.Batches[0], unsafe.Pointer(e))
 }
 
-// putTrendingPurges deletes under each of the keys that the person had. An event lies in one window, but the record does not say in which.
+// putTrendingPurges deletes under each key that the person had. An event lies in one window, but the record does not name the window.
 func putTrendingPurges(out *warehouse.Rows, p *purposepb.TrendingPurge) error {
 	if len(p.Contributors) == 0 {
 		return errNeither

@@ -67,8 +67,8 @@ type List struct {
 	Slots []Slot
 }
 
-// Make picks greedily: in each slot the candidate of the highest marginal relevance among those that keep every constraint; else a filler that does;
-// else the best candidate, then a filler, with the broken constraints named.
+// Make picks greedily. For each slot it takes the candidate of the highest marginal relevance that keeps every constraint. If there is none it takes a filler
+// that does; else the best candidate, then a filler, and names the broken constraints.
 func Make(p *Plan) List {
 	m := newMaker(p)
 	list := List{Picks: make([]Pick, 0, min(p.Limit, maxPicks))}

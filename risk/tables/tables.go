@@ -51,8 +51,8 @@ func Sources(reg *privacyfilter.Register) []*warehouse.Source {
 	}}}}
 }
 
-// decode appends a decision's row. It leaves out what opens doors or points outside of fraud control: the appeal token, and the hash of the event as it
-// was sent, whose content could be guessed. The texts of reasons are the rules', which policy_version names.
+// decode appends a decision's row. It leaves out what opens doors or points outside of fraud control: the appeal token, and the hash of the event as it was
+// sent, which could be matched by guessing. The texts of reasons are in the rules, which policy_version names.
 func decode(rec *stream.Record, out *warehouse.Rows) error {
 	d := new(riskpb.Decision)
 	if err := d.UnmarshalVT(rec.Value); err != nil {
