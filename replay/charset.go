@@ -117,7 +117,7 @@ func notText(encoding, s string) string {
 	return "must be UTF-8, and looks like " + looksLike(s) + " in the map"
 }
 
-// looksLike guesses the encoding of what is not UTF-8. Letters of western Europe stand among ASCII ones, those of Asia together, two bytes each.
+// looksLike guesses the encoding of what is not UTF-8. Letters of western Europe stand among ASCII letters; those of Asia stand together, two bytes each.
 func looksLike(s string) string {
 	run, longest := 0, 0
 	for i := range len(s) {

@@ -25,10 +25,10 @@ type csvReader struct {
 	ends  []int  // of each cell in text
 }
 
-// separators are those that are told by the first line, the likeliest first.
+// separators are those that can be found from the first line, the likeliest first.
 const separators = ",;\t|"
 
-// newCSVReader reads the first line. A separator of 0 is told from it. An empty file has no columns, and no rows.
+// newCSVReader reads the first line. It finds the separator there if it is given as 0. An empty file has no columns, and no rows.
 func newCSVReader(plain io.Reader, separator byte, quotes bool) (*csvReader, error) {
 	r := &csvReader{lines: newLines(plain, true), separator: separator, quotes: quotes}
 	first, err := r.begin()
@@ -93,7 +93,7 @@ func (r *csvReader) Columns() []string { return r.columns }
 // Line is the line of the row read last; of a row that could not be read, the line that is at fault.
 func (r *csvReader) Line() int64 { return r.line }
 
-// Read returns the next row's cells. A row that cannot be told apart costs no other one: reading goes on at the line after the one that it names.
+// Read returns the next row's cells. A row that cannot be read costs no other row: reading goes on at the line after the one that the row begins on.
 func (r *csvReader) Read() ([]string, error) {
 	if r.columns == nil {
 		return nil, io.EOF

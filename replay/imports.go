@@ -123,8 +123,8 @@ func (i *imports) flush(ctx context.Context) error {
 	return nil
 }
 
-// drop leaves out the people whose ids, or some of whose jurisdictions, the server refuses, and tells whether there were any: their rows are for it to
-// refuse, too. Anything else that it refuses, or one jurisdiction for all, ends the run.
+// drop leaves out the people with an id, or a jurisdiction, that the server refuses, and tells whether there were any. The server will refuse their rows, too.
+// If it refuses anything else, or the one jurisdiction of all, the run ends.
 func (i *imports) drop(err error) bool {
 	var final *StatusError
 	var problem httpx.Problem

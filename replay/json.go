@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// valuesReader reads the objects of a JSON file: those of an array, or one after the other, each on any number of lines.
+// valuesReader reads the objects of a JSON file: the elements of an array, or objects one after the other. Each may stand on several lines.
 type valuesReader struct {
 	objects
 	r   io.Reader
@@ -125,7 +125,7 @@ func (r *valuesReader) fill() {
 	r.err = io.ErrNoProgress
 }
 
-// pass goes on by so many bytes.
+// pass moves on by n bytes.
 func (r *valuesReader) pass(n int) {
 	for _, c := range r.buf[r.at : r.at+n] {
 		switch {
@@ -187,8 +187,8 @@ func (r *valuesReader) size(c byte) (int, error) {
 	}
 }
 
-// broken makes a bad row of what begins here, and goes to where the next value begins: an object on a line of its own, as far from the line's
-// beginning as this one. Where none can be told the file ends.
+// broken makes a bad row of what begins here, and moves on to the next value: an object on a line of its own with the same indentation as this one. If there is
+// none the file ends.
 func (r *valuesReader) broken(why error) error {
 	if r.err != nil && !errors.Is(r.err, io.EOF) {
 		return r.err

@@ -48,7 +48,7 @@ type Reason struct {
 
 type reasonKey struct{ code, pointer, column string }
 
-// maxReasons is how many are told apart.
+// maxReasons bounds the reasons that are counted apart.
 const maxReasons = 1000
 
 // note counts a rejected row.
@@ -156,7 +156,7 @@ func appendPayload(dst []byte, x *letter) []byte {
 	return append(dst, '}')
 }
 
-// cut is the beginning of a text, at most so many bytes of it, and no part of a character.
+// cut is the beginning of a text: at most this many bytes, and whole characters.
 func cut(text string, most int) string {
 	if len(text) <= most {
 		return text

@@ -104,8 +104,8 @@ func Events(set []string) (*Map, error) {
 	return m, m.check()
 }
 
-// fits refuses a file that needs a map where none is given. Rows of JSON lines tell for themselves what they hold; of tables, only one with
-// the columns that every event has is taken for events: the columns of a CSV file are somebody's export.
+// fits refuses a file that needs a map if none is given. Rows of JSON lines say themselves what they hold. A table is taken for events only if it has the
+// columns that every event has: the columns of a CSV file are somebody's export.
 func (m *Map) fits(name string, s *source) error {
 	if m.table != "" && !s.empty() && (s.table == nil || s.table.name != m.table) {
 		return fileError(name, "must hold rows of the warehouse's table "+m.table)

@@ -41,8 +41,8 @@ var groups = func() map[string]struct{ open, shut string } {
 	return all
 }()
 
-// paths lists every place of the event in the order of the fields' numbers, in which events are written. The order is part of every derived id; it stays, because
-// a number is never used for another field.
+// paths lists every place of the event in the order of the fields' numbers, which is the order that events are written in. Every derived id depends on it. It
+// never changes, because a number is never used for another field.
 var paths = func() []path {
 	var all []path
 	for _, f := range ingest.Fields.Fields {

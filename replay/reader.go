@@ -44,7 +44,7 @@ var (
 	_ liner = (*objects)(nil)
 )
 
-// BadRow is a row that cannot be told apart into cells. Payload is its text.
+// BadRow is a row that cannot be split into cells. Payload is its text.
 type BadRow struct {
 	Fault
 	Payload string
@@ -96,7 +96,7 @@ func (c *counted) WriteTo(w io.Writer) (int64, error) {
 	return io.Copy(w, struct{ io.Reader }{c})
 }
 
-// formats are the extensions of files, without those of packings.
+// formats are the extensions of files, without the extensions of compression.
 var formats = []string{".csv", ".tsv", ".jsonl", ".ndjson", ".json", ".parquet"}
 
 var (

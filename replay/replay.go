@@ -1,5 +1,5 @@
-// Package replay sends the events of files through a running server: readers for CSV, TSV, JSON lines and Parquet, the map from columns to events,
-// and the sender that accounts for every row.
+// Package replay sends the events of files through a running server. It has readers for CSV, TSV, JSON and Parquet, the map from columns to events, and a
+// sender that accounts for every row.
 package replay
 
 import (
@@ -220,7 +220,7 @@ func (r *replay) run(ctx context.Context) error {
 	return errors.Join(r.broken, r.settle(ctx, counts))
 }
 
-// maxTold is how many reasons are told on the terminal.
+// maxTold is how many reasons the terminal shows.
 const maxTold = 5
 
 // report notes why rows were rejected, the columns that nothing used, and what became of consent.

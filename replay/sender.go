@@ -118,7 +118,7 @@ func (s *sender) read(ctx context.Context) error {
 	return nil
 }
 
-// brokenError is an input of which only a part could be read.
+// brokenError is an input that could be read in part.
 type brokenError struct {
 	name string
 	rows int64 // that were read

@@ -41,8 +41,8 @@ func (r *replay) settle(ctx context.Context, sent counts) error {
 	return err
 }
 
-// book writes the account. If the first answer to a batch was lost, the batch may have been appended and, sent again, partly denied by the gate:
-// such rows are settled by the filter and must not be counted twice.
+// book writes the account. If the first answer to a batch was lost, the batch may have been appended, and the gate may have denied a part of it the second
+// time. The filter settles such rows, and they must not be counted twice.
 func (r *replay) book(got settled, deniedAtGate, rejectedBefore int64) {
 	a := &r.account
 	both := max(0, got.sum()+deniedAtGate+rejectedBefore-a.Read)

@@ -66,7 +66,7 @@ var tables = []*table{
 	newTable("history_events", privacyfilter.History, items, derived{name: "event", from: []string{"event"}, cell: shortID}, orderID),
 }
 
-// newTable reads the definition of the purpose's type: which columns there are, and of which of them an event is made. Pseudonyms stand for what they were made of.
+// newTable reads the definition of the purpose's type: its columns, and those that an event is made from. Pseudonyms stand for the identifiers.
 func newTable(name, purpose string, with ...derived) *table {
 	t := &table{name: name, derived: with, fields: make(map[string]string), ignore: make(map[string]bool)}
 	for _, f := range privacyfilter.Type(purpose).Fields {
@@ -127,13 +127,13 @@ func (m *Map) forTable(t *table) (*Map, error) {
 	return tableMap(t.name, m.given)
 }
 
-// binaryReader is a reader that must be told which columns hold bytes.
+// binaryReader is a reader that needs to know which columns hold bytes.
 type binaryReader interface {
 	Reader
 	Binary(columns ...string)
 }
 
-// recognize looks whether the rows are those of a table of the warehouse, and then reads them as such.
+// recognize finds out whether the rows are those of a table of the warehouse, and then reads them as such.
 func (s *source) recognize(r binaryReader) {
 	columns := r.Columns()
 	for _, t := range tables {

@@ -23,7 +23,7 @@ func (f *Fault) Error() string {
 	return "column " + f.Column + ": " + f.Detail
 }
 
-// codeNotText is the fault of a cell, or of a row, in another encoding than the one that is read.
+// codeNotText is the code of a cell or row in another encoding than the one that is read.
 const codeNotText = "invalid_utf8"
 
 // appendText appends s as a JSON string. It fails on invalid UTF-8.

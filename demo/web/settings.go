@@ -186,7 +186,7 @@ func purposeLines(purposes []purpose, state consentState) []purposeLine {
 	return lines
 }
 
-// browserIsOff tells whether recommendations were switched off in this browser before its user signed in: they then stay off in it, whatever the account says.
+// browserIsOff tells whether recommendations were switched off in this browser before its user signed in. They then stay off in it, whatever the account says.
 func (v *visit) browserIsOff() (bool, error) {
 	if v.User == "" {
 		return false, nil

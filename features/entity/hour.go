@@ -89,8 +89,8 @@ func addHash(d *statepb.Distinct, hash uint64, exact int) {
 	d.Exact = nil
 }
 
-// sketch is HyperLogLog with 256 one-byte registers (standard error 6.5 %). Its input are pseudonyms, which are uniform already, and its bytes depend on
-// the set of hashes alone; that is why it is not a library's, whose sparse form depends on the order.
+// sketch is HyperLogLog with 256 one-byte registers (standard error 6.5 %). Its input is pseudonyms, which are uniform already. Its bytes depend on the set of
+// hashes alone; a library's sparse form would depend on their order.
 type sketch []byte
 
 const sketchSize = 256

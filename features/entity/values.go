@@ -228,7 +228,7 @@ func (c *cell) join(o *cell) {
 	c.squaresHigh, c.squaresLow = add128(c.squaresHigh, c.squaresLow, o.squaresHigh, o.squaresLow)
 }
 
-// mergeMinute adds the sums of one minute to those of another.
+// mergeMinute adds one minute's sums to another's.
 func mergeMinute(into, m *statepb.Minute) {
 	if m.Valued > 0 && (into.Valued == 0 || m.Max > into.Max) {
 		into.Max = m.Max

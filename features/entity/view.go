@@ -247,7 +247,7 @@ func (e *entity) foldedDay(number int64) *foldedDay {
 	return &e.folded[at]
 }
 
-// dropFolded forgets a folded day of which nothing is left.
+// dropFolded forgets a folded day that has nothing left.
 func (e *entity) dropFolded(at int) {
 	if d := &e.folded[at]; d.events == 0 && d.hours == [hoursOfDay]*viewHour{} {
 		e.folded = slices.Delete(e.folded, at, at+1)
@@ -284,7 +284,7 @@ func (h *viewHour) sum() {
 	}
 }
 
-// change changes one day of an entity; an entity of which nothing is left is gone.
+// change changes one day of an entity, and removes an entity that has nothing left.
 func (v *View) change(key []byte, do func(e *entity, day int64)) {
 	id := entityKey(key[:entityKeyBytes])
 	shard := v.shard(&id)

@@ -57,8 +57,8 @@ func (v *View) Footprints(id consent.Identity) ([]Footprint, error) {
 	return out, err
 }
 
-// Page is at most limit of the person's footprints before the given one, by its time and event (nil = of all), newest first; more tells whether there are older ones
-// still. It fails rather than leave one out.
+// Page reads at most limit of the person's footprints, newest first, from before the given one on (by time and event; nil = from the newest). more tells
+// whether there are older ones still. It fails rather than leave one out.
 func (v *View) Page(id consent.Identity, before *record.Entry, limit int) (page []Footprint, more bool, err error) {
 	var p record.Person
 	known, err := v.people.ReadNewest(&p, id.Subject, before, min(limit, math.MaxInt-1)+1)

@@ -1,4 +1,4 @@
-// Package items is what many people's kept histories tell about items: which sessions are alike (Neighbours), what is looked at together (Together).
+// Package items is what many people's histories tell about items: which sessions are alike (Neighbours), and what is looked at together (Together).
 //
 // A Model is a pure function of the histories that it holds now: it knows no log, no clock and no engine, and the order in which histories came does not
 // show. So whatever replaces, shortens or deletes a history takes away exactly what it had added, and a model that is restored equals one that lived.

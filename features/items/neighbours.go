@@ -322,11 +322,11 @@ func (q *search) alike(order []uint64) []uint64 {
 // hit rates the third digit.
 func evidence(people int) int { return max(16, 4*people) }
 
-// maxTried bounds the items of a search for which people are looked for beyond the voters: the best ones, of which most have enough among those.
+// maxTried bounds the items for which a search looks for people beyond the voters. It looks at the best items, and most of these have enough voters.
 const maxTried = 100
 
-// enough tells whether enough people stand behind the item at a place, beside those who voted for it: they have a session that links it with an item that
-// was found.
+// enough tells whether enough people stand behind the item at a place, beside those who voted for it. A person does who has a session that links it with an
+// item that was found.
 func (q *search) enough(at uint32) bool {
 	v := &q.s.votes[at]
 	if q.m.postings.len(v.item) < q.o.People || q.tried == maxTried {

@@ -24,8 +24,8 @@ func (p posting) session() uint32 { return uint32(p) }
 // seconds is a time in whole seconds, as far as 32 bits go.
 func seconds(micros int64) uint32 { return uint32(min(max(micros/1e6, 0), 1<<32-1)) }
 
-// list is one item's postings: by (second, order of the session), in one block, or in the blocks of a directory, so that inserting and removing
-// anywhere stay cheap in a list of millions.
+// list is one item's postings, in the order of (second, session). They are in one block, or in the blocks of a directory, so that inserting and removing
+// anywhere is cheap in a list of millions.
 type list struct {
 	at     uint32 // of the block, or of the directory if there are several
 	n      uint32

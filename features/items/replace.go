@@ -91,7 +91,8 @@ func (c *cutter) cut(interactions []Interaction, gap int64) {
 	}
 }
 
-// compare finds the sessions that go on, and those that differ: those of an interaction that only one version has, or that has changed its session.
+// compare finds the sessions that go on, and those that differ. A session differs if it has an interaction that only one version has, or that has changed its
+// session.
 func (m *Model) compare(p *person, interactions []Interaction) {
 	c := &m.cutter
 	old, runs := m.interactions.At(p.interactions, int(p.n)), m.runs.At(p.sessions, int(p.m))

@@ -20,8 +20,8 @@ type scratch struct {
 	rarity   rarity
 }
 
-// places gives numbers places one after the other. It has a cell for every number there is, of which a search uses a few and clears none: a cell below
-// base is of an earlier search.
+// places gives numbers consecutive places. It has a cell for every number. A search uses a few of them and clears none: a cell below base is of an earlier
+// search.
 type places struct {
 	cells   []uint32
 	base, n uint32

@@ -87,8 +87,8 @@ func (q *pairing) add(item uint32, weight float32) {
 	v.score += weight
 }
 
-// Linked tells whether at least so many people, without the own ones, have both items in one session; at most the newest sessions of the rarer item are
-// looked at.
+// Linked tells whether at least this many people, without the own ones, have both items in one session. It looks at the newest sessions of the rarer item, up
+// to a bound.
 func (m *Model) Linked(a, b uint32, people int, own []Subject) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

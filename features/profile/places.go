@@ -11,8 +11,8 @@ import (
 
 const subjectBytes = len(items.Subject{})
 
-// places tell which part of a person's history each chunk is: n words at a place of the slab, the number of the first chunk and how many interactions each one has.
-// None: the person has no chunks.
+// places tell which part of a person's history each chunk is. They are n words at a place of the slab: the number of the first chunk, and how many interactions
+// each chunk has. None: the person has no chunks.
 type places struct{ at, n uint32 }
 
 // placesOf are the places of all people.

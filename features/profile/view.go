@@ -69,7 +69,7 @@ type floor struct {
 
 const maxFloor = privacyfilter.RevisionBytes
 
-// floorOf is no floor's for one that is too long.
+// floorOf is the short form of a floor. A floor that is too long has the form of no floor.
 func floorOf(b []byte) (f floor, ok bool) {
 	if len(b) > maxFloor {
 		return floor{n: maxFloor + 1}, false

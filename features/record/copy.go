@@ -18,7 +18,7 @@ type Copy struct {
 	writing  []byte
 }
 
-// NewCopy makes an empty copy of people who have so many lists.
+// NewCopy makes an empty copy for people with this many lists.
 func NewCopy(lists int, o spill.Options) *Copy {
 	return &Copy{lists: lists, values: spill.New(o)}
 }
@@ -80,8 +80,8 @@ func (c *Copy) Read(p *Person, subject [subjectBytes]byte) (bool, error) {
 	return c.ReadNewest(p, subject, nil, math.MaxInt)
 }
 
-// ReadNewest is Read without what does not come before the given entry (nil = everything does), and of the rest with at least the newest n entries of each list:
-// older ones only as far as they share a chunk with these.
+// ReadNewest is Read for the entries before the given one (nil = all). It reads at least the newest n of each list, and older ones only if they share a chunk
+// with these.
 func (c *Copy) ReadNewest(p *Person, subject [subjectBytes]byte, end *Entry, n int) (bool, error) {
 	if err := c.values.Look(&p.values, subject); err != nil {
 		return false, err

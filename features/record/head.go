@@ -39,7 +39,7 @@ func (l *List) len() int { return l.sealed + len(l.Tail) }
 
 func (l *List) last() uint32 { return l.First + l.Chunks - 1 }
 
-// reset makes the head that of an empty person.
+// reset makes the head an empty person's.
 func (h *Head) reset(floor []byte, lists int) {
 	h.Floor, h.Since = floor, 0
 	h.Lists = slices.Grow(h.Lists[:0], lists)[:lists]

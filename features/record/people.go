@@ -67,8 +67,8 @@ func OpenPeople(t *stream.Task, o Options) *People {
 	return p
 }
 
-// Add keeps an event's entries (of one time, by id) in a list, and the newest of all. What is kept in the end does not depend on the order in which events came:
-// an event that is there already, or older than all of a full list, changes nothing.
+// Add keeps an event's entries (of one time, by id) in a list, and the newest entries of the list. What is kept in the end does not depend on the order of
+// events: an event changes nothing if it is there already, or older than everything in a full list.
 func (p *People) Add(subject, floor []byte, at int, entries ...Entry) error {
 	if len(subject) != p.o.Key || len(entries) == 0 {
 		p.o.Metrics.Unused.Inc()
@@ -182,7 +182,7 @@ func (p *People) remove(subject, event []byte) error {
 	return nil
 }
 
-// expire removes what retention has expired of a person, and the person of whom nothing is left.
+// expire removes what a person's retention has expired, and the person if nothing is left.
 func (p *People) expire(step int64, subject []byte, horizon int64) error {
 	known, err := p.load(subject)
 	if err != nil || !known || p.head.due != step {
@@ -278,7 +278,7 @@ func (p *People) putChunk(subject []byte, at int, number uint32, entries []Entry
 	p.chunks.Put(p.chunkKey(subject, at, number), p.writing)
 }
 
-// insert puts an entry in its place and keeps the newest so many; false if nothing changes.
+// insert puts an entry in its place and keeps the newest, up to the bound; false if nothing changes.
 func (p *People) insert(subject []byte, at int, e *Entry) (bool, error) {
 	l, keep := &p.head.Lists[at], p.o.Keep[at]
 	if l.Chunks > 0 && e.compare(&l.Tail[0]) < 0 {

@@ -10,7 +10,7 @@ type Reader struct {
 	r reader
 }
 
-// ReadHead reads a head with so many lists.
+// ReadHead reads a head with this many lists.
 func (d *Reader) ReadHead(value []byte, lists int) error {
 	d.r = reader{data: value, bodies: d.r.bodies[:0]}
 	return d.Head.decode(&d.r, lists)
@@ -29,5 +29,5 @@ func ChunkOf(key []byte) (list int, number uint32) {
 	return int(place[0]), binary.BigEndian.Uint32(place[1:])
 }
 
-// ChunkPlace is how many bytes a chunk's key has behind that of its head.
+// ChunkPlace is the number of bytes that a chunk's key has after its head's key.
 const ChunkPlace = 1 + chunkBytes

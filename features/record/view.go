@@ -29,7 +29,7 @@ func (o *ViewOptions) Fill() {
 	}
 }
 
-// Follower is how a view follows its engine's changelog, of which it looks at these tables.
+// Follower is how a view follows its engine's changelog. It looks at these tables alone.
 func (o *ViewOptions) Follower(apply func(recs []stream.Record), tables ...byte) stream.FollowerOptions {
 	return stream.FollowerOptions{Apply: apply, Logger: o.Logger, Source: stream.Source{Store: o.Checkpoint, Tables: tables}}
 }

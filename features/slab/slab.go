@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// Slab hands out blocks of a few sizes from large pages, so that millions of small lists are no objects of their own: without pointers the garbage
-// collector does not look at them. A block of n elements has room for room(n); a caller that knows n needs to remember nothing else.
+// Slab hands out blocks of a few sizes from large pages, so that millions of small lists are no objects of their own. Without pointers the garbage collector
+// does not look at them. A block of n elements has room for room(n), and a caller that knows n need remember nothing else.
 //
 // A page has blocks of one size. When the last of them is released, blocks of any size may have it: lists that grow together leave no small blocks behind.
 type Slab[T any] struct {

@@ -47,8 +47,8 @@ func (c *Config) TrendingWindow() (window time.Duration, kept int) {
 	return c.Trending.Window, c.Trending.Kept
 }
 
-// ContributorWindows is the length of a trending window, and how many of them a purge must name a contributor's keys for: all that anyone keeps, the
-// features or, by the purpose's retention, the warehouse.
+// ContributorWindows is the length of a trending window, and the number of windows for which a purge must name a contributor's keys: as many as the features or
+// the warehouse keep, whichever keeps longer.
 func (c *Config) ContributorWindows(reg *privacyfilter.Register) (window time.Duration, kept int) {
 	window, kept = c.TrendingWindow()
 	trending, ok := reg.Purpose(privacyfilter.Trending)

@@ -98,7 +98,7 @@ type loader struct {
 	faults config.Faults
 }
 
-// at is a place of a section, of which the loader notes faults.
+// at is a place of a section. The loader notes faults there.
 func (l *loader) at(s config.Section, path string) place { return place{s, path, &l.faults} }
 
 func (l *loader) loadClock(s config.Section) {
@@ -229,7 +229,7 @@ func windows(at place, names []string) []int64 {
 	return out
 }
 
-// types reads the names of event types, all of which the purpose must take.
+// types reads the names of event types. The purpose must take all of them.
 func types(at place, path string, names []string, purpose *privacyfilter.Purpose) TypeSet {
 	at.expect(len(names) > 0, path, "must be at least one event type")
 	var set TypeSet

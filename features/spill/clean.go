@@ -36,7 +36,7 @@ func (s *Store) tick() {
 	}
 }
 
-// cleanFor cleans as much as a write of so many bytes asks for. The caller holds writing.
+// cleanFor cleans as much as a write of this many bytes asks for. The caller holds writing.
 func (s *Store) cleanFor(size int) {
 	if !s.isMostlyGarbage() {
 		s.cleaner.debt = 0
@@ -142,7 +142,7 @@ func wholeRecords(data []byte) (n int) {
 	return n
 }
 
-// moveAll moves those of the victim's records that live to the end of the buffer.
+// moveAll moves the victim's live records to the end of the buffer.
 func (s *Store) moveAll(victim *segment, records []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

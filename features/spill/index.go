@@ -33,7 +33,7 @@ func newSpot(at Place, segment uint32, offset, size int) spot {
 	return spot{number: at.Number, high: uint32(bits >> 32), low: uint32(bits)}
 }
 
-// lostSpot is that of a value which could not be kept.
+// lostSpot is the spot of a value that could not be kept.
 func lostSpot(at Place) spot { return newSpot(at, 0, 0, 0) }
 
 func (s spot) bits() uint64 { return uint64(s.high)<<32 | uint64(s.low) }

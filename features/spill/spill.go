@@ -1,8 +1,8 @@
 // Package spill keeps on disk what a view hardly ever reads. Only where each value lies is in memory, without pointers.
 //
-// Values are appended to segments, which are files without a name: they end with the process, however it ends, since a view is built anew at each start. What is
-// replaced or dropped cannot be read from that moment on. Its bytes go when its segment does: a segment is copied to the end, without its garbage, when more than
-// half of all is garbage, or when garbage has been in it for an hour.
+// Values are appended to segments: files without a name, which end with the process, however it ends. A view is built anew at each start. What is replaced or
+// dropped cannot be read from that moment on. Its bytes go with its segment: a segment is copied to the end without its garbage when more than half of
+// everything is garbage, or when it has had garbage for an hour.
 //
 // Lock order: writing, then mu. Neither is held while a reader waits for the disk.
 package spill
@@ -132,7 +132,7 @@ func (s *Store) close() error {
 	return errs
 }
 
-// Set makes value what the owner has at the place. While the disk is full or broken it waits, and whoever reads meanwhile is told why.
+// Set makes value what the owner has at the place. While the disk is full or broken it waits, and readers get the reason meanwhile.
 func (s *Store) Set(owner Owner, at Place, value []byte) {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -218,7 +218,7 @@ func (s *Store) appended(at Place, size int) spot {
 	return newSpot(at, s.active.number, from, size)
 }
 
-// room sees to it that the buffer and the active segment have room for so many bytes; false once the store has ended. The caller holds writing.
+// room makes room for this many bytes in the buffer and the active segment; false once the store has ended. The caller holds writing.
 func (s *Store) room(size int) bool {
 	if s.ended() {
 		return false

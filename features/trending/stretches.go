@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// stretches are the items of one contribution, as the view keeps them: for each record of the changelog (the head, and chunks) its number, how many items it has,
-// and these. They are n words at a place of the slab.
+// stretches are the items of one contribution, as the view keeps them. For each record of the changelog (the head, and chunks) they have its number, the number
+// of its items, and the items. They are n words at a place of the slab.
 type stretches struct{ at, n uint32 }
 
 // headNumber is the head's; chunks count up from zero and never come so far.

@@ -173,7 +173,7 @@ func (v *View) record(rec *stream.Record) {
 	v.ids.Release(v.fold.acquired...)
 }
 
-// entries are those of a head or a chunk.
+// entries reads the entries of a head or a chunk.
 func (v *View) entries(number uint32, value []byte) ([]record.Entry, error) {
 	r := &v.fold.reader
 	switch {
@@ -188,7 +188,7 @@ func (v *View) entries(number uint32, value []byte) ([]record.Entry, error) {
 	}
 }
 
-// replace makes items those of one record of a contribution. The person counts for an item as long as one of the records has it.
+// replace makes items the items of one record of a contribution. The person counts for an item as long as one of the records has it.
 func (v *View) replace(key contribution, number uint32, items []uint32) {
 	s, _ := v.contributions.Get(key)
 	words := v.words.At(s.at, int(s.n))

@@ -1,4 +1,4 @@
-// Package admission lets requests in: how many of a class are worked on at once, who waits, in which order, and who is refused at once.
+// Package admission lets requests in. It bounds how many requests of a class are worked on at once, and decides who waits, in which order, and who is refused.
 package admission
 
 import (
@@ -247,7 +247,7 @@ func (c *Controller) leave(class Class, p place) {
 	}
 }
 
-// let gives those of the class that wait what is free.
+// let gives free places to those of the class that wait.
 func (c *Controller) let(class Class) {
 	q := &c.queues[class]
 	for len(q.waiting) > 0 {

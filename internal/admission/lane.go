@@ -20,7 +20,7 @@ type Lane struct {
 	in       int
 }
 
-// NewLane makes a lane for a machine of so many processors; 0 = those of this process.
+// NewLane makes a lane for a machine with this many processors; 0 = this process's.
 func NewLane(processors int) *Lane {
 	if processors == 0 {
 		processors = runtime.GOMAXPROCS(0)

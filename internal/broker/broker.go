@@ -138,8 +138,8 @@ func (b *Broker) maintain() {
 	}
 }
 
-// Compact compacts the compacted topics and removes what has expired, once no transaction is open that entered through a journal:
-// the broker takes what an open transaction wrote for the newest of its key, and an abort would leave nothing of it.
+// Compact compacts the compacted topics and removes what has expired, once no transaction is open that entered through a journal. While one is open, the broker
+// would take what it wrote for the newest of its key, and an abort would then leave nothing of that key.
 func (b *Broker) Compact() {
 	b.transactions.Lock()
 	defer b.transactions.Unlock()

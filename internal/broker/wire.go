@@ -45,7 +45,7 @@ func (x *exchange) forward() {
 	}
 }
 
-// requestBytes is what a request may take. The broker makes room for as many bytes as a request's first four say: those of an HTTP request ("GET ") are a gigabyte.
+// requestBytes bounds a request. The broker makes room for as many bytes as a request's first four say; those of an HTTP request ("GET ") say a gigabyte.
 const requestBytes = 128 << 20
 
 // framed is a connection from another process. It fails once a request says that it is too large.

@@ -1,5 +1,5 @@
-// Package canonical gives each thing that is spelled in many ways one form: an address, an e-mail address, a telephone number, a country, a currency, a text.
-// Two spellings of one thing then are one identifier. Package ingest applies the forms before an event is accepted, so that all that comes after sees only these.
+// Package canonical gives each thing that has many spellings one form: an address, an e-mail address, a telephone number, a country, a currency, a text. Two
+// spellings of one thing then are one identifier. Package ingest applies the forms before an event is accepted, so that everything behind it sees one form.
 //
 // Every function returns its argument, and allocates nothing, where that has the canonical form already.
 package canonical

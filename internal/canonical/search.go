@@ -8,8 +8,8 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// Search is the form of a text in which texts are searched: small letters, without the accents of Latin and Greek letters, and without differences of width.
-// The signs of other scripts stay, since they are vowels and not ornaments there.
+// Search is the form in which texts are searched: small letters, without the accents of Latin and Greek letters, and without differences of width. The signs of
+// other scripts stay, since they are vowels there.
 func Search(s string) string {
 	if isPlain(s) {
 		return s

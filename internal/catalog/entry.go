@@ -79,7 +79,7 @@ type Shape struct {
 	paths []uint32 // one after the other, each its length and the numbers of its categories, from the broadest to the narrowest
 }
 
-// noShape is that of items that the catalogue does not know.
+// noShape is the shape of an item that the catalogue does not know.
 var noShape = new(Shape)
 
 // Paths yields the category paths as numbers, each from the broadest to the narrowest.
@@ -146,7 +146,7 @@ func (n *Numbers) Entry(item *Item, value []byte) *Entry {
 	return e
 }
 
-// shape is that of an item's paths, with one more reference to it and to its categories.
+// shape is the shape for an item's paths, with one more reference to it and to its categories.
 func (n *Numbers) shape(item *Item) *Shape {
 	s := new(Shape)
 	for _, path := range item.Categories {

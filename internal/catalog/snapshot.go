@@ -136,7 +136,7 @@ func (s *Snapshot) At(number uint32) *Entry {
 	return s.byNumber[number]
 }
 
-// Facts are those of the item with a number.
+// Facts are the facts of the item with a number.
 func (s *Snapshot) Facts(number uint32) Facts {
 	if int(number) >= len(s.facts) {
 		return Facts{}
@@ -144,7 +144,7 @@ func (s *Snapshot) Facts(number uint32) Facts {
 	return s.facts[number]
 }
 
-// Shape is that of the item with a number. One that is not in the catalogue has no path.
+// Shape is the shape of the item with a number. An item that is not in the catalogue has no path.
 func (s *Snapshot) Shape(number uint32) *Shape {
 	f := s.Facts(number)
 	return s.ShapeOf(&f)
@@ -174,8 +174,8 @@ func (s *Snapshot) Item(id string) *Item {
 	return nil
 }
 
-// Order lists the items that are on sale at a time (Unix microseconds), by their available_from, in catalogue order: newest available_from first, ties by id.
-// Items that are out of stock or discontinued are among them. The list is read-only.
+// Order lists the items that are on sale at a time (Unix microseconds) by their available_from. It is in catalogue order: newest available_from first, ties by
+// id. It includes items that are out of stock or discontinued. The list is read-only.
 func (s *Snapshot) Order(now int64) []*Entry {
 	return s.order[sort.Search(len(s.order), func(i int) bool { return s.order[i].AvailableFrom <= now }):]
 }

@@ -1,4 +1,4 @@
-// Package config reads YAML strictly: every error names file, line, column and field, and says what must be there. All errors of a file are told at once.
+// Package config reads YAML strictly. Every error names file, line, column and field, and says what must be there. All errors of a file come at once.
 package config
 
 import (

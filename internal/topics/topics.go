@@ -94,8 +94,8 @@ func All(partitions int32, replicas int) []Topic {
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// Create makes the topics that are missing, with the replication factor, and returns when every broker knows them: clients that ask one which has not
-// heard of a topic yet would be told that it does not exist.
+// Create makes the topics that are missing, with the replication factor. It returns when every broker knows them: a broker that has not heard of a topic yet
+// tells its clients that the topic does not exist.
 func Create(ctx context.Context, cluster stream.Cluster, replicas int) error {
 	client, err := cluster.Client()
 	if err != nil {
@@ -148,7 +148,7 @@ func known(ctx context.Context, client *kgo.Client, names []string) error {
 	return nil
 }
 
-// unknownTo is the first topic of which the broker cannot name every leader, "" if it knows them all.
+// unknownTo is the first topic with a partition of which the broker cannot name the leader; empty if there is none.
 func unknownTo(ctx context.Context, broker *kgo.Broker, names []string) (string, error) {
 	ask := kmsg.NewPtrMetadataRequest()
 	for _, name := range names {

@@ -97,8 +97,8 @@ type part struct {
 	passed bool  // it was told that there are records before what is stored
 }
 
-// newPart is a partition as the group's offset has it, with the bounds that are promised after it. Where the store is ahead of the group, reading begins
-// after what it has, and an empty block takes the group there: its offsets were lost or set back, or a member has died before it could commit.
+// newPart is a partition as the group's offset has it, with the bounds that are promised after it. Where the store is ahead of the group, reading begins behind
+// what the store has, and an empty block takes the group there. That happens if offsets were lost or set back, or if a member has died before it could commit.
 func newPart(source *Source, partition int32, maxRows int, committed int64, promised []int64, store Store) *part {
 	p := &part{source: source, partition: partition, maxRows: maxRows, promised: promised, next: committed, stored: committed, start: -1}
 	ahead, ok := store.(Ahead)
@@ -127,7 +127,7 @@ func (p *part) lag() int64 {
 	return max(0, p.high-p.stored)
 }
 
-// add takes the next record. The error is that of a record that could not be decoded.
+// add takes the next record. The error is that the record cannot be decoded.
 func (p *part) add(r *kgo.Record, short string, now time.Time) error {
 	if r.Offset < p.next {
 		return nil
@@ -277,7 +277,8 @@ func (p *part) oldest() *building {
 	return p.open
 }
 
-// urgent tells whether blocks must not wait for others: a purge has waited for the delay, and may delete stored rows, or a flush ended at one and left what came after it.
+// urgent tells whether blocks must not wait for others. They must not if a purge has waited for the delay and may delete stored rows, or if a flush ended at a
+// purge and left what came after it.
 func (p *part) urgent(store Store, delay time.Duration) bool {
 	if p.behind || p.purge.IsZero() || time.Since(p.purge) < delay {
 		return p.behind

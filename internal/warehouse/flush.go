@@ -133,8 +133,8 @@ func (f *flush) ends() map[topicPartition]commitAt {
 // errFenced is that the group has gone on without this member.
 var errFenced = errors.New("the group has given the partitions to others")
 
-// commit makes offsets and their metadata durable, as the member and in the generation under which the records were read: after a pause that was too
-// long it is refused, however soon the client has joined again.
+// commit makes offsets and their metadata durable, as the member and in the generation that the records were read in. After too long a pause the group refuses
+// it, however soon the client has joined again.
 func (s *session) commit(a *assignment, at map[topicPartition]commitAt) error {
 	if len(at) == 0 {
 		return nil

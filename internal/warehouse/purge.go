@@ -8,7 +8,7 @@ import (
 	"slices"
 )
 
-// Purge deletes rows of one subject from every table of its source: those of one event, or all under another floor than the one that holds now.
+// Purge deletes rows of one subject from every table of its source: one event's, or all that are under another floor than the present one.
 type Purge struct {
 	Subject []byte // of a table's Subject column
 	Event   []byte // one event; empty = every row of the subject
@@ -172,7 +172,7 @@ func (k *keeper) passed(table, row int) int {
 	return n
 }
 
-// purgesBefore counts the purges that stand at the first so many marks.
+// purgesBefore counts the purges that stand before the mark with this number.
 func (k *keeper) purgesBefore(marks int) int {
 	if marks == len(k.marks) {
 		return len(k.Purges)

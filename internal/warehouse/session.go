@@ -59,7 +59,7 @@ func (w *Writer) session(ctx context.Context, sources map[string]*Source) (err e
 	}
 }
 
-// assigned begins an assignment; the callback is the authority, as that of a revocation can be skipped.
+// assigned begins an assignment. Only this callback can be relied on: the one of a revocation may be skipped.
 func (s *session) assigned(_ context.Context, client *kgo.Client, partitions map[string][]int32) {
 	a := s.assign()
 	a.member, a.generation = client.GroupMetadata()
@@ -272,8 +272,8 @@ func (s *session) settle(a *assignment) error {
 	return nil
 }
 
-// begin stores what is there, of each partition up to its next purge, in another goroutine; if not all, then only of the partitions that are urgent: the
-// blocks of the others become larger, and the store has fewer of them.
+// begin stores what is there in another goroutine, of each partition up to its next purge. If not all are to be stored, it takes the urgent partitions alone:
+// the other blocks grow, and the store gets fewer of them.
 func (s *session) begin(a *assignment, all bool) {
 	f := a.gather(s.store, all, a.purgeDelay(s.o.Flush))
 	if len(f.froms) == 0 {

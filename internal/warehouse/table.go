@@ -1,6 +1,5 @@
-// Package warehouse keeps rows of what has passed the consent filter: a writer follows the streams and fills tables in one store, ClickHouse or
-// Parquet files by day. Each row arrives once, across retries, restarts and members of the group that change places; what a person's control records
-// delete is deleted there too.
+// Package warehouse keeps rows of what has passed the consent filter. A writer follows the streams and fills tables in one store, ClickHouse or Parquet files
+// by day. Each row arrives once, across retries, restarts and changes of the group's members. What a person's control records delete is deleted there, too.
 package warehouse
 
 import (

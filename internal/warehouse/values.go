@@ -7,8 +7,8 @@ import (
 	"unsafe"
 )
 
-// Values are one column's values, or those of a part of the rows. No value has a pointer of its own: a block of a hundred thousand rows is a few
-// slices for the garbage collector.
+// Values are the values of a column, or of a part of its rows. No value has a pointer of its own: for the garbage collector a block of a hundred thousand rows
+// is a few slices.
 type Values struct {
 	kind  Kind
 	data  []byte   // String, Bytes, Strings: the bytes of all texts, one after another

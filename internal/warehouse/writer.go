@@ -129,8 +129,8 @@ func (w *Writer) setStatus(s Status) {
 	w.metrics.lag.Set(float64(s.Lag))
 }
 
-// Run works until ctx ends, and then stores what it has read, for at most 10 s. A store that fails is waited for; what ends Run with an error is a
-// record that cannot be decoded and for which there are no Letters, and sources that share a topic.
+// Run works until ctx ends, and then stores what it has read, for at most 10 s. It waits for a store that fails. It ends with an error if a record cannot be
+// decoded and there are no Letters, or if sources share a topic.
 func (w *Writer) Run(ctx context.Context) error {
 	bySource := make(map[string]*Source, len(w.sources))
 	for _, s := range w.sources {

@@ -11,7 +11,7 @@ import (
 // Scheme begins every address.
 const Scheme = "clickhouse://"
 
-// Address says which rows of which table are read.
+// Address says which table is read, and which of its rows.
 type Address struct {
 	Host           string // host:port
 	User           string

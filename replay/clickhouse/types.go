@@ -39,8 +39,8 @@ func isDay(typ string) bool { return typ == "Date" || typ == "Date32" }
 // readable tells whether values of the type can be written as text: the states of aggregate functions cannot.
 func (c column) readable() bool { return !strings.HasPrefix(c.typ, "AggregateFunction(") }
 
-// expression writes the column as text, so that the same data reads the same from every kind of file: times as RFC 3339, lists as JSON, bytes that are no
-// text as hex digits, NULL and an empty list as nothing.
+// expression writes the column as text. The same data then reads the same from every kind of file: times as RFC 3339, lists as JSON, bytes that are no text as
+// hex digits, NULL and an empty list as nothing.
 func (c column) expression(binary bool) string {
 	name := c.quoted()
 	base, nullable := bare(c.typ)

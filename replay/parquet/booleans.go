@@ -159,7 +159,7 @@ func (b booleans) appendPage(page []byte, encoding format.Encoding, count int) (
 	return b, err
 }
 
-// appendBits takes bits, the lowest first, until there are so many values.
+// appendBits takes bits, the lowest first, up to the number of values.
 func (b booleans) appendBits(packed []byte, end int) (booleans, error) {
 	for i := 0; len(b) < end; i++ {
 		if i/8 >= len(packed) {

@@ -12,7 +12,7 @@ import (
 	"sluice/internal/warehouse"
 )
 
-// Append stores blocks as the interface says. Blocks of different partitions are stored at once, those of one partition one after the other.
+// Append stores blocks as the interface says: blocks of different partitions at once, blocks of one partition one after the other.
 func (s *Store) Append(ctx context.Context, blocks []*warehouse.Block) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(maxConnections)

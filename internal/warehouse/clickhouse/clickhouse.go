@@ -1,5 +1,5 @@
-// Package clickhouse keeps the warehouse's tables in ClickHouse. Each block of rows is inserted with a deduplication token, so that a block that comes again
-// adds nothing, neither to its table nor to the hourly counts; what purges delete can no longer be read when Append returns.
+// Package clickhouse keeps the warehouse's tables in ClickHouse. Each block of rows has a deduplication token. A block that comes again adds nothing, neither
+// to its table nor to the hourly counts. When Append returns, what purges delete can no longer be read.
 package clickhouse
 
 import (
@@ -48,8 +48,8 @@ type Store struct {
 
 var _ warehouse.Store = (*Store)(nil)
 
-// Open connects, and checks that every migration is applied, that every column of every table is there with a type that fits, and that every table keeps its
-// rows as long as it should. What it finds wrong is an error for which IsSchema is true, and that names the command that mends it.
+// Open connects. It checks that every migration is applied, that every table has every column with a type that fits, and that every table keeps its rows as
+// long as it should. IsSchema is true for what it finds wrong, and the error names the command that mends it.
 func Open(ctx context.Context, o Options, tables []*warehouse.Table) (*Store, error) {
 	o = o.withDefaults()
 	conn, err := connect(o, o.Database)

@@ -36,7 +36,7 @@ func IsSchema(err error) bool {
 	return ok && schemaCodes[e.code] != ""
 }
 
-// engineError is what is told of the engine's error. Its text is not: it may quote rows and statements.
+// engineError is what may be told of the engine's error. The error's text may not: it can quote rows and statements.
 type engineError struct{ code int32 }
 
 func (e *engineError) Error() string {
@@ -66,7 +66,7 @@ var schemaCodes = map[int32]string{
 	386: "NO_COMMON_TYPE",
 }
 
-// otherCodes are errors that operators meet; the rest is told by number.
+// otherCodes are errors that operators meet. All others are told by number.
 var otherCodes = map[int32]string{
 	62:  "SYNTAX_ERROR",
 	159: "TIMEOUT_EXCEEDED",

@@ -11,9 +11,9 @@ import (
 	"sluice/internal/warehouse"
 )
 
-// Expire removes from the disk what purges have deleted. A purge marks rows, which nobody can read from then on; they leave the disk when their part is merged,
-// and an old part may never be. Rows that are too old need nothing here: each table's TTL, which is its Keep, is the engine's own work by the engine's clock,
-// within hours (merge_with_ttl_timeout), so that now is not asked.
+// Expire removes from the disk what purges have deleted. A purge marks rows, which nobody can read from then on. They leave the disk when their part is merged,
+// and an old part may never be merged. Rows that are too old need nothing here: each table's TTL is its Keep, and the engine applies it within hours by its own
+// clock (merge_with_ttl_timeout), so that now is not used.
 func (s *Store) Expire(ctx context.Context, _ time.Time) error {
 	for _, t := range s.tables {
 		if err := s.wipe(ctx, t); err != nil {

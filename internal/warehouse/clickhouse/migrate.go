@@ -90,7 +90,7 @@ func Pending(ctx context.Context, o Options, tables []*warehouse.Table) ([]strin
 
 func ttlStep(t *warehouse.Table) string { return t.Name + ": rows are kept " + keepText(t) }
 
-// createDatabase creates the database over a connection to one that is always there.
+// createDatabase creates the database over a connection to the default one, which is always there.
 func createDatabase(ctx context.Context, o Options) error {
 	conn, err := connect(o, "default")
 	if err != nil {

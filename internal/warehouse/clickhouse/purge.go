@@ -107,5 +107,5 @@ func conditionOf(t *warehouse.Table, purges []warehouse.Purge) string {
 	return strings.Join(each, " OR ")
 }
 
-// bytesLiteral writes raw bytes; the engine reads it as a constant, for which the index is searched.
+// bytesLiteral writes raw bytes in a form that the engine reads as a constant, so that it can use the index.
 func bytesLiteral(b []byte) string { return "unhex('" + hex.EncodeToString(b) + "')" }

@@ -65,7 +65,7 @@ func collect[T any](n int, value func(row int) T) []T {
 	return all
 }
 
-// appendWords appends values of which few differ.
+// appendWords appends values that are mostly equal.
 func appendWords(to driver.BatchColumn, v *warehouse.Values, n int) error {
 	boxed := map[string]any{}
 	for row := range n {

@@ -1,5 +1,5 @@
-// Package parquet keeps the warehouse's tables in Parquet files by day, for one machine: DIR/<table>/day=2026-11-24/<number>.parquet, readable with any
-// tool that knows Parquet. Rows of a file are in the order of subject and time.
+// Package parquet keeps the warehouse's tables in Parquet files by day, for one machine: DIR/<table>/day=2026-11-24/<number>.parquet. Any tool that knows
+// Parquet can read them. Rows of a file are in the order of subject and time.
 package parquet
 
 import (
