@@ -109,7 +109,7 @@ func (s Section) Errorf(path, format string, args ...any) *Error {
 // Absent is a section that the file does not have. Its errors name the file, and no line.
 func Absent(file, name string) Section { return Section{Name: name, file: file} }
 
-// hides tells whether something on the path may not be told.
+// hides tells whether the path holds a name that must not be shown.
 func (s Section) hides(path string) bool {
 	if !s.secret || path == "" {
 		return false
@@ -118,7 +118,7 @@ func (s Section) hides(path string) bool {
 	return strings.Contains(below, ".")
 }
 
-// shown is a path with an entry's name for its index, and without names that may not be told.
+// shown is the path as errors show it: an entry's name for its index, and no secret names.
 func (s Section) shown(path string) string {
 	if s.hides(path) {
 		path, _ = cutStep(path)

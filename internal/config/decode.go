@@ -84,7 +84,7 @@ func (d *decoding) checkMapping(node ast.Node, t reflect.Type, path string) ast.
 	return readable
 }
 
-// unknownKey is told at the key, not at its value.
+// unknownKey notes the fault at the key, not at its value.
 func (d *decoding) unknownKey(pair *ast.MappingValueNode, fields map[string]reflect.Type, path string) {
 	known := slices.Sorted(maps.Keys(fields))
 	meant := nearest(keyOf(pair), known)

@@ -60,7 +60,7 @@ func (e Errors) Unwrap() []error {
 	return all
 }
 
-// Faults collects errors, so that all of them are told at once. The zero value is empty.
+// Faults collects errors, so that all of them can be told together. The zero value is empty.
 type Faults struct{ found Errors }
 
 // Add notes an error, and passes over nil. What follows from a fault that was noted already is left out: an error at or below a node that cannot be read.

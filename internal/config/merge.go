@@ -16,7 +16,7 @@ import (
 type By struct {
 	Name  string   // key that names a list's entries, such as id; empty: the section is no list of named entries
 	Whole []string // keys of an entry: a user's mapping there replaces the built-in one as a whole
-	// Secret entries hold what may not be told, also as names: a change, or an error, says which entry, and no more.
+	// Secret entries may not be shown, and neither may names below them. A change or an error names the entry, and no more.
 	Secret bool
 }
 
@@ -46,8 +46,8 @@ func (c Change) String() string {
 	return name + " " + c.Kind
 }
 
-// Merge is the built-in section with what the user's section says in its place: entries are merged by name, mappings by key, and lists and scalars are
-// replaced. Null removes. Errors of the result name the user's file wherever it has a part in them.
+// Merge puts the user's section over the built-in one: it merges entries by name and mappings by key, and replaces lists and scalars. Null removes. Errors of
+// the result name the user's file wherever it has a part in them.
 func Merge(builtin, own Section, by By) (Section, []Change, error) {
 	if _, nothing := own.node.(*ast.NullNode); nothing {
 		return builtin, nil, nil
@@ -116,7 +116,7 @@ func (m *merging) value(builtin, own ast.Node, path string, top bool) ast.Node {
 	return merged
 }
 
-// told is a path, or nothing where it may not be told.
+// told is the path, or nothing where it must not be shown.
 func (m *merging) told(path string) string {
 	if m.by.Secret {
 		return ""

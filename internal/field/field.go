@@ -1,5 +1,5 @@
-// Package field is the definition of an event's fields: what stands in their protobuf options (field.proto), read once at start, and the place of each field in
-// its Go struct. What is compiled from it works on every event without reflection, as protobuf's own decoder does.
+// Package field reads the definition of an event's fields once at start: their protobuf options (field.proto), and the place of each field in its Go struct.
+// Code compiled from it works on every event without reflection, as protobuf's own decoder does.
 package field
 
 import (
@@ -83,7 +83,7 @@ type Leaf struct {
 	Group *Field // that the field lies in; nil at the top
 }
 
-// Leaves are the fields that hold values, those of messages within in their place.
+// Leaves are the fields that hold values. A message is replaced by its own fields.
 func (m *Message) Leaves() []Leaf {
 	var all []Leaf
 	for _, f := range m.Fields {
@@ -207,7 +207,7 @@ func (p *Pool) New() unsafe.Pointer {
 	return unsafe.Add(p.chunks[chunk].UnsafePointer(), uintptr(place)*p.Of.of.Size())
 }
 
-// Reset ends the life of all messages. It keeps the memory of about so many.
+// Reset ends the life of all messages. It keeps memory for about this many.
 func (p *Pool) Reset(keep int) {
 	if chunks := (keep + perChunk - 1) / perChunk; len(p.chunks) > chunks {
 		clear(p.chunks[chunks:])

@@ -79,7 +79,7 @@ func (a *API) Answer(of reflect.Type, doc string) *huma.Response {
 	return &huma.Response{Description: doc, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
 }
 
-// UserToken describes the header in which a storefront's back end proves, beside a write key, who is signed in.
+// UserToken describes the header that proves who is signed in. A storefront's back end makes it, and it comes beside a write key.
 func UserToken() *huma.Param {
 	return &huma.Param{
 		Name: "Sluice-User-Token", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
@@ -130,7 +130,7 @@ func (a *API) Unrouted(w http.ResponseWriter, r *http.Request) {
 	WriteProblem(w, problem)
 }
 
-// unwritten is an answer of which only status and headers are wanted.
+// unwritten is an answer that is asked for its status and headers alone.
 type unwritten struct {
 	header http.Header
 	status int

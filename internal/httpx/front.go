@@ -48,7 +48,7 @@ func (f *Front) Serve(w http.ResponseWriter, r *http.Request, next func(http.Res
 	}
 }
 
-// cors tells a browser that a page of a configured origin may call the API, and answers its preflight. Other origins are told nothing.
+// cors lets pages of a configured origin call the API, and answers their preflight. It tells other origins nothing.
 func (f *Front) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
 	if len(f.Origins) == 0 || !strings.HasPrefix(r.URL.Path, "/v1/") {
 		return false
@@ -118,8 +118,8 @@ func (b *timedBody) drain() {
 	b.slow = false // the refusal stands
 }
 
-// timedAnswer is the answer to a request with a body. If that did not come in time, it is 408 whatever the route makes of half a body, and the connection is
-// closed: net/http would wait for the rest before it writes.
+// timedAnswer is the answer to a request with a body. If the body did not come in time, it answers 408, whatever the route makes of half a body, and closes the
+// connection: net/http would wait for the rest before it writes.
 type timedAnswer struct {
 	http.ResponseWriter
 	body  *timedBody

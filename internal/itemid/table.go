@@ -1,5 +1,5 @@
-// Package itemid gives each item id one small number, the same in the catalogue, in people's histories and in a list that is being ranked: inside, items are
-// numbers, and places in slices; only the edges know their ids.
+// Package itemid gives each item id one small number, which is the same in the catalogue, in people's histories and in a list that is being ranked. Inside,
+// items are numbers and places in slices. Only the edges know their ids.
 package itemid
 
 import (

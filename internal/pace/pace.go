@@ -18,8 +18,8 @@ const (
 // Rest is how long work in the background rests after it has worked for so long.
 func Rest(worked time.Duration) time.Duration { return min((share-1)*worked, longestRest) }
 
-// Pacer gives one goroutine's work a quarter of a core, in slices of about a millisecond, as long as it is not urgent. The work is cut into pieces much
-// shorter than a slice, and calls Yield between them. A nil Pacer is that of urgent work.
+// Pacer gives one goroutine's work a quarter of a core, in slices of about a millisecond, as long as the work is not urgent. The work consists of pieces much
+// shorter than a slice, and calls Yield between them. Urgent work may have a nil Pacer.
 //
 //	work ──Yield, within the slice──▶ work
 //	work ──Yield, the slice is over──▶ rest, three times as long ──▶ work

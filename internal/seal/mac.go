@@ -41,7 +41,7 @@ func double(b *[MACSize]byte) {
 	binary.BigEndian.PutUint64(b[8:], low<<1^carry*0x87)
 }
 
-// Sum is a hash of which the message is still being written. It makes the sum in place, at the end of the bytes that it appends to.
+// Sum is a hash while its message is being written. It makes the sum in place, at the end of the bytes that it appends to.
 type Sum struct {
 	mac *MAC
 	out []byte

@@ -30,9 +30,9 @@ const (
 	rateWeight = 16
 )
 
-// Backlog is how many entries of a topic's records wait to be settled: to be committed by the role that reads them, and what that role made of them by the roles
-// behind it. It is learned from committed offsets and the ends of topics, so that it holds for every process of the deployment, and it counts what this process
-// has written since it last looked. It is safe for concurrent use.
+// Backlog is how many entries of a topic's records wait to be settled. An entry is settled when the role that reads it has committed it, and the roles behind
+// have committed what that role made of it. Backlog learns this from committed offsets and the ends of topics, so that it holds for every process of the
+// deployment. It adds what this process has written since it last looked. It is safe for concurrent use.
 //
 // The roles behind the first one read other topics. Their records are another unit: one may hold many events. So the backlog remembers, for
 // each look, what the first role had committed and where those topics ended. Whoever has read up to these ends has settled that much.
@@ -96,7 +96,7 @@ func NewBacklog(cluster Cluster, first Role, behind []Role, o BacklogOptions) *B
 	return &Backlog{cluster: cluster, first: first, behind: behind, o: o, bound: bound(o, 0), looked: make(chan struct{})}
 }
 
-// bound is how many entries may wait when so many are settled a second.
+// bound is how many entries may wait at a rate of this many settled a second.
 func bound(o BacklogOptions, rate float64) int64 {
 	if o.Lag == 0 {
 		return o.Limit
@@ -141,8 +141,8 @@ func (b *Backlog) ReserveLater(ctx context.Context, n int) error {
 	return b.later(ctx, func() bool { return b.Reserve(n) })
 }
 
-// Fill counts n entries that are about to be written, in the room that was kept for about so many. It refuses, and counts nothing, where there are more than that
-// and no room for more. The room is given back in any case.
+// Fill counts n entries that are about to be written, in room that was kept for an estimate of them. It refuses, and counts nothing, if there are more than
+// that and no room is left. It gives the kept room back in any case.
 func (b *Backlog) Fill(kept, n int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -320,8 +320,8 @@ func offsetsOf(committed kadm.OffsetResponses, topic string) []int64 {
 	return at
 }
 
-// settled is how many records of the input everybody has settled: what the first role had committed at the newest look such that all others have reached its ends.
-// Before there is one, each record that they have still to read stands for one of the input, which may be too few.
+// settled is how many records of the input everybody has settled. It takes the newest look such that all other roles have reached its ends, and returns what
+// the first role had committed at that look. Before there is one, each record that they have still to read counts as one of the input, which may be too few.
 func (b *Backlog) settled(now look, reached [][]int64) int64 {
 	if n := len(b.looks); n == 0 || b.looks[n-1].committed < now.committed {
 		b.looks = append(b.looks, now)

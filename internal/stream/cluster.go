@@ -1,5 +1,5 @@
-// Package stream is the runtime that the filter and every feature engine run on: partition tasks with typed state in memory,
-// one transaction per process and role, changelogs, checkpoints in Pebble, and followers that build views from changelogs.
+// Package stream is the runtime of the filter and of every feature engine. It has partition tasks with typed state in memory, one transaction for each process
+// and role, changelogs, checkpoints in Pebble, and followers that build views from changelogs.
 package stream
 
 import (
@@ -100,8 +100,8 @@ func (e Engine) Changelog() string { return "state." + e.Name }
 // Alone is the role of an engine that shares nothing.
 func (e Engine) Alone() Role { return Role{Name: e.Name, Engines: []Engine{e}} }
 
-// Role is what a runner does: one engine, or several engines that share a consumer group and each transaction. A transaction has a price of its own, markers in
-// every partition that it wrote, on every replica, so that few large ones are cheaper than many small ones. No two engines of a role read the same topic.
+// Role is what a runner does: one engine, or several engines that share a consumer group and each transaction. A transaction costs a marker in every partition
+// that it wrote, on every replica, so a few large ones are cheaper than many small ones. No two engines of a role read the same topic.
 type Role struct {
 	Name    string // also of its group and, with the node's, its transactional id
 	Engines []Engine

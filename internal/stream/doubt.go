@@ -16,7 +16,7 @@ import (
 
 const doubtTimeout = time.Minute // to look at what became of a transaction, and to complete it
 
-// doubt is a transaction that was to be committed, and of which no broker said that it was.
+// doubt is a transaction that was to be committed, and that no broker has confirmed.
 //
 // Brokers promise to commit a transaction everywhere or nowhere. If they keep the promise, a session that reads on from the group's offsets is right. Apache
 // Kafka 4.1.0 breaks it: a coordinator logs a commit, is killed before a replica has the record, and is back within its broker session (9 s). It still takes
@@ -149,7 +149,7 @@ func (s *session) awaitAssignment(ctx context.Context) error {
 	return nil
 }
 
-// owns tells whether the transaction's input is this session's now: then nobody else is at work on it, and what another member began cannot be committed.
+// owns tells whether the transaction's input is this session's now. If it is, nobody else works on it, and what another member began cannot be committed.
 func (s *session) owns(d *doubt) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -22,7 +22,7 @@ const (
 	dueSkips = 64 // empty buckets that one step passes over
 )
 
-// OpenDue opens the index of keys that have so many bytes, in a table of its own.
+// OpenDue opens the index of keys of this many bytes, in a table of its own.
 func OpenDue(t *Task, id byte, size int) *Due {
 	return &Due{table: OpenTable[[]byte](t, id, "due", bytesCodec{}), size: size}
 }

@@ -88,8 +88,8 @@ func (r *feedReader) close() {
 	}
 }
 
-// take is what can be read by somebody who has all of the partition below the offset, or that this was missed: something later has been written, which does
-// not continue it. The feed forgets what all readers have.
+// take returns what can be read by somebody who has all of the partition below the offset. Or it says that this was missed: something later was written that
+// does not continue it. The feed forgets what all readers have.
 func (r *feedReader) take(partition int32, next int64) (taken []segment, missed bool) {
 	f := r.feed
 	f.mu.Lock()

@@ -10,8 +10,9 @@ import (
 // feedSilence is how long a partition that the feed brought nothing for stays without being fetched: what other processes write shows only then.
 const feedSilence = time.Second
 
-// feeding is where a follower's records come from: fetched by its client, or taken from the feed. A partition that the feed continues is not fetched until the
-// feed has gone on without it or been silent for a while, or somebody waits for what the feed has not: a marker, or what another process wrote.
+// feeding is where a follower's records come from: its client fetches them, or it takes them from the feed. A partition that the feed continues is not fetched.
+// It is fetched again when the feed has gone on without it, or has been silent for a while, or when somebody waits for what the feed does not have: a marker,
+// or another process's records.
 //
 //	fetched ──the feed continues it──▶ fed ──missed, silence, or somebody waits──▶ fetched, from where the feed has led
 type feeding struct {
@@ -91,7 +92,7 @@ func (d *feeding) take(applied []int64) (taken [Partitions][]segment, some bool)
 	return taken, some
 }
 
-// resume fetches the fed partitions again for which the feed is silent, or of which more is wanted than is applied. It returns when to look again; zero if
+// resume fetches those fed partitions again that the feed is silent about, or of which more is wanted than is applied. It returns when to look again; zero if
 // nothing is fed.
 func (d *feeding) resume(applied []int64, wanted func(p int32) int64) (next time.Time) {
 	offsets := make(map[int32]kgo.EpochOffset)

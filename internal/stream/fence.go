@@ -15,8 +15,8 @@ import (
 
 const fenceTimeout = 5 * time.Second // then the brokers end what is left by themselves
 
-// fenceDead ends the transactions of members that the group has given up. This member may take over their partitions. The brokers would end them, but late:
-// after their timeout, and what is looked for every ten seconds. Until then everybody who reads committed records stands still, this restore included.
+// fenceDead ends the transactions of members that the group has given up. This member may take over their partitions. The brokers would end them late: after
+// their timeout, which they check every ten seconds. Until then everybody who reads committed records stands still, this restore included.
 //
 // A member's transactional id is its name in the group. Whoever is not in the group cannot commit any more, dead, stopped or cut off, so that taking over its id
 // (as kafka-transactions and the Java client's fenceProducers do: InitProducerId, KIP-98) loses nothing; it starts a new session if it is alive.

@@ -37,15 +37,15 @@ type FollowerOptions struct {
 // applySlice is how many records Apply gets at once: about a millisecond's work.
 const applySlice = 512
 
-// errAway is that the follower was away for so long that compaction may have removed tombstones which it has not read: what they deleted would
-// live on in the view. It must start from nothing, and so must its process.
+// errAway is that the follower was away for so long that compaction may have removed tombstones which it has not read. What they deleted would live on in the
+// view. The view must start from nothing, and so must its process.
 var errAway = errors.New("away for longer than tombstones are sure to be kept")
 
 // awayLimit is half of the delete.retention.ms of the topics that are followed.
 const awayLimit = 12 * time.Hour
 
-// fetchClock watches a client's fetches: it is stale once two that succeeded lie further apart than awayLimit, by the wall clock,
-// which goes on while a machine is suspended.
+// fetchClock watches a client's fetches. It is stale if two successful ones are further apart than awayLimit. It uses the wall clock, which goes on while a
+// machine is suspended.
 type fetchClock struct {
 	last  atomic.Int64 // Unix nanoseconds; 0 = none yet
 	stale atomic.Bool
@@ -144,7 +144,7 @@ func (f *Follower) Wait(ctx context.Context, partition int32, next int64) error 
 	}
 }
 
-// StartAt makes the follower begin at the offset of each partition, as if all below it were applied. Call it before Run.
+// StartAt makes the follower begin at the offset of each partition, as if everything below were applied. Call it before Run.
 func (f *Follower) StartAt(offsets []int64) { f.starts = offsets }
 
 // Run follows until ctx ends. Errors of the broker are waited out by the client.
@@ -176,8 +176,8 @@ func (f *Follower) Run(ctx context.Context) error {
 	return f.follow(ctx, client, ends)
 }
 
-// start applies what the source has, and returns from where partitions must be read, and their ends. The source is taken as it stands before these are listed:
-// whatever it holds is of before them, so that a view which reaches them shows one state of each partition.
+// start applies what the source has, and returns the offsets from which partitions must be read, and their ends. It reads the source before it lists the ends.
+// So everything in the source is from before the ends, and a view that reaches them shows one state of each partition.
 func (f *Follower) start(ctx context.Context, topic string) (from map[int32]kgo.Offset, ends map[int32]int64, err error) {
 	source := f.o.Source.snapshot()
 	defer func() { err = errors.Join(err, source.close()) }()

@@ -6,9 +6,9 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// Journal remembers a transaction from just before its end is asked for until it has ended. Apache Kafka needs none: its coordinator logs the decision
-// and completes it. The embedded broker ends a transaction partition by partition, so that its death in between would leave half of one;
-// what the journal holds lets the next start complete it.
+// Journal remembers a transaction from just before its end is asked for until it has ended. Apache Kafka needs none: its coordinator logs the decision and
+// completes it. The embedded broker ends a transaction partition by partition. If it dies in between, the next start completes the transaction from the
+// journal.
 type Journal interface {
 	// Enter is called before a transaction opens. It may wait: the embedded broker compacts only while no transaction is open.
 	Enter()

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// keyed is what all tables are made of: entries in memory, what of them the open transaction has touched, and the checkpoint behind them.
+// keyed is what all tables are made of: entries in memory, those that the open transaction has changed, and the checkpoint behind them.
 //
 // An entry is touched while a transaction changes it, and dirty from the commit until a checkpoint holds it:
 //
@@ -143,7 +143,7 @@ func (k *keyed) settle(committed bool) {
 	k.entries.bill()
 }
 
-// forget makes room: a few entries that the checkpoint holds go, of which gone hears.
+// forget makes room: it drops a few entries that the checkpoint holds, and calls gone for each.
 func (k *keyed) forget(gone func(n uint32)) (evicted int) {
 	evicted = k.entries.evict(gone)
 	k.cold = k.cold || evicted > 0

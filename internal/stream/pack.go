@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// A pack is one record that holds many: what a task puts on one partition in a transaction. Its entries keep their order. A pack mixes people, so each entry
-// has a key id of its own: it can be sealed alone, under a key that can be destroyed alone, and the others stay readable.
+// A pack is one record that holds many: what a task writes to one partition in a transaction. Its entries keep their order. A pack mixes people, so each entry
+// has a key id of its own. It can be sealed under a key of its own, and that key can be destroyed while the other entries stay readable.
 //
 //	record: key {0}, value: version (1) ‖ entry…
 //	entry:  key id ‖ length of key ‖ key ‖ length of value ‖ value        numbers are unsigned varints

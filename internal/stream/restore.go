@@ -40,7 +40,7 @@ func restore(ctx context.Context, cluster Cluster, changelog string, store *Stor
 	return reached, readChangelog(ctx, cluster, topic, store, from, ends, reached)
 }
 
-// startAt is the changelog offset from which the checkpoint lacks records: 0, with an empty checkpoint, if nothing can be read on from it.
+// startAt is the first changelog offset that the checkpoint lacks. It is 0, with an empty checkpoint, if nothing can be read on from the checkpoint.
 func startAt(p *partitionStore, end int64, retention time.Duration) (int64, error) {
 	pos, err := p.position()
 	if err != nil {
@@ -101,8 +101,8 @@ func applyChangelog(p *partitionStore, records []*kgo.Record) error {
 	return b.commit()
 }
 
-// behind tells whether a partition has not reached its end. Compaction may have removed the very last records, so the client's own
-// position counts as well: it is in reached once a later record, or the marker of a transaction, was seen.
+// behind tells whether a partition has not reached its end. Compaction may have removed the very last records, so the client's own position counts as well. It
+// is in reached once the client has seen a later record, or the marker of a transaction.
 func behind(from map[int32]kgo.Offset, ends, reached map[int32]int64) bool {
 	for p := range from {
 		if reached[p] < ends[p] {

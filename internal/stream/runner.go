@@ -47,8 +47,8 @@ const (
 	idlePoll       = 500 * time.Millisecond // so that checkpoints are written without input
 )
 
-// Runner runs a role's tasks: it reads the assigned input partitions, and commits outputs, changelogs and input offsets of all its tasks
-// in one transaction at a time. It is crash-only: any error from ending a transaction closes the session, and the next one starts as a new process would.
+// Runner runs a role's tasks. It reads the assigned input partitions, and commits outputs, changelogs and input offsets of all its tasks in one transaction at
+// a time. It is crash-only: any error from ending a transaction closes the session, and the next session starts as a new process would.
 //
 //	poll ─▶ open what was assigned ─▶ process and produce, task beside task ─▶ flush ─▶ end ─▶ checkpoint tasks that are due ─▶ poll
 type Runner struct {
@@ -149,7 +149,7 @@ type input struct {
 	short  string // the topic's short name
 }
 
-// place is that of a task: an engine of the role, and a partition of its inputs.
+// place is where a task belongs: an engine of the role, and a partition of its inputs.
 type place struct {
 	engine    int
 	partition int32
@@ -290,8 +290,8 @@ func (s *session) step(ctx context.Context) error {
 	return s.checkpoint(checkpointSlice)
 }
 
-// poll waits for records. What a client holds ready was fetched at the end of the last poll: after a transaction that took long it is
-// as old as that, and what came since would wait for the transaction after this one. So a second poll takes what the first one made the client fetch.
+// poll waits for records. A client has fetched its next records at the end of the last poll. After a long transaction they are old, and newer ones would wait
+// for the transaction after this one. So a second poll takes what the first one made the client fetch.
 func (s *session) poll(ctx context.Context) kgo.Fetches {
 	waiting, cancel := context.WithTimeout(ctx, s.patience())
 	defer cancel()
@@ -306,9 +306,9 @@ func (s *session) poll(ctx context.Context) kgo.Fetches {
 	return append(fetches, s.kafka.PollRecords(once, left)...)
 }
 
-// restAfter is how long the runner rests after a transaction that took so long, so that more records share the next one. On the embedded broker, whose
-// transactions take a millisecond, their ends are commitGap apart. On a cluster each transaction costs the brokers a marker in every partition that it
-// wrote, on every replica: a runner that never rests saturates them, and waits for itself.
+// restAfter is how long the runner rests after a transaction, so that more records share the next one. On the embedded broker a transaction takes a
+// millisecond, and the ends of two are commitGap apart. On a cluster each transaction costs the brokers a marker in every partition that it wrote, on every
+// replica. A runner that never rests saturates them, and then waits for itself.
 func restAfter(took time.Duration) time.Duration {
 	return max(commitGap-took, min(took-commitGap, longestRest))
 }
@@ -324,8 +324,8 @@ func fetchError(fetches kgo.Fetches) error {
 	return nil
 }
 
-// reassign opens and closes tasks as the group said. Assigned is authoritative, as the revoked callback can be skipped:
-// a task that is assigned again was perhaps another member's meanwhile, and is opened anew.
+// reassign opens and closes tasks as the group said. It relies on the assignment, since the callback of a revocation may be skipped. A task that is assigned
+// again may have been another member's meanwhile, and is opened anew.
 func (s *session) reassign(ctx context.Context) error {
 	s.mu.Lock()
 	changes := s.changes

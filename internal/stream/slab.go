@@ -97,7 +97,7 @@ func (s *slab) give(at slot, n int) {
 	}
 }
 
-// dropEmpty lets go of a block in which nothing lives.
+// dropEmpty drops a block if nothing in it is alive.
 func (s *slab) dropEmpty(at uint32) {
 	b := &s.blocks[at]
 	if at == 0 || b.live > 0 {
@@ -112,7 +112,7 @@ func (s *slab) dropEmpty(at uint32) {
 	s.unused = append(s.unused, at)
 }
 
-// worst is the block with the most holes, if there are so many that it should be emptied.
+// worst is the block with the most holes, if it has enough of them to be emptied.
 func (s *slab) worst() (at uint32, ok bool) {
 	if s.holes <= max(slabBlock, s.held/slabHoles) {
 		return 0, false

@@ -40,8 +40,8 @@ func (s *sourceSnapshot) close() error {
 	return s.reader.Close()
 }
 
-// load hands over the partition's records as its changelog would, table by table, and returns the offset from which the changelog must be read: its start if
-// the checkpoint has nothing that can be used. Some records may be newer than the offset. Reading on from it brings all to one state.
+// load hands over the partition's records as its changelog would, table by table. It returns the offset from which the changelog must be read: the changelog's
+// start if the checkpoint has nothing that can be used. Some records may be newer than the offset. Reading on from it brings all to one state.
 func (s *sourceSnapshot) load(ctx context.Context, topic string, partition int32, start, end int64, to *sourceBatches) (next int64, err error) {
 	if s == nil {
 		return start, nil

@@ -31,14 +31,14 @@ type StoreOptions struct {
 
 const (
 	memtableBytes = 8 << 20
-	// tableBytes is the size of a file. Its filter and its index are one block each, which the cache must hold many of: with Pebble's sizes, which double from
-	// level to level, a filter of a megabyte was read from the disk for each key.
+	// tableBytes is the size of a file. Its filter and its index are one block each, and the cache must hold many of them. With Pebble's sizes, which double
+	// from level to level, each key cost a read of a filter of a megabyte from the disk.
 	tableBytes = 4 << 20
 	flushEvery = time.Minute // so that a crash has little of a changelog to read again
 )
 
-// OpenStore opens or makes the database in dir. It has no write-ahead log: the changelog has everything, and what a crash takes from the checkpoint, its
-// position included, is the end of what was written.
+// OpenStore opens or makes the database in dir. It has no write-ahead log, since the changelog has everything. A crash takes the end of what was written from
+// the checkpoint, its position included.
 func OpenStore(dir string, o StoreOptions) (*Store, error) {
 	if o.CacheBytes == 0 {
 		o.CacheBytes = 16 << 20
@@ -92,8 +92,8 @@ type position struct {
 	Time time.Time
 }
 
-// reaches tells whether a changelog that ends at end can be read on from the position: it is of this log, and not so old that tombstones may be gone which it
-// has not seen.
+// reaches tells whether the changelog that ends at end can be read on from the position. The position must be of this log, and not so old that tombstones may
+// be gone which the checkpoint has not seen.
 func (p position) reaches(end int64, retention time.Duration) bool {
 	return p.Next <= end && (p.Next == end || time.Since(p.Time) < retention/2)
 }

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// Table is a task's typed state by key. Committed values are kept as bytes, in memory as far as the process's Memory goes and in the checkpoint; a value is
-// decoded when it is asked for, and a few stay so.
+// Table is a task's typed state by key. It keeps committed values as bytes: in memory as far as the process's Memory allows, and in the checkpoint. It decodes
+// a value when it is asked for, and keeps a few decoded.
 type Table[V any] struct {
 	keyed
 	codec   Codec[V]

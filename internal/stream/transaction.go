@@ -168,8 +168,8 @@ func (s *session) noteLag(behind map[topicPartition]int64) {
 	}
 }
 
-// process has every task process its records and produce what comes of them, side by side, and waits until the brokers have all of it. A partition's records
-// come from one task alone, so that their order is the task's; only topics that several tasks write (entities) have no order among them.
+// process makes every task process its records and produce the results, side by side, and waits until the brokers have everything. The records of an output
+// partition come from one task, so they have that task's order. Only topics that several tasks write (entities) have no order among tasks.
 func (s *session) process(ctx context.Context) error {
 	var sent promise
 	var tasks errgroup.Group
