@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"sluice/app"
 	"sluice/internal/topics"
@@ -243,10 +244,19 @@ func (d *demo) checkMetrics(t *testing.T, guide string) {
 	if status != http.StatusOK {
 		t.Fatal(status)
 	}
-	for _, counter := range alertCounters(t) { // the first occurrence of a series is no increase of it
-		name, label, _ := strings.Cut(counter, " ")
+	for _, series := range alertSeries(t) { // the first occurrence of a series is no increase of it
+		name, label := series[0], series[1]
 		if !regexp.MustCompile(`(?m)^` + name + `(\{.*` + regexp.QuoteMeta(label) + `.*\})? \d`).Match(body) {
 			t.Errorf("no series of %s{%s} is there before its first occurrence: its alert would miss that", name, label)
+		}
+	}
+	faults, err := promlint.New(bytes.NewReader(body)).Lint()
+	if err != nil {
+		t.Error(err)
+	}
+	for _, fault := range faults {
+		if strings.HasPrefix(fault.Metric, "sluice_") {
+			t.Errorf("%s: %s", fault.Metric, fault.Text)
 		}
 	}
 	lines := bufio.NewScanner(bytes.NewReader(body))
