@@ -89,7 +89,7 @@ type head struct {
 	second uint32 // of the newest interaction
 	person uint32
 	n      uint32 // interactions
-	items  uint32 // block: one entry an interaction, the oldest first
+	items  uint32 // block: one entry per interaction, the oldest first
 }
 
 // itemsOf are a session's items, the oldest first.

@@ -65,7 +65,7 @@ func document(api *httpx.API) {
 	})
 	api.Document(&huma.Operation{
 		OperationID: "post-replay-events", Method: http.MethodPost, Path: "/v1/replays/{run}/events", Tags: []string{"replays"}, Summary: "Send rows of a replayed file",
-		Description: "NDJSON, one row a line, row numbers from 1; 5 MiB and 10,000 rows a request. A row may be sent again: it is settled once, by its number. Server key. `sluice replay` does this.",
+		Description: "NDJSON, one row per line, row numbers from 1; 5 MiB and 10,000 rows a request. A row may be sent again: it is settled once, by its number. Server key. `sluice replay` does this.",
 		Security:    keyed, RequestBody: api.Body(reflect.TypeFor[replayedRow](), map[string]any{"row": 1, "event": eventExample}, typeNDJSON, typeJSON),
 		Parameters: []*huma.Param{{Name: "run", In: "path", Required: true, Description: "16 hexadecimal digits, the sender's choice.", Schema: &huma.Schema{Type: huma.TypeString, Pattern: "^[0-9a-fA-F]{16}$"}}},
 		Responses: d.responses(map[string]answered{

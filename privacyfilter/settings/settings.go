@@ -213,7 +213,7 @@ func (s *service) write(ctx context.Context, c change) (revision privacyfilter.R
 	default:
 		return revision, s.refused(c.act, problemBusy())
 	}
-	if c.permit != nil && ctx.Err() != nil { // whoever wished it has gone, perhaps repeated it elsewhere, and taken it back since
+	if c.permit != nil && ctx.Err() != nil { // the caller disconnected; it may have retried on another node and revoked since
 		return revision, s.refused(c.act, problemUnknown())
 	}
 	began := time.Now()

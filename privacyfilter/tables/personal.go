@@ -24,7 +24,7 @@ func personalSource(keep time.Duration) *warehouse.Source {
 		Time:    "time", Keep: keep, Key: []string{"subject", "event"}, Subject: "subject", Event: "event", Floor: "floor",
 	}, {
 		Name: "impressions",
-		Doc: "What was shown, one row an item: the lines of `view_item_list` events that name a surface or a recommendation. The same events, unfolded, are in " +
+		Doc: "What was shown, one row per item: the lines of `view_item_list` events that name a surface or a recommendation. The same events, unfolded, are in " +
 			"personal_events, where `select_item`, `add_to_cart` and `purchase` with the same recommendation say what came of it.",
 		Columns: []warehouse.Column{
 			personalShape.column("subject"),

@@ -42,7 +42,7 @@ func longest(reg *privacyfilter.Register) time.Duration {
 
 // itemColumns are the order lines of an event, as lists in parallel.
 var itemColumns = []warehouse.Column{
-	{Name: "item_ids", Kind: warehouse.Strings, Doc: "Items of the event, one entry a line."},
+	{Name: "item_ids", Kind: warehouse.Strings, Doc: "Items of the event, one entry per line."},
 	{Name: "item_indexes", Kind: warehouse.Int64s, Doc: "Each line's place in the list that was shown, from 0."},
 	{Name: "item_quantity_micros", Kind: warehouse.Int64s, Doc: "Each line's quantity in micros, so that 750000 is 0.75; 0 = not told."},
 	{Name: "item_prices", Kind: warehouse.Int64s, Doc: "Each line's price, in micros of the order's currency."},
