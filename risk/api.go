@@ -145,6 +145,10 @@ func Register(api *httpx.API, o APIOptions) {
 		},
 	})
 	huma.Register(api.Huma, huma.Operation{
+		OperationID: "list-decisions", Method: http.MethodGet, Path: "/v1/decisions", Tags: []string{"decisions"},
+		Summary: "List the newest decisions, by outcome", Middlewares: api.Secure(httpx.RoleServer, httpx.RoleOperator),
+	}, d.list)
+	huma.Register(api.Huma, huma.Operation{
 		OperationID: "show-decision", Method: http.MethodGet, Path: "/v1/decisions/{decision_id}", Tags: []string{"decisions"},
 		Summary: "Show a decision with the values that it stands on", Middlewares: api.Secure(httpx.RoleServer, httpx.RoleOperator),
 	}, d.show)

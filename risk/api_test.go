@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -27,6 +28,7 @@ import (
 	"sluice/internal/topics"
 	"sluice/internal/vocab"
 	"sluice/privacyfilter/purposepb"
+	"sluice/risk/riskpb"
 )
 
 // intake stands in for the collector and the filter: an event goes to sluice.risk at once.
@@ -268,6 +270,60 @@ func TestDecisionsAreStoredWithTheirEvents(t *testing.T) {
 		t.Error("a known event was collected again")
 	}
 	showDecision(t, restarted, id)
+	listDecisions(t, restarted, id)
+}
+
+// listDecisions: the newest come first, of one outcome or of all, for the analyst and the shop alone.
+func listDecisions(t *testing.T, n *node, challenged string) {
+	t.Helper()
+	list := func(key, query string) (status int, ids []string) {
+		t.Helper()
+		status, body, _ := n.call(t, http.MethodGet, "/v1/decisions"+query, key, "")
+		var got struct{ Items []Listed }
+		if err := json.Unmarshal([]byte(body), &got); err != nil {
+			t.Fatal(err, body)
+		}
+		for _, d := range got.Items {
+			ids = append(ids, d.DecisionID)
+		}
+		return status, ids
+	}
+	if status, ids := list("o", "?outcome=challenge"); status != http.StatusOK || !slices.Equal(ids, []string{challenged}) {
+		t.Errorf("challenges: %d %v", status, ids)
+	}
+	if status, ids := list("s", ""); status != http.StatusOK || len(ids) != 6 || !slices.Contains(ids, challenged) {
+		t.Errorf("all: %d %v", status, ids)
+	}
+	if status, ids := list("s", "?limit=2"); status != http.StatusOK || len(ids) != 2 {
+		t.Errorf("two: %d %v", status, ids)
+	}
+	for query, want := range map[string]int{"?outcome=maybe": http.StatusUnprocessableEntity, "?limit=0": http.StatusUnprocessableEntity} {
+		if status, _ := list("o", query); status != want {
+			t.Errorf("%s: %d", query, status)
+		}
+	}
+	if status, _ := list("w", ""); status == http.StatusOK {
+		t.Error("a page's key lists decisions")
+	}
+}
+
+// TestNewestDecisions: whatever the order in which they come, the newest of each outcome remain.
+func TestNewestDecisions(t *testing.T) {
+	var n newest
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a test
+	for _, i := range random.Perm(3 * keptNewest) {
+		data, err := (&riskpb.Decision{DecisionId: "d", Score: 7, Rules: []string{"r"}, Outcome: riskpb.Decision_REVIEW}).MarshalVT()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.add(outcomeOf(data), aged{idOf(fmt.Appendf(nil, "%d", i)), int64(i)})
+	}
+	n.add(outcomeOf(nil), aged{time: 1})
+	n.add(outcomeOf([]byte{0xff, 0xff}), aged{time: 2})
+	found := n.list(riskpb.Decision_REVIEW)
+	if len(found) != keptNewest || found[0].time != 3*keptNewest-1 || found[keptNewest-1].time != 2*keptNewest {
+		t.Errorf("%d decisions from %d to %d", len(found), found[0].time, found[len(found)-1].time)
+	}
 }
 
 func problemOf(t *testing.T, n *node, body string) string {

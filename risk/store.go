@@ -45,6 +45,7 @@ type Store struct {
 	cluster  stream.Cluster
 	follower *stream.Follower
 	index    *index
+	newest   newest
 	fetching singleflight.Group
 	fetches  chan struct{} // a token each
 	fresh    int
@@ -100,6 +101,7 @@ func (s *Store) apply(recs []stream.Record) {
 		}
 		id := idOf(rec.Key)
 		if s.index.add(id, rec) {
+			s.newest.add(outcomeOf(rec.Value), aged{id, rec.Time.UnixMicro()})
 			s.logged(id, rec.Value)
 		}
 	}
