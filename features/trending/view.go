@@ -106,7 +106,8 @@ func (v *View) tick(ctx context.Context) {
 		if v.byEvents {
 			return // apply makes the others
 		}
-		wait := time.NewTimer(v.c.Tick - time.Duration(now%v.c.Tick.Microseconds())*time.Microsecond)
+		step := v.step()
+		wait := time.NewTimer(step - time.Duration(now%step.Microseconds())*time.Microsecond)
 		select {
 		case <-ctx.Done():
 			wait.Stop()
@@ -246,17 +247,29 @@ func (v *View) count(w *window, item uint32, by int32) {
 	}
 }
 
-// publish makes the lists of the tick at or before now. The caller holds mu.
+// step is how far apart lists are made: a tick, or a second while there is nothing to list. Else a shop's first lists would be empty for a tick.
+func (v *View) step() time.Duration {
+	if v.byEvents || len(v.lists.Load().Popular) > 0 {
+		return v.c.Tick
+	}
+	return min(v.c.Tick, time.Second)
+}
+
+// publish makes the lists of the step at or before now. The caller holds mu.
 func (v *View) publish(now int64) {
-	tick, length := v.c.Tick.Microseconds(), v.c.Window.Microseconds()
-	at := record.FloorDiv(now, tick) * tick
+	step, length := v.step().Microseconds(), v.c.Window.Microseconds()
+	at := record.FloorDiv(now, step) * step
 	window := record.FloorDiv(at, length)
 	remaining := 1 - float64(at-window*length)/float64(length)
-	v.lists.Store(&Lists{
+	made := &Lists{
 		Tick:     at,
 		Trending: v.list(window-1, window, remaining),
 		Popular:  v.list(window-int64(v.c.Kept)+1, window, 1),
-	})
+	}
+	if tick := v.c.Tick.Microseconds(); len(made.Popular) == 0 && record.FloorDiv(v.lists.Load().Tick, tick) == record.FloorDiv(at, tick) {
+		return // still nothing: what was made from the empty lists of this tick holds
+	}
+	v.lists.Store(made)
 }
 
 // list adds up the people of the windows from first to last, those before the last one with a weight, of every item that enough people chose in one of them.
