@@ -93,7 +93,7 @@ func (c *client) json(ctx context.Context, method, path string, body, into any) 
 }
 
 // lines posts values as NDJSON, and insists.
-func (c *client) lines(ctx context.Context, path string, values []any) error {
+func (c *client) lines(ctx context.Context, path string, values []any, into any) error {
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
 	for _, v := range values {
@@ -101,5 +101,14 @@ func (c *client) lines(ctx context.Context, path string, values []any) error {
 			return err
 		}
 	}
-	return c.insist(ctx, http.MethodPost, path, "application/x-ndjson", body.Bytes(), nil)
+	return c.insist(ctx, http.MethodPost, path, "application/x-ndjson", body.Bytes(), into)
+}
+
+// policy is the version of the policy in force.
+func (c *client) policy(ctx context.Context) (string, error) {
+	var policy struct{ Version string }
+	if err := c.insist(ctx, http.MethodGet, "/v1/policy", "application/json", nil, &policy); err != nil {
+		return "", fmt.Errorf("asking for the policy: %w", err)
+	}
+	return policy.Version, nil
 }

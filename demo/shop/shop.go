@@ -1,4 +1,4 @@
-// Package shop is the demo shop: a catalogue, orders of the past, and simulated shoppers who browse through the public API.
+// Package shop is the demo shop: a catalogue, a past of real orders, and simulated shoppers who browse, and some who cheat, through the public API.
 // Its data is made from UCI Online Retail (CC BY 4.0); see ATTRIBUTION.md.
 package shop
 
@@ -53,36 +53,43 @@ var Items = sync.OnceValues(func() ([]Item, error) {
 	return items, err
 })
 
-// Orders are the orders of the past, the oldest first.
-var Orders = sync.OnceValues(func() ([]Order, error) {
-	var orders []Order
-	err := eachRow(ordersFile, 3, func(f []string) error {
-		o, err := parseOrder(f)
-		orders = append(orders, o)
-		return err
+// EachOrder gives the orders of the past, the newest first. An order is valid until the next one.
+func EachOrder(use func(*Order) error) error {
+	var o Order
+	return eachRow(ordersFile, 3, func(f []string) error {
+		if err := o.parse(f); err != nil {
+			return err
+		}
+		return use(&o)
 	})
-	return orders, err
-})
+}
 
-func parseOrder(f []string) (Order, error) {
-	customer, err := strconv.Atoi(f[0])
-	if err != nil {
-		return Order{}, err
+// parse reads "customer, Unix seconds, item×quantity item×quantity …".
+func (o *Order) parse(f []string) (err error) {
+	if o.Customer, err = strconv.Atoi(f[0]); err != nil {
+		return err
 	}
 	seconds, err := strconv.ParseInt(f[1], 10, 64)
 	if err != nil {
-		return Order{}, err
+		return err
 	}
-	o := Order{Customer: customer, Time: time.Unix(seconds, 0).UTC()}
+	o.Time, o.Lines = time.Unix(seconds, 0).UTC(), o.Lines[:0]
 	for field := range strings.FieldsSeq(f[2]) {
+		item, quantity, _ := strings.Cut(field, "×")
 		var l Line
-		if _, err := fmt.Sscanf(field, "%d×%d", &l.Item, &l.Quantity); err != nil {
-			return o, err
+		if l.Item, err = strconv.Atoi(item); err != nil {
+			return err
+		}
+		if l.Quantity, err = strconv.Atoi(quantity); err != nil {
+			return err
 		}
 		o.Lines = append(o.Lines, l)
 	}
-	return o, nil
+	return nil
 }
+
+// maxRow bounds a row of the files, in bytes.
+const maxRow = 1 << 20
 
 func eachRow(file []byte, columns int, use func(fields []string) error) error {
 	r, err := zstd.NewReader(bytes.NewReader(file))
@@ -91,6 +98,7 @@ func eachRow(file []byte, columns int, use func(fields []string) error) error {
 	}
 	defer r.Close()
 	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, maxRow)
 	for n := 1; lines.Scan(); n++ {
 		fields := strings.Split(lines.Text(), "\t")
 		if len(fields) != columns {

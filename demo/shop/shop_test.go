@@ -1,19 +1,21 @@
 package shop
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
+	"time"
 )
 
 func TestDataIsWhole(t *testing.T) {
 	items, err := Items()
-	if err != nil {
-		t.Fatal(err)
-	}
-	orders, err := Orders()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,20 +30,115 @@ func TestDataIsWhole(t *testing.T) {
 	if len(items) < 2000 || len(categories) < 12 {
 		t.Errorf("%d items in %d categories", len(items), len(categories))
 	}
-	customers := make(map[int]bool)
-	for i, o := range orders {
+	customers, orders := make(map[int]bool), 0
+	var before time.Time
+	err = EachOrder(func(o *Order) error {
 		customers[o.Customer] = true
-		if i > 0 && o.Time.Before(orders[i-1].Time) {
-			t.Fatal("orders are not in time order")
+		if orders++; orders > 1 && o.Time.After(before) {
+			return errors.New("the newest order must come first")
 		}
+		before = o.Time
 		for _, l := range o.Lines {
 			if l.Item < 0 || l.Item >= len(items) || l.Quantity < 1 {
-				t.Fatalf("order line %+v", l)
+				return fmt.Errorf("order line %+v", l)
 			}
 		}
+		return nil
+	})
+	if err != nil || orders < 18_000 || len(customers) < 4_000 {
+		t.Errorf("%d orders of %d customers: %v", orders, len(customers), err)
 	}
-	if len(orders) < 3000 || len(customers) < 900 {
-		t.Errorf("%d orders of %d customers", len(orders), len(customers))
+}
+
+// TestPastEndsNow: the newest order was within a day, at its own time of day, and none is older than a year.
+func TestPastEndsNow(t *testing.T) {
+	until := time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC)
+	p, err := NewPast(Options{}, until)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var newest, oldest time.Time
+	rows := 0
+	if err := p.each(func(row int, o *Order) error {
+		if rows++; row != rows {
+			return fmt.Errorf("row %d is numbered %d", rows, row)
+		}
+		if row == 1 {
+			newest = o.Time
+		}
+		oldest = o.Time
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if newest.After(until) || until.Sub(newest) > aDay || until.Sub(oldest) > keptFor || until.Sub(oldest) < 300*aDay || rows != p.Orders() {
+		t.Errorf("%d of %d orders from %v to %v", rows, p.Orders(), oldest, newest)
+	}
+}
+
+// TestPastGoesOn: the past is sent with consent first, waits for its rows to be settled, and one that was broken off sends the same rows of the same run.
+func TestPastGoesOn(t *testing.T) {
+	var mu sync.Mutex // guards what follows
+	allowed, runs, rows := make(map[string]bool), make(map[string]bool), make(map[uint64]string)
+	busy := true
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		lines := json.NewDecoder(r.Body)
+		switch {
+		case r.URL.Path == "/v1/policy":
+			_, _ = io.WriteString(w, `{"version":"1"}`)
+		case r.URL.Path == "/v1/imports":
+			for lines.More() {
+				var person struct{ Subject string }
+				_ = lines.Decode(&person)
+				allowed[person.Subject] = true
+			}
+		case r.Method == http.MethodGet:
+			fmt.Fprintf(w, `{"accepted":%d}`, len(rows))
+		case busy && len(rows) > 1000:
+			busy = false
+			w.WriteHeader(http.StatusUnprocessableEntity)
+		default:
+			runs[r.URL.Path] = true
+			n := 0
+			for lines.More() {
+				var row struct {
+					Row   uint64
+					Event struct {
+						UserID string    `json:"user_id"`
+						Time   time.Time `json:"time"`
+					}
+				}
+				_ = lines.Decode(&row)
+				text := row.Event.UserID + row.Event.Time.String()
+				if before, ok := rows[row.Row]; ok && before != text || !allowed["u:"+row.Event.UserID] {
+					w.WriteHeader(http.StatusBadRequest)
+					return
+				}
+				rows[row.Row] = text
+				n++
+			}
+			fmt.Fprintf(w, `{"accepted":%d}`, n)
+		}
+	}))
+	defer api.Close()
+	past := func() *Past {
+		p, err := NewPast(Options{BaseURL: api.URL, Logger: slog.New(slog.DiscardHandler)}, time.Unix(1_790_000_000, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	if err := past().Run(t.Context()); err == nil {
+		t.Fatal("the past does not say that it was broken off")
+	}
+	p := past()
+	if err := p.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) != p.Orders() || p.Replayed() != p.Orders() || len(runs) != 1 {
+		t.Errorf("%d rows of %d, %d told, in %d runs", len(rows), p.Orders(), p.Replayed(), len(runs))
 	}
 }
 
@@ -58,12 +155,34 @@ func TestSomeShoppersOptOut(t *testing.T) {
 		if declines(i) {
 			none++
 		}
-		if len(s.baskets[i]) == 0 {
-			t.Errorf("shopper %d has no taste", i)
-		}
 	}
 	if out == 0 || none == 0 || out+none > 50 {
 		t.Errorf("%d opt out, %d decline", out, none)
+	}
+}
+
+// TestShoppersHaveTastes: most of what a shopper picks is of three kinds, and shoppers differ.
+func TestShoppersHaveTastes(t *testing.T) {
+	s, err := NewShoppers(Options{N: 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // a simulation
+	first := make(map[string]bool)
+	for i, taste := range s.tastes {
+		suits := 0
+		for range 200 {
+			if taste.suits(&s.items[s.shelves.pick(taste, random)]) {
+				suits++
+			}
+		}
+		if suits < 140 {
+			t.Errorf("shopper %d: %d of 200 picks suit", i, suits)
+		}
+		first[taste[0]] = true
+	}
+	if len(first) < 8 {
+		t.Errorf("%d favourites among 20 shoppers", len(first))
 	}
 }
 

@@ -21,12 +21,13 @@ type Options struct {
 	Logger    *slog.Logger
 }
 
-// Shoppers are simulated people with tastes drawn from real baskets. Their ids begin with "sim-".
+// Shoppers are simulated people with tastes, and some who cheat. Their ids begin with "sim-".
 type Shoppers struct {
 	o        Options
 	api      *client
 	items    []Item
-	baskets  [][]int // by shopper: what one real customer bought
+	shelves  *shelves
+	tastes   []taste // by shopper
 	version  string
 	out      []atomic.Bool // by shopper: has switched personalization off
 	optedOut atomic.Int64
@@ -39,30 +40,17 @@ func NewShoppers(o Options) (*Shoppers, error) {
 	if err != nil {
 		return nil, err
 	}
-	orders, err := Orders()
-	if err != nil {
-		return nil, err
+	s := &Shoppers{
+		o: o, api: newClient(o.BaseURL, o.ServerKey, o.Transport), items: items, shelves: newShelves(items), tastes: make([]taste, o.N), out: make([]atomic.Bool, o.N),
 	}
-	s := &Shoppers{o: o, api: newClient(o.BaseURL, o.ServerKey, o.Transport), items: items, baskets: make([][]int, o.N), out: make([]atomic.Bool, o.N)}
-	if o.N == 0 {
-		return s, nil
-	}
-	for _, order := range orders {
-		shopper := order.Customer % o.N
-		if order.Customer >= o.N {
-			continue
-		}
-		for _, l := range order.Lines {
-			s.baskets[shopper] = append(s.baskets[shopper], l.Item)
-		}
-	}
-	for i := range s.baskets {
-		if len(s.baskets[i]) == 0 {
-			s.baskets[i] = []int{i % len(items), (i * 7) % len(items), (i * 13) % len(items)}
-		}
+	for i := range s.tastes {
+		s.tastes[i] = s.shelves.tasteOf(rand.New(rand.NewPCG(tasteSeed, uint64(i)))) //nolint:gosec // a simulation
 	}
 	return s, nil
 }
+
+// tasteSeed: a shopper keeps the taste over restarts.
+const tasteSeed = 20101201
 
 // N is the number of shoppers, OptedOut how many of them have switched personalization off.
 func (s *Shoppers) N() int { return s.o.N }
@@ -87,25 +75,26 @@ func Load(ctx context.Context, baseURL, serverKey string, transport http.RoundTr
 				"available_from": start.Add(time.Duration(len(items)-from-i) * time.Minute),
 			})
 		}
-		if err := api.lines(ctx, "/v1/items", batch); err != nil {
+		if err := api.lines(ctx, "/v1/items", batch, nil); err != nil {
 			return fmt.Errorf("loading the demo catalogue: %w", err)
 		}
 	}
 	return nil
 }
 
-// Run lets the shoppers in: first a burst of what they did in the past days, then they browse until ctx ends, together N/10 events a second.
-func (s *Shoppers) Run(ctx context.Context) error {
+// Run lets the shoppers in: first what they did in the past weeks, and what the cheats try; then they browse until ctx ends, together N/10 events a second.
+func (s *Shoppers) Run(ctx context.Context) (err error) {
 	if s.o.N == 0 {
 		return nil
 	}
-	var policy struct{ Version string }
-	if err := s.api.insist(ctx, http.MethodGet, "/v1/policy", "application/json", nil, &policy); err != nil {
-		return s.end(ctx, fmt.Errorf("asking for the policy: %w", err))
+	if s.version, err = s.api.policy(ctx); err != nil {
+		return s.end(ctx, err)
 	}
-	s.version = policy.Version
 	if err := s.past(ctx); err != nil {
 		return s.end(ctx, fmt.Errorf("sending the shoppers' past: %w", err))
+	}
+	if err := s.cheat(ctx); err != nil {
+		return s.end(ctx, fmt.Errorf("letting the cheats try: %w", err))
 	}
 	var wg sync.WaitGroup
 	const workers = 4
@@ -129,7 +118,13 @@ func (s *Shoppers) id(shopper int) string { return fmt.Sprintf("sim-%04d", shopp
 func declines(shopper int) bool   { return shopper%17 == 16 }
 func isOptedOut(shopper int) bool { return shopper%9 == 8 }
 
-// past imports the shoppers' acceptance and sends views and purchases of the past three days, so that lists are filled from the start.
+const (
+	pastVisits = 3  // of a shopper before the demo began
+	pastDays   = 14 // within which they were
+	pastViews  = 5  // of a visit
+)
+
+// past imports the shoppers' acceptance and sends their visits of the past weeks.
 func (s *Shoppers) past(ctx context.Context) error {
 	var imports, events []any
 	now := time.Now()
@@ -137,29 +132,25 @@ func (s *Shoppers) past(ctx context.Context) error {
 		if declines(shopper) {
 			continue
 		}
-		imports = append(imports, map[string]any{
-			"subject": "u:" + s.id(shopper), "policy_version": s.version, "jurisdiction": "CN", "grants": []string{"personalize"},
-		})
+		imports = append(imports, acceptance(s.id(shopper), s.version))
 		random := rand.New(rand.NewPCG(s.o.Seed, uint64(shopper))) //nolint:gosec // a simulation
-		at := now.Add(-time.Duration(random.IntN(72*60)) * time.Minute)
-		basket := s.baskets[shopper]
-		for k := range min(12, len(basket)) {
-			at = at.Add(time.Duration(20+random.IntN(90)) * time.Second)
-			if at.After(now) {
-				break
+		for visit := range pastVisits {
+			at := now.Add(-time.Hour - time.Duration(random.IntN(pastDays*24*60))*time.Minute)
+			for k := range pastViews {
+				kind := "view_item"
+				if k == pastViews-1 {
+					kind = "add_to_cart"
+				}
+				at = at.Add(time.Duration(20+random.IntN(90)) * time.Second)
+				events = append(events, s.event(shopper, kind, s.shelves.pick(s.tastes[shopper], random), at, fmt.Sprintf("past-%d-%d-%d", now.UnixNano(), visit, k)))
 			}
-			kind := "view_item"
-			if k%4 == 3 {
-				kind = "add_to_cart"
-			}
-			events = append(events, s.event(shopper, kind, basket[random.IntN(len(basket))], at, fmt.Sprintf("past-%d", k)))
 		}
 	}
-	if err := s.api.lines(ctx, "/v1/imports", imports); err != nil {
+	if err := s.api.lines(ctx, "/v1/imports", imports, nil); err != nil {
 		return err
 	}
 	for from := 0; from < len(events); from += 500 {
-		if err := s.api.lines(ctx, "/v1/events", events[from:min(from+500, len(events))]); err != nil {
+		if err := s.api.lines(ctx, "/v1/events", events[from:min(from+500, len(events))], nil); err != nil {
 			return err
 		}
 	}
@@ -214,15 +205,25 @@ func (s *Shoppers) act(ctx context.Context, shopper int, random *rand.Rand) erro
 	if err := s.api.json(ctx, http.MethodPost, "/v1/recommendations", ask, &answer); err != nil {
 		return err
 	}
-	item := s.baskets[shopper][random.IntN(len(s.baskets[shopper]))]
-	if len(answer.Items) > 0 && random.IntN(2) == 0 {
-		if i, ok := s.find(answer.Items[random.IntN(len(answer.Items))].ItemID); ok {
-			item = i
+	item := s.shelves.pick(s.tastes[shopper], random)
+	if random.IntN(2) == 0 {
+		for _, listed := range answer.Items { // the first that is to the shopper's taste
+			if i, ok := s.shelves.place[listed.ItemID]; ok && s.tastes[shopper].suits(&s.items[i]) {
+				item = i
+				break
+			}
 		}
 	}
 	kind := [...]string{"view_item", "view_item", "view_item", "view_item", "select_item", "add_to_cart", "purchase"}[random.IntN(7)]
-	id := fmt.Sprintf("live-%d-%d", time.Now().UnixNano(), s.events.Add(1))
-	return s.api.json(ctx, http.MethodPost, "/v1/events", s.event(shopper, kind, item, time.Now(), id), nil)
+	now := time.Now()
+	id := fmt.Sprintf("live-%d-%d", now.UnixNano(), s.events.Add(1))
+	if kind == "purchase" {
+		outcome, err := s.pay(ctx, payment{user: s.id(shopper), card: "tok_" + s.id(shopper), value: s.items[item].Price, device: s.id(shopper), ip: homeOf(shopper), id: id + "-pay"})
+		if err != nil || outcome != "allow" {
+			return err
+		}
+	}
+	return s.api.json(ctx, http.MethodPost, "/v1/events", s.event(shopper, kind, item, now, id), nil)
 }
 
 // optOut lets a shopper who wants to switch personalization off do so, once.
@@ -237,13 +238,4 @@ func (s *Shoppers) optOut(ctx context.Context, shopper int) error {
 	}
 	s.optedOut.Add(1)
 	return nil
-}
-
-func (s *Shoppers) find(id string) (int, bool) {
-	for i := range s.items {
-		if s.items[i].ID == id {
-			return i, true
-		}
-	}
-	return 0, false
 }

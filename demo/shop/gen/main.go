@@ -1,5 +1,5 @@
-// Command gen makes the demo shop's files from UCI Online Retail (CC BY 4.0; see ATTRIBUTION.md): a catalogue with categories, and the orders
-// of some of its customers under new numbers.
+// Command gen makes the demo shop's files from UCI Online Retail (CC BY 4.0; see ATTRIBUTION.md): a catalogue with categories, and the customers' orders
+// under new numbers.
 //
 //	zstd -dc online_retail.csv.zst | go run ./demo/shop/gen demo/shop/data
 package main
@@ -24,8 +24,8 @@ import (
 )
 
 const (
-	minLines  = 20   // an item that was ordered less often is left out
-	customers = 1000 // whose orders are kept
+	minLines = 20 // an item that was ordered less often is left out
+	maxLines = 30 // of an order that are kept: more is a wholesaler's list, not a taste
 )
 
 func main() {
@@ -115,7 +115,7 @@ func catalogue(lines []line) (rows []string, index map[string]int) {
 	return rows, index
 }
 
-// orders lists "customer unix-seconds item×quantity …" with items as numbers of catalogue rows, in time order.
+// orders lists "customer unix-seconds item×quantity …" with items as numbers of catalogue rows, the newest first.
 func orders(lines []line, index map[string]int) []string {
 	names := make(map[string]bool)
 	for _, l := range lines {
@@ -125,7 +125,7 @@ func orders(lines []line, index map[string]int) []string {
 	random := rand.New(rand.NewPCG(20101201, 1)) //nolint:gosec // reproducible; the numbers are gone, whoever knows the seed
 	random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	number := make(map[string]int)
-	for i, name := range all[:min(customers, len(all))] {
+	for i, name := range all {
 		number[name] = i
 	}
 	type order struct {
@@ -135,23 +135,22 @@ func orders(lines []line, index map[string]int) []string {
 	}
 	byInvoice := make(map[string]*order)
 	for _, l := range lines {
-		customer, kept := number[l.customer]
 		item, listed := index[l.code]
-		if !kept || !listed {
+		if !listed {
 			continue
 		}
 		o := byInvoice[l.invoice]
 		if o == nil {
 			o = &order{at: l.time.Unix()}
-			fmt.Fprintf(&o.text, "%d\t%d\t", customer, l.time.Unix())
+			fmt.Fprintf(&o.text, "%d\t%d\t", number[l.customer], l.time.Unix())
 			byInvoice[l.invoice] = o
 		}
-		if o.items++; o.items <= 30 {
+		if o.items++; o.items <= maxLines {
 			fmt.Fprintf(&o.text, "%d×%d ", item, l.quantity)
 		}
 	}
 	sorted := slices.SortedFunc(maps.Values(byInvoice), func(a, b *order) int {
-		return cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.text.String(), b.text.String()))
+		return cmp.Or(cmp.Compare(b.at, a.at), strings.Compare(a.text.String(), b.text.String()))
 	})
 	rows := make([]string, len(sorted))
 	for i, o := range sorted {
