@@ -2,10 +2,8 @@ package app
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
-	"sluice/demo/shop"
 	"sluice/demo/web"
 	"sluice/features/history"
 	"sluice/features/record"
@@ -34,27 +32,6 @@ func keeps(register *privacyfilter.Register) (all []collector.Keeping) {
 		}
 	}
 	return all
-}
-
-// crowd is the demo's simulated shoppers as the pages see them, also before they are in.
-type crowd struct {
-	shoppers *atomic.Pointer[shop.Shoppers]
-}
-
-// N is the number of shoppers.
-func (c crowd) N() int {
-	if s := c.shoppers.Load(); s != nil {
-		return s.N()
-	}
-	return 0
-}
-
-// OptedOut is how many of them have switched personalization off.
-func (c crowd) OptedOut() int {
-	if s := c.shoppers.Load(); s != nil {
-		return s.OptedOut()
-	}
-	return 0
 }
 
 // shelves is the catalogue as the pages show it.

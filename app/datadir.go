@@ -154,7 +154,7 @@ const unfinished = ".new"
 
 // madeHere are the names of everything that Sluice puts into a data directory.
 var madeHere = []string{
-	"broker", fingerprintFile, fingerprintFile + unfinished, formatFile, formatFile + unfinished, "keys", "lock", "state", "views", "warehouse",
+	"broker", fingerprintFile, fingerprintFile + unfinished, formatFile, formatFile + unfinished, "keys", "lock", pastFile, pastFile + unfinished, "state", "views", "warehouse",
 }
 
 // clear says what it removes, and then removes everything but the lock. It refuses a directory without the marker, or with a file that Sluice does not make: the

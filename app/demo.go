@@ -2,14 +2,19 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"sluice/demo/shop"
+	"sluice/demo/web"
 	"sluice/internal/admission"
 	"sluice/internal/broker"
 	"sluice/internal/seal"
@@ -96,20 +101,111 @@ func makeKey(data *dataDir) (string, error) {
 // hasShop tells whether the node brings a shop of its own.
 func (n *Node) hasShop() bool { return n.demo != nil && n.demo.Shop }
 
-// fillShop loads the demo's catalogue and lets the simulated shoppers in.
+// fillShop loads the demo's catalogue, and lets the simulated shoppers in while the shop's past is replayed.
 func (n *Node) fillShop(ctx context.Context) error {
-	base, key := n.url(), n.deployment.Keys.Server[0]
-	if err := shop.Load(ctx, base, key, n.transport()); err != nil {
+	o := shop.Options{BaseURL: n.url(), ServerKey: n.deployment.Keys.Server[0], Transport: n.transport(), N: n.demo.Shoppers, Seed: uint64(time.Now().UnixNano()), Logger: n.logger}
+	if err := shop.Load(ctx, o.BaseURL, o.ServerKey, o.Transport); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
 		return err
 	}
 	close(n.shopLoaded)
-	shoppers, err := shop.NewShoppers(shop.Options{BaseURL: base, ServerKey: key, Transport: n.transport(), N: n.demo.Shoppers, Seed: uint64(time.Now().UnixNano()), Logger: n.logger})
+	shoppers, err := shop.NewShoppers(o)
 	if err != nil {
 		return err
 	}
-	n.shoppers.Store(shoppers)
-	return shoppers.Run(ctx)
+	n.crowd.shoppers.Store(shoppers)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return n.replayPast(ctx, o) })
+	group.Go(func() error { return shoppers.Run(ctx) })
+	return group.Wait()
+}
+
+// pastFile says in a data directory when the shop's past ends, and whether all of it is there: it is replayed once.
+const pastFile = "past.json"
+
+type pastMark struct {
+	Until time.Time `json:"until"`
+	Done  bool      `json:"done"`
+}
+
+// replayPast replays the shop's past into a new data directory, or goes on with one that was broken off.
+func (n *Node) replayPast(ctx context.Context, o shop.Options) error {
+	mark, err := readPast(n.data.join(pastFile))
+	if err != nil {
+		return err
+	}
+	past, err := shop.NewPast(o, mark.Until)
+	if err != nil {
+		return err
+	}
+	n.crowd.past.Store(&replayedPast{past: past, done: mark.Done})
+	if mark.Done {
+		return nil
+	}
+	if err := n.notePast(mark); err != nil {
+		return err
+	}
+	if err := past.Run(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	mark.Done = true
+	n.crowd.past.Store(&replayedPast{past: past, done: true})
+	return n.notePast(mark)
+}
+
+// readPast reads the mark; a directory without one has a past that ends now.
+func readPast(path string) (mark pastMark, err error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return pastMark{Until: time.Now().UTC()}, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, &mark)
+	}
+	if err != nil {
+		return mark, fmt.Errorf("reading how far the shop's past is replayed: %w", err)
+	}
+	return mark, nil
+}
+
+// notePast writes the mark.
+func (n *Node) notePast(mark pastMark) error {
+	data, err := json.Marshal(mark)
+	if err != nil {
+		return err
+	}
+	return n.data.write(pastFile, string(data)+"\n")
+}
+
+// crowd is who else is in the demo's shop, as its pages say it; also before anybody is.
+type crowd struct {
+	shoppers atomic.Pointer[shop.Shoppers]
+	past     atomic.Pointer[replayedPast]
+}
+
+type replayedPast struct {
+	past *shop.Past
+	done bool // already when the node started, or by now
+}
+
+// Crowd is the present state.
+func (c *crowd) Crowd() (now web.Crowd) {
+	if s := c.shoppers.Load(); s != nil {
+		now.Shoppers, now.OptedOut = s.N(), s.OptedOut()
+	}
+	if p := c.past.Load(); p != nil {
+		now.Orders, now.Replayed, now.Behind = p.past.Orders(), p.past.Replayed(), !p.done
+	}
+	return now
+}
+
+// demoCards are what a visitor of the demo can pay with.
+var demoCards = []web.Card{
+	{Name: "own", Label: "A card of your own"},
+	{Name: "stolen", Label: "A stolen card that others try out, too", Token: shop.StolenCard},
 }

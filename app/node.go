@@ -12,13 +12,11 @@ import (
 	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"sluice/demo/shop"
 	"sluice/internal/broker"
 	"sluice/internal/httpx"
 	"sluice/internal/seal"
@@ -74,8 +72,8 @@ type Node struct {
 	data     *dataDir
 	broker   *broker.Broker // the demo's own; nil on a cluster
 
-	shopLoaded chan struct{}                 // closed once the demo's catalogue has been sent
-	shoppers   atomic.Pointer[shop.Shoppers] // the demo's, once they are in
+	shopLoaded chan struct{} // closed once the demo's catalogue has been sent
+	crowd      crowd         // in the demo's shop
 }
 
 func newNode(c *Config, d *deployment, r *rooms, roles []string, o Options) *Node {

@@ -403,7 +403,7 @@ func (p *parts) buildWeb() error {
 	p.openCatalogue()
 	n := p.node
 	return web.Register(p.api, web.Options{
-		API: web.NewClient(n.url(), n.deployment.Keys.Server[0], n.transport()), Catalogue: shelves{p.catalogue}, Shoppers: crowd{&n.shoppers},
+		API: web.NewClient(n.url(), n.deployment.Keys.Server[0], n.transport()), Catalogue: shelves{p.catalogue}, Crowd: &n.crowd, Cards: demoCards,
 		Key: p.ring.Derive("web/cookies"), Attribution: shop.Attribution, Logger: n.logger,
 	})
 }

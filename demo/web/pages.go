@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,8 +20,8 @@ type card struct {
 
 // cause is why an item is in a list, and the item that caused it: one of the person's own, or of the page; nil = none in particular.
 type cause struct {
-	Text string
-	Item *Item
+	Code, Text string
+	Item       *Item
 }
 
 // row is a titled list of cards.
@@ -32,8 +33,11 @@ type row struct {
 	Personalized     bool
 }
 
-// shelfSize is how many items a search or a category shows.
-const shelfSize = 60
+const (
+	rowSize    = 12     // items of a list on the first page
+	shelfSize  = 60     // items of a page of a search or a category
+	shelfLimit = 10_000 // items that are counted
+)
 
 // demoUsers can sign in without a password: it is a demo.
 var demoUsers = []string{"ada", "grace", "linus"}
@@ -49,15 +53,15 @@ var becauseNotes = map[string]string{
 }
 
 func (s *site) home(v *visit) error {
-	personal, err := v.recommend("home", nil, 12)
+	personal, err := v.recommend("home", nil, rowSize)
 	if err != nil {
 		return err
 	}
-	trending, err := v.list("trending", 12)
+	trending, err := v.trending(personal)
 	if err != nil {
 		return err
 	}
-	v.send("page_view", nil, "", "")
+	v.send("page_view", nil, nil)
 	v.impression(personal)
 	return v.render("home", http.StatusOK, map[string]any{"Title": "Home", "Personal": personal, "Trending": trending, "Categories": s.Catalogue.Categories()})
 }
@@ -67,88 +71,71 @@ func (s *site) item(v *visit) error {
 	if !ok {
 		return errNotFound
 	}
-	v.send("view_item", []string{item.ID}, "", v.r.URL.Query().Get("rec"))
+	v.send("view_item", []cartLine{{item.ID, 1}}, from(v.r.URL.Query().Get("rec")))
 	var answer recommendation
 	err := s.API.do(v.r.Context(), v.person, http.MethodGet, "/v1/items/"+url.PathEscape(item.ID)+"/similar?limit=6", nil, &answer)
 	if err != nil && !hasStatus(err, http.StatusNotFound) {
 		return err
 	}
-	similar := s.row("People who looked at this also liked", "", answer)
-	return v.render("item", http.StatusOK, map[string]any{"Title": item.Title, "Item": item, "Similar": similar})
+	similar := s.row("Goes with this", "Looked at and bought together with it, by at least a few people. Everyone sees the same.", answer)
+	if slices.ContainsFunc(similar.Cards, func(c card) bool { return c.because("same_category") || c.filled() }) {
+		similar.Note = "First what people looked at or bought together with it, then more of its kind. Everyone sees the same."
+	}
+	return v.render("item", http.StatusOK, map[string]any{"Title": item.Title, "Item": item, "Similar": similar, "MaxQuantity": maxQuantity})
 }
 
 func (s *site) category(v *visit) error {
 	name := v.r.PathValue("name")
-	items := s.Catalogue.InCategory(name, shelfSize)
+	items := s.Catalogue.InCategory(name, shelfLimit)
 	if len(items) == 0 {
 		return errNotFound
 	}
-	return v.render("list", http.StatusOK, map[string]any{"Title": name, "Row": plainRow(name, items), "Category": name})
+	return v.shelf("/shop/category/"+url.PathEscape(name)+"?", name, items, nil)
 }
 
 func (s *site) search(v *visit) error {
 	query := v.r.URL.Query().Get("q")
 	query = strings.ToValidUTF8(query[:min(len(query), 200)], "")
-	items := s.Catalogue.Search(query, shelfSize)
+	items := s.Catalogue.Search(query, shelfLimit)
 	if query != "" {
-		v.send("search", nil, query, "")
+		v.send("search", nil, map[string]any{"search_term": query})
 	}
-	title := fmt.Sprintf("%s for “%s”", results(len(items)), query)
-	return v.render("list", http.StatusOK, map[string]any{"Title": title, "Row": plainRow(title, items), "Query": query})
+	title := fmt.Sprintf("%s for “%s”", counted(len(items), "result"), query)
+	return v.shelf("/shop/search?"+url.Values{"q": {query}}.Encode()+"&", title, items, map[string]any{"Query": query})
 }
 
-// results counts what a search has found; of more than a page shows nobody knows how many there are.
-func results(n int) string {
-	switch n {
-	case 1:
-		return "1 result"
-	case shelfSize:
-		return fmt.Sprintf("The first %d results", n)
-	default:
-		return fmt.Sprintf("%d results", n)
+// shelf shows items of the shop's own catalogue, a page at a time. Further pages are at base with their number.
+func (v *visit) shelf(base, title string, items []Item, data map[string]any) error {
+	number, err := strconv.Atoi(v.r.URL.Query().Get("page"))
+	pages := max(1, (len(items)+shelfSize-1)/shelfSize)
+	if err != nil || number < 1 || number > pages {
+		number = 1
 	}
+	first := (number - 1) * shelfSize
+	shown := items[first:min(first+shelfSize, len(items))]
+	r := plainRow(title, shown)
+	if r.Note = "From the shop’s own catalogue: everyone sees the same."; pages > 1 {
+		r.Note = fmt.Sprintf("%d to %d of %s. %s", first+1, first+len(shown), counted(len(items), "item"), r.Note)
+	}
+	if data == nil {
+		data = make(map[string]any)
+	}
+	data["Title"], data["Row"] = title, r
+	if number > 1 {
+		data["Before"] = base + "page=" + strconv.Itoa(number-1)
+	}
+	if number < pages {
+		data["After"] = base + "page=" + strconv.Itoa(number+1)
+	}
+	return v.render("list", http.StatusOK, data)
 }
 
-func (s *site) cart(v *visit) error {
-	var items []Item
-	for _, id := range v.Cart {
-		if item, ok := s.Catalogue.Item(id); ok {
-			items = append(items, item)
-		}
+// counted is "1 result" or "12 results".
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
 	}
-	return v.render("cart", http.StatusOK, map[string]any{"Title": "Cart", "Row": plainRow("Your cart", items), "Items": items})
-}
-
-func (s *site) addToCart(v *visit) error {
-	item, ok := s.Catalogue.Item(v.r.PathValue("id"))
-	if !ok {
-		return errNotFound
-	}
-	v.send("add_to_cart", []string{item.ID}, "", "")
-	cart := append(slices.Clone(v.Cart), item.ID)
-	v.setCookie(cookieCart, joined(cart[max(0, len(cart)-20):]), 24*time.Hour)
-	v.tell(item.Title + " is in your cart.")
-	return v.back("/shop/cart")
-}
-
-func (s *site) buy(v *visit) error {
-	if len(v.Cart) > 0 {
-		v.send("purchase", v.Cart, "", "")
-	}
-	v.setCookie(cookieCart, "", -time.Second)
-	v.tell("Thank you. Your order is placed (nothing will arrive: this is a demo).")
-	return v.back("/")
-}
-
-func joined(ids []string) string {
-	var b bytes.Buffer
-	for i, id := range ids {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		b.WriteString(id)
-	}
-	return b.String()
+	return strconv.Itoa(n) + " " + thing + "s"
 }
 
 func (s *site) signIn(v *visit) error {
@@ -177,19 +164,57 @@ func (v *visit) recommend(surface string, items []string, limit int) (row, error
 	if err := v.site.API.do(v.r.Context(), v.person, http.MethodPost, "/v1/recommendations", ask, &answer); err != nil {
 		return row{}, err
 	}
-	title, note := "Recommended for you", ""
-	if !answer.Personalized {
-		title, note = "Popular right now", becauseNotes[answer.Because]
-	}
-	r := v.site.row(title, note, answer)
+	r := v.site.row("Recommended for you", "Made from what you looked at here. “Why this?” tells the reason of each.", answer)
 	r.Surface = surface
+	if !answer.Personalized {
+		r.name("Popular right now", becauseNotes[answer.Because])
+	}
 	return r, nil
 }
 
-func (v *visit) list(name string, limit int) (row, error) {
+// trending asks for what is trending. Below a list that everyone sees it leaves out what stands there: the two are made of the same.
+func (v *visit) trending(above row) (row, error) {
+	limit, note := rowSize, "Counted in people, not clicks. Everyone sees the same."
+	if !above.Personalized {
+		limit, note = 2*rowSize, note+" What stands above is left out."
+	}
 	var answer recommendation
-	err := v.site.API.do(v.r.Context(), v.person, http.MethodGet, "/v1/lists/"+name+"?limit="+strconv.Itoa(limit), nil, &answer)
-	return v.site.row("Trending in the shop", "Counted in people, not clicks; everyone sees the same.", answer), err
+	err := v.site.API.do(v.r.Context(), v.person, http.MethodGet, "/v1/lists/trending?limit="+strconv.Itoa(limit), nil, &answer)
+	r := v.site.row("", "", answer)
+	if !above.Personalized {
+		r.Cards = slices.DeleteFunc(r.Cards, func(c card) bool {
+			return slices.ContainsFunc(above.Cards, func(shown card) bool { return shown.ID == c.ID })
+		})
+	}
+	r.Cards = r.Cards[:min(len(r.Cards), rowSize)]
+	r.name("Trending in the shop", note)
+	return r, err
+}
+
+// name gives a list that many people make its title and note, and says how much of it they have not made: that is the newest of the catalogue.
+func (r *row) name(title, note string) {
+	filled := 0
+	for i := range r.Cards {
+		if r.Cards[i].filled() {
+			filled++
+		}
+	}
+	r.Title, r.Note = title, note
+	switch {
+	case filled == 0:
+	case filled == len(r.Cards):
+		r.Title, r.Note = "New in the shop", note+" Too few people have chosen the same things so far to say what is "+strings.ToLower(title)+"."
+	default:
+		r.Note += fmt.Sprintf(" Too few people chose others, so %d of these come from the catalogue, the newest first.", filled)
+	}
+}
+
+// filled tells whether nothing but the catalogue put the item there.
+func (c *card) filled() bool { return c.because("catalogue") }
+
+// because tells whether the item has a reason of the code.
+func (c *card) because(code string) bool {
+	return slices.ContainsFunc(c.Reasons, func(why cause) bool { return why.Code == code })
 }
 
 func (s *site) row(title, note string, answer recommendation) row {
@@ -201,7 +226,7 @@ func (s *site) row(title, note string, answer recommendation) row {
 		}
 		c := card{Item: item}
 		for _, why := range ranked.Reasons {
-			because := cause{Text: why.Text}
+			because := cause{Code: why.Code, Text: why.Text}
 			if from, ok := s.Catalogue.Item(why.ItemID); ok {
 				because.Item = &from
 			}
@@ -228,30 +253,28 @@ func (v *visit) identify(body map[string]any) {
 	body["anonymous_id"] = v.Anonymous
 }
 
-// send reports what the person did. A page is shown whether or not it could be reported.
-func (v *visit) send(kind string, items []string, term, recommendation string) {
+// event is something that the person does now.
+func (v *visit) event(kind string, lines []cartLine) map[string]any {
 	now := time.Now().UTC().Format(time.RFC3339Nano)
 	event := map[string]any{
 		"id": randomID(), "type": kind, "time": now, "sent_at": now, "channel": "web", "surface": "storefront",
 		"consent": map[string]any{"revision": v.Revision, "gpc": v.GPC},
 	}
 	v.identify(event)
-	if len(items) > 0 {
-		lines := make([]map[string]any, len(items))
-		for i, id := range items {
-			lines[i] = map[string]any{"item_id": id, "index": i, "quantity": 1}
+	if len(lines) > 0 {
+		items := make([]map[string]any, len(lines))
+		for i, l := range lines {
+			items[i] = map[string]any{"item_id": l.ID, "index": i, "quantity": l.Quantity}
 		}
-		event["items"] = lines
+		event["items"] = items
 	}
-	if term != "" {
-		event["search_term"] = term
-	}
-	if recommendation != "" {
-		event["recommendation_id"] = recommendation
-	}
-	if kind == "purchase" {
-		event["order"] = map[string]any{"order_id": randomID()}
-	}
+	return event
+}
+
+// send reports what the person did, with members that only some types have. A page is shown whether or not it could be reported.
+func (v *visit) send(kind string, lines []cartLine, more map[string]any) {
+	event := v.event(kind, lines)
+	maps.Copy(event, more)
 	if err := v.site.API.do(v.r.Context(), v.person, http.MethodPost, "/v1/events", event, nil); err != nil {
 		v.site.Logger.Warn("an event was not collected", "type", kind, "error", err)
 	}
@@ -262,11 +285,19 @@ func (v *visit) impression(r row) {
 	if len(r.Cards) == 0 {
 		return
 	}
-	ids := make([]string, len(r.Cards))
+	lines := make([]cartLine, len(r.Cards))
 	for i, c := range r.Cards {
-		ids[i] = c.ID
+		lines[i] = cartLine{c.ID, 1}
 	}
-	v.send("view_item_list", ids, "", r.RecommendationID)
+	v.send("view_item_list", lines, from(r.RecommendationID))
+}
+
+// from names the recommendation that led to an event, if one did.
+func from(recommendation string) map[string]any {
+	if recommendation == "" {
+		return nil
+	}
+	return map[string]any{"recommendation_id": recommendation}
 }
 
 // render writes a page into memory first, so that a failing template never leaves half of one.
@@ -275,8 +306,11 @@ func (v *visit) render(page string, status int, data map[string]any) error {
 	data["Here"] = v.r.URL.RequestURI()
 	data["Users"] = demoUsers
 	data["Attribution"] = v.site.Attribution
-	if v.site.Shoppers != nil && v.site.Shoppers.N() > 0 {
-		data["Shoppers"], data["OptedOut"] = v.site.Shoppers.N(), v.site.Shoppers.OptedOut()
+	if v.site.Crowd != nil {
+		data["Crowd"] = v.site.Crowd.Crowd()
+	}
+	if page != "error" {
+		data["Pieces"] = v.site.basket(v.Cart).Pieces
 	}
 	if page != "error" {
 		if err := v.policyNotice(page, data); err != nil {

@@ -1,21 +1,19 @@
 package web
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
 	"time"
 )
 
-// policyNotice puts the notice on the page until it is answered, and on the page of the settings until it is accepted.
+// policyNotice puts the notice on the page until it is answered. The page of the settings has the notice among them.
 func (v *visit) policyNotice(page string, data map[string]any) error {
 	state, err := v.consent()
 	if err != nil {
 		return err
 	}
 	data["Consent"] = state
-	data["PersonalOn"] = state.Purposes["personalize"].On()
-	if declined := v.cookie(cookieDeclined) == state.Policy.Version; state.Policy.Accepted || declined && page != "privacy" {
+	if declined := v.cookie(cookieDeclined) == state.Policy.Version; state.Policy.Accepted || declined || page == "privacy" {
 		return nil
 	}
 	var policy policyText
@@ -44,7 +42,7 @@ func (s *site) decidePolicy(v *visit) error {
 	version, decision := v.r.PostFormValue("version"), v.r.PostFormValue("accept")
 	if decision == "no" {
 		v.setCookie(cookieDeclined, version, declinedFor)
-		v.tell("Nothing about your visit is stored. You can change this under Privacy.")
+		v.tell("Declined: nothing of what you look at is stored. Privacy has a button to accept after all.")
 		return v.back("/")
 	}
 	var answer written
@@ -53,35 +51,50 @@ func (s *site) decidePolicy(v *visit) error {
 		return err
 	}
 	if decision == "yes" {
-		v.accept(answer, "Thank you. You can change every choice under Privacy.")
+		v.accept(answer, "Thank you. Privacy has a button to withdraw, and a switch for every choice.")
 		return v.back("/")
 	}
 	v.setCookie(cookieDeclined, version, declinedFor)
-	v.accept(answer, "You have withdrawn. You can accept again here.")
+	v.accept(answer, "You have withdrawn. The button to accept again is below.")
 	return v.back("/settings/privacy")
 }
 
 // declinedFor is how long a browser remembers that its user declined.
 const declinedFor = 180 * 24 * time.Hour
 
-func (s *site) switchPersonal(v *visit) error {
-	where := "in this browser"
-	if v.User != "" {
-		where = "on all your devices"
-	}
-	decision, notice := "deny", "Recommendations are off, from this moment, "+where+"."
+// choose turns the switch of a purpose.
+func (s *site) choose(v *visit) error {
+	purpose, decision := v.r.PathValue("purpose"), "deny"
 	if v.r.PostFormValue("decision") == "allow" {
-		decision, notice = "allow", "Recommendations are on. Only what you do from now on counts."
+		decision = "allow"
 	}
 	var answer written
 	who := v.person
 	who.Known = v.r.PostFormValue("known")
-	err := s.API.do(v.r.Context(), who, http.MethodPut, v.path()+"/consent/personalize", map[string]string{"decision": decision}, &answer)
+	err := s.API.do(v.r.Context(), who, http.MethodPut, v.path()+"/consent/"+url.PathEscape(purpose), map[string]string{"decision": decision}, &answer)
 	if err != nil {
 		return err
 	}
-	v.accept(answer, fmt.Sprintf("%s Effective since %s (revision %s).", notice, answer.EffectiveAt.UTC().Format("15:04:05 UTC"), answer.Revision))
+	v.accept(answer, v.chosen(purpose, decision)+" Effective since "+answer.EffectiveAt.UTC().Format("15:04:05 UTC")+".")
 	return v.back("/settings/privacy")
+}
+
+// chosen says what a choice does.
+func (v *visit) chosen(purpose, decision string) string {
+	title, where := titleOf(purpose), "in this browser"
+	if v.User != "" {
+		where = "on all your devices"
+	}
+	switch {
+	case decision == "deny":
+		return title + ": off, from this moment, " + where + "."
+	case v.GPC:
+		return title + ": your choice is recorded. It stays off while your browser sends Global Privacy Control."
+	case purpose == personalize:
+		return title + ": on. Only what you do from now on counts."
+	default:
+		return title + ": on, " + where + "."
+	}
 }
 
 func (s *site) deleteFootprints(v *visit) error {
@@ -170,18 +183,49 @@ func (p purposeState) why(tier string) string {
 // On tells whether the purpose is allowed.
 func (p purposeState) On() bool { return p.Effective == "allow" }
 
+// personalize is the purpose that has its own words and place.
+const personalize = "personalize"
+
+// titles name the purposes in a shopper's words. A purpose that is not here goes by its own name.
+var titles = map[string]string{
+	"history":               "Your footprints",
+	"trending":              "Lists of what many people choose",
+	"risk":                  "Protection against fraud",
+	personalize:             "Recommendations based on your activity",
+	"marketing.first_party": "Advertisements in this shop that follow your preferences",
+	"marketing.third_party": "Our advertisements in other companies’ apps",
+	"marketing.sms":         "Offers by text message",
+	"marketing.push":        "Offers by push message",
+}
+
+func titleOf(purpose string) string {
+	if title := titles[purpose]; title != "" {
+		return title
+	}
+	return purpose
+}
+
+// kinds say what a tier means for the person.
+var kinds = map[string]string{
+	"basic": "Comes with the privacy notice", "switchable": "Comes with the privacy notice, and has a switch", "additional": "Asked for separately, by its switch", "legal": "The law asks for it",
+}
+
 // purposeLine is a purpose as the page shows it, with its state and the reason in words.
 type purposeLine struct {
 	purpose
-	On  bool
-	Why string
+	Title, Kind string
+	On          bool
+	Why         string
 }
 
-func purposeLines(purposes []purpose, state consentState) []purposeLine {
-	lines := make([]purposeLine, len(purposes))
+// HasSwitch tells whether the person can choose.
+func (l *purposeLine) HasSwitch() bool { return l.Tier == "switchable" || l.Tier == "additional" }
+
+func purposeLines(purposes []purpose, state consentState) []*purposeLine {
+	lines := make([]*purposeLine, len(purposes))
 	for i, p := range purposes {
 		now := state.Purposes[p.Name]
-		lines[i] = purposeLine{purpose: p, On: now.On(), Why: now.why(p.Tier)}
+		lines[i] = &purposeLine{purpose: p, Title: titleOf(p.Name), Kind: kinds[p.Tier], On: now.On(), Why: now.why(p.Tier)}
 	}
 	return lines
 }
@@ -194,7 +238,7 @@ func (v *visit) browserIsOff() (bool, error) {
 	var state consentState
 	browser := person{Anonymous: v.Anonymous}
 	err := v.site.API.do(v.r.Context(), browser, http.MethodGet, browser.path()+"/consent", nil, &state)
-	now := state.Purposes["personalize"]
+	now := state.Purposes[personalize]
 	return !now.On() && now.Because == "choice", err
 }
 
@@ -246,7 +290,7 @@ func (s *site) privacy(v *visit) error {
 		items = append(items, item)
 	}
 	return v.render("privacy", http.StatusOK, map[string]any{
-		"Title": "Privacy", "Purposes": purposeLines(policy.Purposes, state), "Revision": state.Revision, "Because": state.Purposes["personalize"].why("switchable"), "BrowserOff": off, "History": lines, "Unreadable": unreadable, "NextCursor": history.NextCursor,
+		"Title": "Privacy", "Version": policy.Version, "Purposes": purposeLines(policy.Purposes, state), "Revision": state.Revision, "BrowserOff": off, "History": lines, "Unreadable": unreadable, "NextCursor": history.NextCursor,
 		"BlockedItems": items, "BlockedCategories": blocked.Categories,
 	})
 }

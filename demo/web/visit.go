@@ -20,7 +20,7 @@ type visit struct {
 	r        *http.Request
 	site     *site
 	Revision string // newest that this browser was told; events echo it
-	Cart     []string
+	Cart     []cartLine
 	state    *consentState // once it was asked for
 }
 
@@ -29,6 +29,7 @@ const (
 	cookieUser     = "sluice_user"     // demo sign-in, signed
 	cookieRevision = "sluice_revision" // newest consent revision
 	cookieCart     = "sluice_cart"
+	cookieOrder    = "sluice_order"    // newest order and its decision, signed
 	cookieDeclined = "sluice_declined" // version of the notice that was declined: it is not shown again
 	cookieNotice   = "sluice_notice"   // what the last act did, shown once
 )
@@ -68,9 +69,7 @@ func (s *site) newVisit(w http.ResponseWriter, r *http.Request) *visit {
 		v.User = user
 	}
 	v.Revision = v.cookie(cookieRevision)
-	if cart := v.cookie(cookieCart); cart != "" {
-		v.Cart = strings.Split(cart, ",")
-	}
+	v.Cart = parseCart(v.cookie(cookieCart))
 	return v
 }
 

@@ -33,19 +33,26 @@ type Catalogue interface {
 	Categories() []string
 }
 
-// Shoppers tells how many simulated shoppers are in the shop.
-type Shoppers interface {
-	N() int
-	OptedOut() int
+// Crowd is who else is in the shop.
+type Crowd struct {
+	Shoppers int  // simulated
+	OptedOut int  // of them, have switched personalization off
+	Orders   int  // of the shop's past; 0: it has none
+	Replayed int  // of them, so far
+	Behind   bool // the past is still being replayed
 }
+
+// Percent is how much of the past has been replayed.
+func (c Crowd) Percent() int { return c.Replayed * 100 / max(1, c.Orders) }
 
 // Options of the pages.
 type Options struct {
 	API         *Client // speaks to the API with a server key
 	Catalogue   Catalogue
-	Shoppers    Shoppers // nil: none
-	Key         [32]byte // signs cookies and form tokens
-	Attribution string   // shown below every page
+	Crowd       interface{ Crowd() Crowd } // nil: nobody else
+	Cards       []Card                     // that can be paid with
+	Key         [32]byte                   // signs cookies and form tokens
+	Attribution string                     // shown below every page
 	Logger      *slog.Logger
 }
 
@@ -58,7 +65,7 @@ type site struct {
 // Register adds the pages to the API's mux, and shows browsers a page where there is none.
 func Register(api *httpx.API, o Options) error {
 	mux, s := api.Mux, &site{Options: o, pages: make(map[string]*template.Template)}
-	for _, page := range []string{"home", "item", "list", "cart", "privacy", "error"} {
+	for _, page := range []string{"home", "item", "list", "cart", "order", "privacy", "error"} {
 		t, err := template.New("layout.html").Funcs(functions).ParseFS(templateFiles, "templates/layout.html", "templates/cards.html", "templates/"+page+".html")
 		if err != nil {
 			return fmt.Errorf("parsing page %s: %w", page, err)
@@ -78,12 +85,15 @@ func Register(api *httpx.API, o Options) error {
 		"GET /shop/cart":                           s.cart,
 		"GET /settings/privacy":                    s.privacy,
 		"POST /shop/items/{id}/cart":               s.addToCart,
+		"POST /shop/cart":                          s.changeCart,
 		"POST /shop/cart/buy":                      s.buy,
+		"GET /shop/order":                          s.order,
+		"POST /shop/order/confirm":                 s.confirmOrder,
 		"POST /shop/policy":                        s.decidePolicy,
 		"POST /shop/block":                         s.block,
 		"POST /shop/sign-in":                       s.signIn,
 		"POST /shop/sign-out":                      s.signOut,
-		"POST /settings/privacy/personalize":       s.switchPersonal,
+		"POST /settings/privacy/consent/{purpose}": s.choose,
 		"POST /settings/privacy/footprints/delete": s.deleteFootprints,
 		"POST /settings/privacy/unblock":           s.unblock,
 	} {

@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
@@ -15,6 +16,13 @@ import (
 
 	"sluice/internal/httpx"
 )
+
+// crowded is a shop with others in it.
+type crowded struct{}
+
+func (crowded) Crowd() Crowd {
+	return Crowd{Shoppers: 60, OptedOut: 7, Orders: 200, Replayed: 50, Behind: true}
+}
 
 // shelf is a catalogue of one item.
 type shelf struct{}
@@ -42,7 +50,9 @@ type api struct {
 	account, visitor string
 	policy           *string // what was last written about it; nil = accepted, and not to be changed
 	busy             bool
-	unreadable       bool // the history
+	unreadable       bool      // the history
+	outcome          string    // of decisions; empty: allow
+	seen             *[]string // "METHOD path body" of what was written, if somebody wants to know
 }
 
 func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -52,6 +62,15 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	effective, code, _ := strings.Cut(because, " ")
 	accepted := a.policy == nil || strings.Contains(*a.policy, `"accepted":true`)
+	if a.seen != nil && r.Method != http.MethodGet {
+		body, _ := io.ReadAll(r.Body)
+		*a.seen = append(*a.seen, r.Method+" "+r.URL.Path+" "+string(body))
+		r.Body = io.NopCloser(bytes.NewReader(body))
+	}
+	if strings.HasPrefix(r.URL.Path, "/v1/decisions") {
+		fmt.Fprintf(w, `{"decision_id":"d1","outcome":%q,"score":350,"reasons":[{"text":"Many payments with this card.","tell_user":true},{"text":"Between us.","tell_user":false}],"appeal_token":"object-1"}`, cmp.Or(a.outcome, "allow"))
+		return
+	}
 	if a.busy && strings.HasSuffix(r.URL.Path, "/recommendations") {
 		httpx.WriteProblem(w, httpx.Overloaded())
 		return
@@ -68,7 +87,7 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answers := map[string]string{
 		"consent": fmt.Sprintf(`{"policy":{"version":"1","accepted":%t},"purposes":{"personalize":{"effective":%q,"because":%q},"risk":{"effective":"allow","because":""}}}`, accepted, effective, code),
-		"policy":  `{"version":"1","purposes":[{"name":"personalize","doc":"Lists.","tier":"switchable","clause":"2(2)"},{"name":"risk","doc":"Safety.","tier":"legal","clause":"2(9)"}]}`,
+		"policy":  `{"version":"1","purposes":[{"name":"personalize","doc":"Lists.","tier":"switchable","clause":"2(2)"},{"name":"marketing.sms","doc":"Commercial text messages.","tier":"additional","clause":"2(2)"},{"name":"risk","doc":"Safety.","tier":"legal","clause":"2(9)"}]}`,
 		"blocks":  `{"items":["lamp","gone"],"categories":["Lamps"]}`,
 		"history": `{"items":[{"event_id":"e","type":"view_item","time":"2026-11-24T08:00:00Z","item_ids":["lamp"]}]}`,
 		"events":  `{}`,
@@ -104,7 +123,7 @@ func openShop(t *testing.T, a api) *shop {
 func openShopAt(t *testing.T, url string, log io.Writer) *shop {
 	t.Helper()
 	front := httpx.NewAPI("test", httpx.NewKeys(nil))
-	err := Register(front, Options{API: NewClient(url, "k", nil), Catalogue: shelf{}, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	err := Register(front, Options{API: NewClient(url, "k", nil), Catalogue: shelf{}, Crowd: crowded{}, Cards: []Card{{Name: "own", Label: "Own"}}, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +194,7 @@ func TestReasonsHaveWords(t *testing.T) {
 	}
 	_, page := openShop(t, api{visitor: "allow choice"}).send(http.MethodGet, "/settings/privacy", nil)
 	s := &shop{t: t}
-	s.expect(page, `id="personal-because">You switched it on.</p>`, "<strong>On.</strong> The law asks for it.", "!>choice<")
+	s.expect(page, `id="because-personalize">You switched it on.</p>`, "<strong>On.</strong> The law asks for it.", "!>choice<")
 }
 
 // TestSettingsSayWhoseTheyAre: an account's hold on all devices, a browser's in it alone; and what was switched off in it before stays off.
@@ -198,11 +217,11 @@ func TestAnOvertakenChoiceSaysSo(t *testing.T) {
 	s := openShop(t, api{visitor: "deny choice"})
 	_, page := s.send(http.MethodGet, "/settings/privacy", nil)
 	form := url.Values{"decision": {"allow"}, "token": formToken.FindStringSubmatch(page)[1:2]}
-	status, page := s.send(http.MethodPost, "/settings/privacy/personalize", form)
+	status, page := s.send(http.MethodPost, "/settings/privacy/consent/personalize", form)
 	if status != http.StatusConflict {
 		t.Errorf("answered %d", status)
 	}
-	s.expect(page, "You chose otherwise in another place", "!Recommendations are on")
+	s.expect(page, "You chose otherwise in another place", "!Recommendations based on your activity: on")
 }
 
 // TestCardsNameWhatCausedThem: "Why this?" links the item.
@@ -239,7 +258,7 @@ func TestNothingInline(t *testing.T) {
 
 // TestDecliningIsNotForEver: who has declined is not asked on every page, and can accept under Privacy; who has accepted can withdraw there.
 func TestDecliningIsNotForEver(t *testing.T) {
-	const notice, withdraw = "Before you look around", `value="withdraw"`
+	const notice, accept, withdraw = "Before you look around", "Accept the notice", `value="withdraw"`
 	policy := ""
 	s := openShop(t, api{visitor: "deny policy_not_accepted", policy: &policy})
 	decide := func(accept string) {
@@ -261,15 +280,15 @@ func TestDecliningIsNotForEver(t *testing.T) {
 		t.Errorf("declining wrote %s", policy)
 	}
 	expect("/", "!"+notice)
-	expect("/settings/privacy", notice, "!"+withdraw)
+	expect("/settings/privacy", accept, "!"+withdraw)
 	decide("yes")
-	expect("/settings/privacy", "!"+notice, withdraw)
+	expect("/settings/privacy", "!"+accept, withdraw)
 	decide("withdraw")
 	if policy != `{"accepted":false,"version":"1"}` {
 		t.Errorf("withdrawing wrote %s", policy)
 	}
 	expect("/", "!"+notice)
-	expect("/settings/privacy", notice, "!"+withdraw)
+	expect("/settings/privacy", accept, "!"+withdraw)
 }
 
 // TestBusy: a shop that is refused a list says so, and not that something is broken.
@@ -296,7 +315,7 @@ func TestOddNames(t *testing.T) {
 	_, page := s.send(http.MethodGet, "/shop/search?q=o", nil)
 	s.expect(page, "1 result for", "!1 results")
 	links := regexp.MustCompile(`(?:href|src)="(/shop/(?:items|category|image)/[^"]*)"`).FindAllStringSubmatch(page, -1)
-	if len(links) != 3 {
+	if len(links) != 3 { // image, item, category
 		t.Errorf("%d links: %v", len(links), links)
 	}
 	for _, link := range links {
@@ -305,7 +324,7 @@ func TestOddNames(t *testing.T) {
 		}
 	}
 	_, page = s.send(http.MethodGet, "/shop/search?q="+strings.Repeat("中", 70), nil)
-	s.expect(page, "The first 60 results for", "!\ufffd")
+	s.expect(page, "198 results for", "1 to 60 of 198 items", `rel="next"`, "!\ufffd")
 }
 
 // TestLogsNameNobody: what fails is logged without the address of the API, which names the visitor.
@@ -322,4 +341,112 @@ func TestLogsNameNobody(t *testing.T) {
 	if visitor == "" || !strings.Contains(log.String(), "a page failed") || strings.Contains(log.String(), visitor) {
 		t.Errorf("the log of the visitor %s:\n%s", visitor, log.String())
 	}
+}
+
+// TestEverySwitch: each purpose that a person can choose has a switch with its own words, which writes that purpose.
+func TestEverySwitch(t *testing.T) {
+	var seen []string
+	s := openShop(t, api{visitor: "allow choice", seen: &seen})
+	_, page := s.send(http.MethodGet, "/settings/privacy", nil)
+	s.expect(page, `id="switch-personalize"`, `id="switch-marketing.sms"`, "Offers by text message", "!switch-risk", "Commercial text messages. This demo sends none")
+	form := url.Values{"decision": {"allow"}, "token": formToken.FindStringSubmatch(page)[1:2]}
+	s.send(http.MethodPost, "/settings/privacy/consent/marketing.sms", form)
+	if len(seen) != 1 || !strings.HasPrefix(seen[0], "PUT /v1/visitors/") || !strings.HasSuffix(seen[0], `/consent/marketing.sms {"decision":"allow"}`) {
+		t.Errorf("written: %q", seen)
+	}
+}
+
+// TestCart: quantities are kept, changed and summed up, and what is bought is what was in the cart.
+func TestCart(t *testing.T) {
+	var seen []string
+	s := openShop(t, api{visitor: "allow choice", seen: &seen})
+	_, page := s.send(http.MethodGet, "/shop/items/lamp", nil)
+	token := formToken.FindStringSubmatch(page)[1]
+	post := func(path string, pairs ...string) {
+		t.Helper()
+		form := url.Values{"token": {token}}
+		for i := 0; i < len(pairs); i += 2 {
+			form.Set(pairs[i], pairs[i+1])
+		}
+		if status, page := s.send(http.MethodPost, path, form); status != http.StatusSeeOther {
+			t.Fatalf("%s: %d %s", path, status, page)
+		}
+	}
+	cart := func(texts ...string) {
+		t.Helper()
+		_, page := s.send(http.MethodGet, "/shop/cart", nil)
+		s.expect(page, texts...)
+	}
+	post("/shop/items/lamp/cart", "quantity", "2")
+	post("/shop/items/" + url.PathEscape(odd.ID) + "/cart")
+	cart("£19.00", "£20.00", `value="2"`, "Cart (3)")
+	post("/shop/cart", "id", "lamp", "quantity", "120")
+	cart("£940.50", `value="99"`)
+	post("/shop/cart", "id", odd.ID, "quantity", "0")
+	cart("!In/Out", "Cart (99)", "is no longer in your cart")
+	post("/shop/cart", "id", "lamp", "quantity", "3")
+	seen = nil
+	post("/shop/cart/buy", "card", "own", "billing", "GB", "shipping", "FR")
+	cart("It is empty")
+	_, page = s.send(http.MethodGet, "/shop/order", nil)
+	s.expect(page, "Your order is placed", "d1", "!object-1")
+	if len(seen) != 2 || !strings.Contains(seen[0], `"value":"28.50"`) || !strings.Contains(seen[0], `"shipping_country":"FR"`) || !strings.Contains(seen[1], `"quantity":3`) || !strings.Contains(seen[1], `"type":"purchase"`) {
+		t.Errorf("written: %q", seen)
+	}
+}
+
+// TestCheckoutObeysTheDecision: a payment that is not allowed is no purchase; the person learns what they may, and nobody else learns anything.
+func TestCheckoutObeysTheDecision(t *testing.T) {
+	for _, c := range []struct {
+		outcome string
+		says    []string
+		cart    bool // kept
+	}{
+		{"challenge", []string{"One more step", "Yes, this is my payment", "Many payments with this card.", "!Between us.", "object-1"}, true},
+		{"review", []string{"on hold", "!Yes, this is my payment", "object-1"}, false},
+		{"block", []string{"The payment was refused", "object-1"}, true},
+	} {
+		var seen []string
+		s := openShop(t, api{visitor: "allow choice", outcome: c.outcome, seen: &seen})
+		_, page := s.send(http.MethodGet, "/shop/items/lamp", nil)
+		form := url.Values{"token": formToken.FindStringSubmatch(page)[1:2], "card": {"own"}, "billing": {"GB"}, "shipping": {"GB"}}
+		s.send(http.MethodPost, "/shop/items/lamp/cart", form)
+		seen = nil
+		s.send(http.MethodPost, "/shop/cart/buy", form)
+		_, page = s.send(http.MethodGet, "/shop/order", nil)
+		s.expect(page, c.says...)
+		_, page = s.send(http.MethodGet, "/shop/cart", nil)
+		if kept := strings.Contains(page, lamp.Title) || strings.Contains(page, "Brass &amp; Glass Lamp"); kept != c.cart || len(seen) != 1 {
+			t.Errorf("%s: the cart is kept: %t; written: %q", c.outcome, kept, seen)
+		}
+		status, _ := s.send(http.MethodPost, "/shop/order/confirm", form)
+		if confirmed := len(seen) == 3 && strings.Contains(seen[2], `"purchase"`); confirmed != (c.outcome == "challenge") {
+			t.Errorf("%s: confirming answers %d, written: %q", c.outcome, status, seen)
+		}
+		s.cookies[cookieVisitor].Value = "somebody-else"
+		if status, _ := s.send(http.MethodGet, "/shop/order", nil); status != http.StatusNotFound {
+			t.Errorf("%s: another visitor sees the order: %d", c.outcome, status)
+		}
+	}
+}
+
+// TestListsSayWhatTheyAre: what nobody chose is not called popular or trending.
+func TestListsSayWhatTheyAre(t *testing.T) {
+	chosen, filled := card{Reasons: []cause{{Code: "trending"}}}, card{Reasons: []cause{{Code: "catalogue"}}}
+	for _, c := range []struct {
+		cards       []card
+		title, note string
+	}{
+		{[]card{chosen, chosen}, "Trending", "Counted in people."},
+		{[]card{chosen, filled}, "Trending", "so 1 of these come from the catalogue"},
+		{[]card{filled, filled}, "New in the shop", "to say what is trending"},
+	} {
+		r := row{Cards: c.cards}
+		if r.name("Trending", "Counted in people."); r.Title != c.title || !strings.Contains(r.Note, c.note) {
+			t.Errorf("%q: %q", r.Title, r.Note)
+		}
+	}
+	s := openShop(t, api{visitor: "allow choice"})
+	_, page := s.send(http.MethodGet, "/", nil)
+	s.expect(page, "reading in its past: 25 % of 200 orders", "60 shoppers, 7 of them", "Shelves, search and the cart are the shop’s own", "!every list on this page")
 }
