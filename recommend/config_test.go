@@ -25,7 +25,7 @@ func TestDefaultsLoad(t *testing.T) {
 		t.Error(diff)
 	}
 	home, _ := c.Surface("home")
-	if diff := cmp.Diff([]rank.Rule{{AtMost: 2, Within: 6, Same: rank.Category}}, home.Rules); diff != "" {
+	if diff := cmp.Diff([]rank.Rule{{AtMost: 3, Within: 6, Same: rank.Category}}, home.Rules); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(Retriever{Name: "co_visitation", Candidates: 200, Weight: 0.6, HalfLife: 7 * 24 * time.Hour}, home.Personal[1]); diff != "" {

@@ -11,12 +11,12 @@ import (
 )
 
 const (
-	batchOrders = 200
+	batchOrders = 100
 	aDay        = 24 * time.Hour
 	// keptFor is how old an order of the past may be: what every purpose's retention has expired would be refused.
 	keptFor = 360 * aDay
 	// settleEvery is how often the replay asks whether its rows are settled.
-	settleEvery = 50 * time.Millisecond
+	settleEvery = 20 * time.Millisecond
 )
 
 // Past is a year of real orders, which the shop replays as its own: people who had accepted the policy bought these things, the newest a day before Until at
@@ -64,8 +64,8 @@ func (p *Past) each(use func(row int, o *Order) error) error {
 // errEnough ends the reading.
 var errEnough = errors.New("enough")
 
-// Run replays the past, the newest orders first, so that the lists of the present are full first. One batch is on its way while the one before it is settled:
-// shoppers and visitors do not wait behind the past.
+// Run replays the past, the newest orders first, so that the lists of the present are full first. A batch is sent when the one before it is settled: shoppers
+// and visitors do not wait behind the past.
 func (p *Past) Run(ctx context.Context) error {
 	items, err := Items()
 	if err != nil {
@@ -101,7 +101,6 @@ type replaying struct {
 	imports  []any
 	rows     []any
 	accepted int // rows, in all
-	settled  int // rows that must be settled before the next batch is sent
 }
 
 func (r *replaying) add(ctx context.Context, row int, o *Order) error {
@@ -130,12 +129,11 @@ func (r *replaying) purchase(row int, o *Order) map[string]any {
 	}
 }
 
-// send posts what has gathered, consent first, once the batch before the last is settled.
+// send posts what has gathered, consent first, once the batch before it is settled.
 func (r *replaying) send(ctx context.Context) error {
-	if err := r.settle(ctx, r.settled); err != nil {
+	if err := r.settle(ctx, r.accepted); err != nil {
 		return err
 	}
-	r.settled = r.accepted
 	if len(r.imports) > 0 {
 		if err := r.p.api.lines(ctx, "/v1/imports", r.imports, nil); err != nil {
 			return fmt.Errorf("importing the consent of the past: %w", err)
