@@ -2,7 +2,8 @@
 # The tests that need real engines: Apache Kafka and ClickHouse. It installs what they need, runs
 #   1. the tests tagged `integration`: the engines themselves, ClickHouse as a warehouse, TLS and SCRAM, several processes on three brokers;
 #   2. every test that touches Kafka once more, on Apache Kafka instead of the embedded broker, the end-to-end tests included;
-#   3. a short run of the crash test on both brokers,
+#   3. the demo's pages by axe, where npm can fetch it and a browser is there,
+#   4. a short run of the crash test on both brokers,
 # and says how many tests ran on what. `make integration` calls it.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -69,6 +70,14 @@ kill -INT "$kafka"
 wait "$kafka" || true
 kafka=
 unset SLUICE_TEST_KAFKA
+
+step "the demo's pages, by axe"
+if command -v npm >/dev/null && { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null &&
+  npm install --silent --no-save --prefix "$work/axe" axe-core@4.14.1 >"$work/npm.log" 2>&1; then
+  SLUICE_AXE="$work/axe/node_modules/axe-core/axe.min.js" tests "pages by axe" -run TestPagesAreAccessible ./cmd/sluice
+else
+  echo "axe or a browser is not to be had here: the pages were checked by our own rules alone"
+fi
 
 step "crashes"
 go build -o "$work/sluice" ./cmd/sluice
