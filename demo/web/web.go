@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"sluice/internal/httpx"
 )
@@ -130,6 +131,13 @@ var functions = template.FuncMap{
 			return "£"
 		}
 		return currency + " "
+	},
+	"number": func(n int) string { // 17,321
+		text := strconv.Itoa(n)
+		for i := len(text) - 3; i > 0; i -= 3 {
+			text = text[:i] + "," + text[i:]
+		}
+		return text
 	},
 	"segment": url.PathEscape, // of a path: an id may hold what means something there
 	"dict": func(pairs ...any) map[string]any {
