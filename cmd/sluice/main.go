@@ -130,7 +130,7 @@ func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	for _, one := range apart(err) {
+	for _, one := range unjoined(err) {
 		if !errors.Is(one, errSilent) {
 			fmt.Fprintln(stderr, "sluice:", one)
 		}
@@ -147,11 +147,11 @@ func exitCode(err error, stderr io.Writer) int {
 	}
 }
 
-// apart splits joined errors, so that each is told on its own line.
-func apart(err error) (all []error) {
+// unjoined splits joined errors, so that each is told on its own line.
+func unjoined(err error) (all []error) {
 	var usage *app.UsageError
 	if errors.As(err, &usage) && err == error(usage) {
-		return apart(usage.Err)
+		return unjoined(usage.Err)
 	}
 	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // one that wraps others in words of its own is told as a whole
 	if !ok {
@@ -161,7 +161,7 @@ func apart(err error) (all []error) {
 	texts := make([]string, len(parts))
 	for i, part := range parts {
 		texts[i] = part.Error()
-		all = append(all, apart(part)...)
+		all = append(all, unjoined(part)...)
 	}
 	if strings.Join(texts, "\n") != err.Error() {
 		return []error{err}
