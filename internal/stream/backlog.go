@@ -16,19 +16,13 @@ import (
 // BacklogOptions bound a backlog.
 type BacklogOptions struct {
 	Limit     int64          // entries that may wait, at most; from there on Take refuses
-	Lag       time.Duration  // how long an entry may wait: Take refuses from as many entries on as are settled in so long; 0 = Limit alone
+	Lag       time.Duration  // how long an entry should wait at most: Take refuses from as many entries on as are settled in about so long; 0 = Limit alone
 	Every     time.Duration  // between two looks at the log while something waits; 100 ms if 0
 	PerRecord func() float64 // entries that a record of the input holds, as far as this process knows; nil = 1
 	Logger    *slog.Logger   // nil = silent
 }
 
-const (
-	backlogEvery = 100 * time.Millisecond
-	// leastBacklog may wait whatever the rate: so much may come at once.
-	leastBacklog = 10_000
-	// rateWeight is how many looks the rate is a mean of: each sees whole transactions, or none.
-	rateWeight = 16
-)
+const backlogEvery = 100 * time.Millisecond
 
 // Backlog is how many entries of a topic's records wait to be settled. An entry is settled when the role that reads it has committed it, and the roles behind
 // have committed what that role made of it. Backlog learns this from committed offsets and the ends of topics, so that it holds for every process of the
@@ -46,34 +40,12 @@ type Backlog struct {
 	waiting  int64      // at the last look
 	added    int64      // since then
 	reserved int64      // may be added
-	bound    int64      // of all three, from Limit and Lag
+	window   window     // of all three
+	refused  bool       // somebody was, since then
 	looked   chan struct{}
 
 	// By the goroutine that runs:
 	looks []look // the oldest first, none older than the newest that everybody has settled
-	rate  throughput
-}
-
-// throughput is how fast the first role's records are settled while more wait than can be settled between two looks.
-type throughput struct {
-	at        time.Time // of the last look; zero = it found too few
-	settled   int64     // records, then
-	perSecond float64   // a second; 0 = not known yet
-}
-
-// look notes how many records are settled, and whether many entries wait.
-func (t *throughput) look(at time.Time, settled int64, many bool) {
-	last := *t
-	t.at, t.settled = at, settled
-	switch {
-	case !many:
-		t.at = time.Time{}
-	case last.at.IsZero() || !at.After(last.at):
-	case t.perSecond == 0:
-		t.perSecond = float64(settled-last.settled) / at.Sub(last.at).Seconds()
-	default:
-		t.perSecond += (float64(settled-last.settled)/at.Sub(last.at).Seconds() - t.perSecond) / rateWeight
-	}
 }
 
 // look is one look at the log.
@@ -93,15 +65,7 @@ func NewBacklog(cluster Cluster, first Role, behind []Role, o BacklogOptions) *B
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	return &Backlog{cluster: cluster, first: first, behind: behind, o: o, bound: bound(o, 0), looked: make(chan struct{})}
-}
-
-// bound is how many entries may wait at a rate of this many settled a second.
-func bound(o BacklogOptions, rate float64) int64 {
-	if o.Lag == 0 {
-		return o.Limit
-	}
-	return min(o.Limit, max(leastBacklog, int64(rate*o.Lag.Seconds())))
+	return &Backlog{cluster: cluster, first: first, behind: behind, o: o, window: newWindow(o.Limit, o.Lag), looked: make(chan struct{})}
 }
 
 // Take counts n entries that are about to be written. It refuses, and counts nothing, while as many wait as may.
@@ -123,7 +87,11 @@ func (b *Backlog) Open() bool {
 }
 
 // open is Open for those who hold the lock.
-func (b *Backlog) open() bool { return b.waiting+b.added+b.reserved < b.bound }
+func (b *Backlog) open() bool {
+	open := b.waiting+b.added+b.reserved < b.window.entries()
+	b.refused = b.refused || !open
+	return open
+}
 
 // Reserve keeps room for about n entries that are still to be decoded, until Fill or Release. It refuses as Take does.
 func (b *Backlog) Reserve(n int) bool {
@@ -176,11 +144,11 @@ func (b *Backlog) Waiting() int64 {
 	return b.waiting + b.added
 }
 
-// Bound is how many entries may wait now, by the limit and by how fast they are settled.
+// Bound is how many entries may wait now, by the limit and by how long they have waited.
 func (b *Backlog) Bound() int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.bound
+	return b.window.entries()
 }
 
 // Reserved is how many entries have room that was kept for them.
@@ -243,12 +211,12 @@ func (b *Backlog) look(ctx context.Context, admin *kadm.Client) error {
 	if err != nil {
 		return err
 	}
-	settled, perRecord := b.settled(now, reached), b.o.PerRecord()
-	waiting := int64(float64(max(0, end-settled)) * perRecord)
-	b.rate.look(time.Now(), settled, waiting >= leastBacklog/4)
+	settled := b.settled(now, reached)
+	waiting := int64(float64(max(0, end-settled)) * b.o.PerRecord())
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.waiting, b.bound = waiting, bound(b.o, b.rate.perSecond*perRecord)
+	b.window.move(b.window.age(time.Now(), end, settled), waiting, b.refused)
+	b.waiting, b.refused = waiting, false
 	b.added -= before // what was written meanwhile is counted twice until the next look
 	b.tell()
 	return nil

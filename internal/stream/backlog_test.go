@@ -2,7 +2,6 @@ package stream_test
 
 import (
 	"context"
-	"math"
 	"runtime"
 	"testing"
 	"testing/synctest"
@@ -179,42 +178,6 @@ func TestReserveKeepsRoom(t *testing.T) {
 	}
 	if !b.Fill(1, 1) || !b.Take(2) || b.Take(1) {
 		t.Errorf("%d are taken, want 3", b.Waiting())
-	}
-}
-
-// TestTheBoundFollowsTheThroughput: as many entries may wait as are settled in the lag, within its bounds.
-func TestTheBoundFollowsTheThroughput(t *testing.T) {
-	at := time.Unix(1, 0)
-	p := new(stream.Throughput)
-	look := func(after time.Duration, settled int64, many bool, want float64) {
-		t.Helper()
-		at = at.Add(after)
-		if got := p.Look(at, settled, many); math.Abs(got-want) > 1e-9 {
-			t.Errorf("%v a second, want %v", got, want)
-		}
-	}
-	look(0, 100, false, 0)
-	look(time.Second, 100_000, false, 0) // few wait: it says how many came
-	look(time.Second, 200_000, true, 0)
-	look(100*time.Millisecond, 204_000, true, 40_000)
-	look(100*time.Millisecond, 204_000, true, 37_500) // one look in sixteen saw nothing
-	look(time.Second, 204_010, false, 37_500)
-	look(time.Hour, 300_000, true, 37_500) // the time before is not known to have been busy
-	for _, c := range []struct {
-		limit int64
-		lag   time.Duration
-		rate  float64
-		want  int64
-	}{
-		{100_000, 0, 40_000, 100_000},
-		{100_000, time.Second / 2, 0, 10_000},
-		{100_000, time.Second / 2, 40_000, 20_000},
-		{100_000, time.Second / 2, 1e9, 100_000},
-		{3, time.Second / 2, 40_000, 3},
-	} {
-		if got := stream.Bound(stream.BacklogOptions{Limit: c.limit, Lag: c.lag}, c.rate); got != c.want {
-			t.Errorf("%d of %d may wait %s at %v a second, want %d", got, c.limit, c.lag, c.rate, c.want)
-		}
 	}
 }
 

@@ -17,17 +17,19 @@ func (b *Backlog) Look(ctx context.Context) error {
 	return b.look(ctx, kadm.NewClient(client))
 }
 
-// Throughput is what a backlog learns of its looks.
-type Throughput struct{ t throughput }
+// Window is how many entries of a backlog may wait.
+type Window struct{ w window }
 
-// Look notes what a look finds, and returns the rate.
-func (t *Throughput) Look(at time.Time, settled int64, many bool) float64 {
-	t.t.look(at, settled, many)
-	return t.t.perSecond
+// NewWindow makes a window.
+func NewWindow(limit int64, target time.Duration) *Window {
+	return &Window{newWindow(limit, target)}
 }
 
-// Bound is how many entries may wait.
-var Bound = bound
+// Look is one look at the log, which holds one entry a record. It returns how many may wait then.
+func (w *Window) Look(at time.Time, end, settled int64, refused bool) int64 {
+	w.w.move(w.w.age(at, end, settled), end-settled, refused)
+	return w.w.entries()
+}
 
 // Checkpoint writes what a partition's checkpoint holds: the newest of each key, and its position.
 func (s *Store) Checkpoint(partition int32, records []Record, next int64, at time.Time) error {
