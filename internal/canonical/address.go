@@ -11,7 +11,7 @@ const maxIP = len("ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/64")
 // IP is the shortest text of one IP address, without port, brackets and zone. An IPv4 address in IPv6's clothes (::ffff:192.0.2.1) is the IPv4 address.
 // False: s is not one address. A list is none, since nobody knows which of its addresses is the person's; neither is the unspecified address.
 func IP(s string) (text string, ok bool) {
-	addr, ok := parseIP(s)
+	addr, ok := Address(s)
 	if !ok {
 		return "", false
 	}
@@ -23,7 +23,8 @@ func IP(s string) (text string, ok bool) {
 	return string(written), true
 }
 
-func parseIP(s string) (netip.Addr, bool) {
+// Address is the address that IP writes.
+func Address(s string) (addr netip.Addr, ok bool) {
 	addr, err := netip.ParseAddr(s)
 	if err != nil {
 		addr, err = parseLoose(strings.TrimSpace(s))
@@ -61,4 +62,16 @@ func AppendNetwork(to []byte, ip string) []byte {
 		return append(to, ip...)
 	}
 	return prefix.AppendTo(to)
+}
+
+// Network is what counts as one address of the network, as its first address. addr is one that Address gives.
+func Network(addr netip.Addr) netip.Addr {
+	if !addr.Is6() {
+		return addr
+	}
+	prefix, err := addr.Prefix(networkBits)
+	if err != nil {
+		return addr
+	}
+	return prefix.Addr()
 }

@@ -68,6 +68,12 @@ func given(r *http.Request) (key string, inQuery bool) {
 	return "", false
 }
 
+// KeyOf is the key of a request as it was given, empty if there is none. It must not be kept.
+func KeyOf(r *http.Request) string {
+	key, _ := given(r)
+	return key
+}
+
 // Admit is the role of a request's key, if it is one of roles; else the problem to answer with: 401 without a valid key, 403 with one that may not do this.
 func (k *Keys) Admit(r *http.Request, roles ...Role) (Role, *Problem) {
 	key, inQuery := given(r)

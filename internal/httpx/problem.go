@@ -2,6 +2,7 @@
 package httpx
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 )
@@ -23,6 +24,8 @@ type Problem struct {
 	Code   string       `json:"code"`
 	Detail string       `json:"detail,omitempty"`
 	Errors []FieldError `json:"errors,omitempty"`
+
+	RetryAfter string `json:"-"` // seconds after which the caller may come back, as its header tells them; empty: one
 }
 
 // NewProblem makes a problem with the status's own title.
@@ -43,7 +46,7 @@ func (p *Problem) ContentType(string) string { return "application/problem+json"
 func (p *Problem) GetHeaders() http.Header {
 	switch p.Status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return http.Header{"Retry-After": {"1"}}
+		return http.Header{"Retry-After": {cmp.Or(p.RetryAfter, "1")}}
 	case http.StatusUnauthorized:
 		return http.Header{"Www-Authenticate": {`Bearer realm="sluice"`}}
 	default:
