@@ -13,6 +13,7 @@ import (
 	"sluice/features/spec"
 	"sluice/ingest/collector"
 	"sluice/internal/config"
+	"sluice/internal/quota"
 	"sluice/privacyfilter"
 	"sluice/recommend"
 	"sluice/risk"
@@ -29,6 +30,7 @@ func Builtins() []Builtin {
 	return []Builtin{
 		{"deployment.yaml", deploymentYAML},
 		{"collector.yaml", collector.Defaults},
+		{"quotas.yaml", quota.Defaults},
 		{"register.yaml", privacyfilter.Defaults},
 		{"features.yaml", spec.Defaults},
 		{"surfaces.yaml", recommend.Defaults},

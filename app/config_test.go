@@ -18,7 +18,7 @@ import (
 func TestDeploymentKeepsWhatIsLeftOut(t *testing.T) {
 	builtin := func() deployment {
 		return deployment{
-			Server: serverConfig{Listen: "127.0.0.1:8080", Linger: "3s", State: 256, Waiting: 512, Memory: 1280, Connections: 10000},
+			Server: serverConfig{Listen: "127.0.0.1:8080", Linger: "3s", State: 256, Waiting: 512, Memory: 1280, Connections: 10000, TrustedProxies: []string{}},
 			Kafka:  kafkaConfig{Brokers: []string{}, Prefix: "sluice.", Replicas: 1, Generation: 1},
 			Warehouse: warehouseConfig{
 				Store: "parquet", Flush: "10s", ClickHouse: clickhouseConfig{Addresses: []string{}, Protocol: "native", Database: "sluice", User: "default"},
@@ -184,7 +184,7 @@ func TestFaultsAreToldAtOnce(t *testing.T) {
 			[]string{
 				"f.yaml:1:18: server.places: must be between 0 and 1024",
 				"f.yaml:1:31: server.waiting: must be between 1 and 100000",
-				"f.yaml:2:10: colours: unknown section; it must be one of server, kafka, warehouse, log, keys, collector, policy, purposes, fields, retention, clock, features, profiles, item_structures, surfaces, decisions, rules",
+				"f.yaml:2:10: colours: unknown section; it must be one of server, kafka, warehouse, log, keys, collector, quotas, policy, purposes, fields, retention, clock, features, profiles, item_structures, surfaces, decisions, rules",
 				"f.yaml:4:21: surfaces.home.page_size: must be between 1 and 100",
 				"f.yaml:4:24: surfaces.home.pages: unknown key; it must be one of diversify, non_personal, page_size, personal, require, seen",
 				"f.yaml:5:10: surfaces.deals.non_personal: must name at least one retriever: it is what everyone gets who does not allow, or has, a personal list",

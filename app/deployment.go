@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -19,6 +20,7 @@ import (
 
 	"sluice/internal/config"
 	"sluice/internal/httpx"
+	"sluice/internal/quota"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
 )
@@ -48,10 +50,12 @@ type serverConfig struct {
 	Waiting int    `yaml:"waiting"`
 	Memory  int64  `yaml:"memory_mib"`
 
-	Connections int       `yaml:"connections"`
-	TLS         listenTLS `yaml:"tls"`
+	Connections    int       `yaml:"connections"`
+	TLS            listenTLS `yaml:"tls"`
+	TrustedProxies []string  `yaml:"trusted_proxies"`
 
-	linger time.Duration
+	linger  time.Duration
+	proxies quota.Proxies
 }
 
 // listenTLS names the PEM files of the listener's certificate; neither: plain HTTP.
@@ -179,6 +183,13 @@ func (s *serverConfig) validate(section config.Section, faults *config.Faults) {
 	var err error
 	if s.linger, err = config.ParseDuration(s.Linger); err != nil && s.Linger != "0s" {
 		faults.Add(section.Errorf(".linger", "%v, or 0s", err))
+	}
+	for i, text := range s.TrustedProxies {
+		network, err := netip.ParsePrefix(text)
+		if err != nil || network != network.Masked() || network.Bits() == 0 {
+			faults.Add(section.Errorf(fmt.Sprintf(".trusted_proxies[%d]", i), "must be a network with the length of its prefix, such as 10.0.3.0/24 or 2001:db8::7/128, and not that of all addresses"))
+		}
+		s.proxies = append(s.proxies, network)
 	}
 	if s.State < minState {
 		faults.Add(section.Errorf(".state_mib", "must be at least %d", minState))

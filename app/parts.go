@@ -25,6 +25,7 @@ import (
 	"sluice/internal/catalog"
 	"sluice/internal/httpx"
 	"sluice/internal/itemid"
+	"sluice/internal/quota"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
@@ -50,6 +51,7 @@ type parts struct {
 	api      *httpx.API
 	ready    *readiness
 	doors    *admission.Controller
+	quotas   *quota.Quotas
 	running  []func(ctx context.Context) error
 
 	consents  *consent.View
@@ -247,6 +249,8 @@ func (p *parts) openLog() (err error) {
 		return err
 	}
 	p.add(func() error { p.log.Close(); return nil })
+	const held = 4 // one of so many connections may wait for a refusal
+	p.quotas = quota.New(quota.Options{Config: p.rooms.quotas, Proxies: n.deployment.Server.proxies, Held: n.deployment.Server.Connections / held, Registerer: p.registry})
 	p.runs = filter.NewRuns(n.cluster, p.stores["filter"])
 	roles := streamRoles()
 	p.backlog = stream.NewBacklog(n.cluster, roles[0], roles[1:2], stream.BacklogOptions{Limit: p.rooms.collector.MaxBacklog, Lag: p.rooms.collector.MaxLag, PerRecord: p.log.EventsPerRecord, Logger: n.logger})
@@ -262,7 +266,7 @@ func (p *parts) openLog() (err error) {
 		p.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return float64(g.value()) }))
 	}
 	p.collector, err = collector.New(collector.Options{
-		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Door: p.doors.Door(admission.Collection), Runs: p.runs, Denied: p.register.Denied, Keeps: keeps(p.register), Cluster: n.cluster, Registerer: p.registry, Logger: n.logger,
+		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Door: p.doors.Door(admission.Collection), Quotas: p.quotas, Introduces: p.consents.Introduces, Runs: p.runs, Denied: p.register.Denied, Keeps: keeps(p.register), Cluster: n.cluster, Registerer: p.registry, Logger: n.logger,
 	})
 	if err != nil {
 		return err
@@ -325,7 +329,7 @@ func (p *parts) buildCollector() error {
 	p.follow("footprints", p.history)
 	settings.Register(p.api, settings.Options{
 		Log: p.log, View: p.consents, Policy: p.register, Ring: p.ring, Keys: p.keys, History: footprints{p.history},
-		Generation: n.deployment.Kafka.Generation, Placeholders: p.rooms.collector.Forms.Placeholders, UserToken: p.tokens.User, Lane: n.cluster.Lane, Registerer: p.registry, Logger: n.logger,
+		Generation: n.deployment.Kafka.Generation, Placeholders: p.rooms.collector.Forms.Placeholders, Quotas: p.quotas, MaxBlocks: p.rooms.quotas.Blocks, UserToken: p.tokens.User, Lane: n.cluster.Lane, Registerer: p.registry, Logger: n.logger,
 	})
 	return nil
 }

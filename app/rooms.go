@@ -4,6 +4,7 @@ import (
 	"sluice/features/spec"
 	"sluice/ingest/collector"
 	"sluice/internal/config"
+	"sluice/internal/quota"
 	"sluice/privacyfilter"
 	"sluice/recommend"
 	"sluice/risk"
@@ -16,6 +17,7 @@ type rooms struct {
 	recommend *recommend.Config
 	risk      *risk.Config
 	collector *collector.Config
+	quotas    *quota.Config
 }
 
 // loadRooms reads every room's sections. It checks a later room against the earlier ones: features against the register's fields, rules against the features'
@@ -40,6 +42,8 @@ func loadRooms(c *Config) (*rooms, error) {
 	r.risk, err = risk.Load(c.Section, r.features.RiskNames())
 	faults.Add(err)
 	r.collector, err = collector.Load(c.Section)
+	faults.Add(err)
+	r.quotas, err = quota.Load(c.Section)
 	faults.Add(err)
 	return &r, c.explain(faults.Err())
 }

@@ -18,6 +18,7 @@ import (
 
 	"sluice/systemtest/cluster"
 	"sluice/systemtest/crash"
+	"sluice/systemtest/flood"
 	"sluice/systemtest/optout"
 	"sluice/systemtest/warehouse"
 )
@@ -25,6 +26,7 @@ import (
 type cli struct {
 	Crash     crash.Command     `cmd:"" help:"Kill, pause and cut processes at random; compare every output and state key with what the log says."`
 	Optout    optout.Command    `cmd:"" help:"Whether an acknowledged opt-out is obeyed by rankers that are paused or cut off."`
+	Flood     flood.Command     `cmd:"" help:"What people with settings notice of strangers who flood a node with its public key."`
 	Cluster   cluster.Command   `cmd:"" help:"What a storefront notices of processes that die, come and restart."`
 	Warehouse warehouse.Command `cmd:"" help:"Every row of ClickHouse and of the Parquet files against the topics; ClickHouse killed and away."`
 }

@@ -7,6 +7,7 @@ import (
 	"sluice/ingest"
 	"sluice/ingest/eventpb"
 	"sluice/internal/httpx"
+	"sluice/internal/quota"
 	"sluice/internal/vocab"
 )
 
@@ -24,6 +25,7 @@ type caller struct {
 	trusted  bool   // a user_id counts as it is
 	user     string // whom a valid user token names
 	gpc      bool
+	quota    quota.Caller
 	received int64 // Unix microseconds
 	sentAt   int64 // of the batch, 0 = not told
 }
@@ -41,7 +43,7 @@ func (c *Collector) callerOf(r *http.Request, roles ...httpx.Role) (*caller, *ht
 	}
 	who := &caller{
 		role: role, trusted: role == httpx.RoleServer || c.o.Config.TrustClientIdentity,
-		gpc: httpx.HasGPC(r), received: c.now().UnixMicro(),
+		gpc: httpx.HasGPC(r), quota: c.o.Quotas.Caller(r, role), received: c.now().UnixMicro(),
 	}
 	if !who.trusted {
 		who.user, _ = c.tokens.User(r)

@@ -17,6 +17,7 @@ import (
 	"sluice/ingest"
 	"sluice/internal/admission"
 	"sluice/internal/httpx"
+	"sluice/internal/quota"
 	"sluice/internal/stream"
 )
 
@@ -53,10 +54,12 @@ type Options struct {
 	Gate       ingest.Gate
 	Backlog    Backlog         // nil: nothing is refused for it
 	Door       *admission.Door // nil: everybody is let in at once
+	Quotas     *quota.Quotas   // nil: nobody has one
 	Cluster    stream.Cluster  // of the catalogue's topic
 	Runs       Runs
 	Denied     func(word string) (purposes []string, exact bool) // what a word of a denial denies; exact: it is a purpose, as it is written. nil: words are taken as they are
 	Keeps      []Keeping                                         // of each purpose; of a type that none takes nothing expires
+	Introduces func(ev *ingest.Event) bool                       // whether the event would be the first thing that is kept of its person. nil: no event is
 	Registerer prometheus.Registerer                             // nil = no metrics
 	Logger     *slog.Logger                                      // nil = none
 	Now        func() time.Time                                  // nil = the wall clock: when an event was received

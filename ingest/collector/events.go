@@ -1,11 +1,13 @@
 package collector
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
 	"sluice/ingest"
 	"sluice/internal/httpx"
+	"sluice/internal/quota"
 )
 
 const maxWarnings = 100
@@ -23,37 +25,46 @@ type batch struct {
 // postEvents is POST /v1/events.
 func (c *Collector) postEvents(w http.ResponseWriter, r *http.Request) {
 	who, problem := c.callerOf(r, httpx.RoleWrite, httpx.RoleServer)
-	if problem != nil {
-		httpx.WriteProblem(w, problem)
+	if problem == nil {
+		problem = c.collect(w, r, who)
+	}
+	if problem == nil {
 		return
 	}
+	if problem.Code == quota.Code {
+		who.quota.Hold(r.Context()) // it holds neither memory nor a place by now
+	}
+	httpx.WriteProblem(w, problem)
+}
+
+// collect takes a request's events and answers, unless there is a problem.
+func (c *Collector) collect(w http.ResponseWriter, r *http.Request, who *caller) *httpx.Problem {
+	if problem := who.quota.Post(); problem != nil {
+		return problem
+	}
 	if problem := c.open(); problem != nil {
-		httpx.WriteProblem(w, problem)
-		return
+		return problem
 	}
 	body, problem := c.read(w, r, typeJSON, typeNDJSON, typeText)
 	if problem != nil {
-		httpx.WriteProblem(w, problem)
-		return
+		return problem
 	}
 	defer body.free()
 	room, problem := c.reserve(body)
 	if problem != nil {
-		httpx.WriteProblem(w, problem)
-		return
+		return problem
 	}
 	defer room.leave()
 	b := &batch{c: c, who: who, room: room, eventsAnswer: eventsAnswer{Errors: []httpx.FieldError{}, Warnings: []httpx.FieldError{}}}
 	if problem := b.decode(r.Context(), body); problem != nil {
-		httpx.WriteProblem(w, problem)
-		return
+		return problem
 	}
 	if problem := b.append(r.Context()); problem != nil {
-		httpx.WriteProblem(w, problem)
-		return
+		return problem
 	}
 	b.count()
 	b.write(w)
+	return nil
 }
 
 // decode takes every event as far as it gets, when the request's turn comes. The problem is that none can be taken.
@@ -72,10 +83,7 @@ func (b *batch) decode(ctx context.Context, body *body) *httpx.Problem {
 	for _, pointer := range e.unknown {
 		b.warn(-1, "", &ingest.Warning{Code: ingest.WarnUnknownField, Pointer: pointer, Detail: "this member of the envelope is not known; it was set aside"})
 	}
-	if err := b.take(e.entries); err != nil {
-		return unavailable(err)
-	}
-	return nil
+	return b.take(e.entries)
 }
 
 // append makes what was accepted durable. The problem is that nothing can be stored now.
@@ -93,8 +101,8 @@ func (b *batch) append(ctx context.Context) *httpx.Problem {
 	return nil
 }
 
-// take makes the events what the caller may say and asks the gate about them. The error is that the gate cannot tell.
-func (b *batch) take(entries []entry) error {
+// take makes the events what the caller may say and asks quotas and the gate about them. The problem is that none can be taken.
+func (b *batch) take(entries []entry) *httpx.Problem {
 	events, places := make([]*ingest.Event, 0, len(entries)), make([]int, 0, len(entries))
 	for i := range entries {
 		e := &entries[i]
@@ -107,9 +115,15 @@ func (b *batch) take(entries []entry) error {
 		}
 		events, places = append(events, e.event), append(places, i)
 	}
+	if problem := b.charge(events, len(entries)); problem != nil {
+		return problem
+	}
 	denied, err := b.c.admit(events)
 	if err != nil {
-		return err
+		return unavailable(err)
+	}
+	if problem := b.introduce(events, denied); problem != nil {
+		return problem
 	}
 	for k, ev := range events {
 		told := entries[places[k]].warnings
@@ -122,6 +136,45 @@ func (b *batch) take(entries []entry) error {
 			continue
 		}
 		b.accepted = append(b.accepted, ingest.Accepted{Event: ev, ReceivedAt: b.who.received, TrustedClock: b.who.role == httpx.RoleServer})
+	}
+	return nil
+}
+
+// charge counts the events by subject, and all that came, those that were rejected too, by address and key.
+func (b *batch) charge(events []*ingest.Event, came int) *httpx.Problem {
+	if !b.who.quota.Limited() {
+		return nil
+	}
+	for first := 0; first < len(events); {
+		subject, next := subjectOf(events[first]), first+1
+		for next < len(events) && subjectOf(events[next]) == subject {
+			next++ // the events of a request are mostly one person's
+		}
+		if problem := b.who.quota.EventsOf(subject, next-first); problem != nil {
+			return problem
+		}
+		first = next
+	}
+	return b.who.quota.Events(came)
+}
+
+func subjectOf(ev *ingest.Event) string { return cmp.Or(ev.UserId, ev.AnonymousId) }
+
+// introduce counts the people of whom an admitted event would be the first thing that is kept.
+func (b *batch) introduce(events []*ingest.Event, denied []bool) *httpx.Problem {
+	if !b.who.quota.Limited() || b.c.o.Introduces == nil {
+		return nil
+	}
+	last := ""
+	for i, ev := range events {
+		subject := subjectOf(ev)
+		if denied[i] || subject == last || !b.c.o.Introduces(ev) {
+			continue
+		}
+		if problem := b.who.quota.Identity(); problem != nil {
+			return problem
+		}
+		last = subject
 	}
 	return nil
 }

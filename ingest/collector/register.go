@@ -49,7 +49,7 @@ func document(api *httpx.API) {
 			"400": {"The body as a whole cannot be read.", problemType}, "401": {"No valid key.", problemType},
 			"403": {"An operator key, or every event needs a server key.", reflect.TypeFor[eventsAnswer]()}, "413": {"Too large, or too many events.", problemType},
 			"415": {"A content type or encoding that is not taken.", problemType}, "422": {rejected, reflect.TypeFor[eventsAnswer]()},
-			"429": {"Too much is in flight, or waits to be settled; see Retry-After.", problemType}, "503": {"The log cannot be written, or consent not be known, now.", problemType},
+			"429": {"Too much is in flight, or waits to be settled, or a write key's quota is used up; see Retry-After.", problemType}, "503": {"The log cannot be written, or consent not be known, now.", problemType},
 		}),
 	})
 	api.Document(&huma.Operation{

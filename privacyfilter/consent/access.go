@@ -222,6 +222,7 @@ type Record struct {
 	PolicyVersion string // the accepted one, empty = none
 	Jurisdiction  string // empty = the deployment's
 	Pending       int    // restrictions that the filter has not confirmed yet
+	Known         bool   // something is recorded of the subject
 	of            *side
 }
 
@@ -231,7 +232,7 @@ func (a *Access) Record() Record {
 	if !s.named() {
 		return Record{of: &side{shape: a.view.stranger}}
 	}
-	r := Record{Jurisdiction: s.shape.Row.Jurisdiction, Pending: len(s.person.pending()), of: s}
+	r := Record{Jurisdiction: s.shape.Row.Jurisdiction, Pending: len(s.person.pending()), Known: !s.person.empty(), of: s}
 	if s.laid == nil || !s.laid.withdrawn {
 		r.PolicyVersion = s.shape.Row.PolicyVersion
 	}

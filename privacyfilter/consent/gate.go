@@ -70,6 +70,22 @@ func (g *gate) Admit(events []*ingest.Event, denied []bool) error {
 	return g.unleased(events, denied)
 }
 
+// Introduces tells whether an event that the gate admits would be the first thing that is recorded of its subject: a legal duty needs no acceptance.
+func (v *View) Introduces(ev *ingest.Event) bool {
+	duty := func(p *privacyfilter.Purpose) bool {
+		return p.Tier == privacyfilter.Legal && p.Takes(ev.Type) && !p.AfterAcceptance(ev.Type)
+	}
+	if !slices.ContainsFunc(v.compiler.purposes, duty) {
+		return false
+	}
+	kind, id := device, ev.AnonymousId
+	if ev.UserId != "" {
+		kind, id = account, ev.UserId
+	}
+	known := v.people.find(v.ring.LogKey(kind, id))
+	return known.empty()
+}
+
 // takes tells whether the event has a subject, and a type that a purpose may take.
 func (g *gate) takes(ev *ingest.Event) bool {
 	return ev.Type > 0 && int(ev.Type) < len(g.takers) && (ev.UserId != "" || ev.AnonymousId != "")

@@ -10,7 +10,6 @@ import (
 	"sluice/ingest/eventpb"
 	"sluice/internal/canonical"
 	"sluice/internal/httpx"
-	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
 )
 
@@ -99,8 +98,8 @@ func (s *service) hasRoom(p consent.Person, block *eventpb.Control_Block) error 
 	if err != nil {
 		return problemUnknown()
 	}
-	if held := blocksOf(a, block.Kind); !blocked(a, block) && len(held) >= privacyfilter.MaxBlocks {
-		return httpx.NewProblem(http.StatusUnprocessableEntity, "too_many_blocks", "A person must have at most "+strconv.Itoa(privacyfilter.MaxBlocks)+" blocked items, and as many categories.")
+	if held := blocksOf(a, block.Kind); !blocked(a, block) && len(held) >= s.MaxBlocks {
+		return httpx.NewProblem(http.StatusUnprocessableEntity, "too_many_blocks", "A person must have at most "+strconv.Itoa(s.MaxBlocks)+" blocked items, and as many categories.")
 	}
 	return nil
 }

@@ -118,7 +118,7 @@ func (s *service) putPolicy(ctx context.Context, in *policyInput) (*answer[Writt
 			},
 		}
 	} else {
-		c.restrict = &restriction{DenyAll: true}
+		c.restrict, c.refuses = &restriction{DenyAll: true}, true
 	}
 	return s.change(ctx, c)
 }
@@ -164,7 +164,7 @@ func (s *service) putConsent(ctx context.Context, in *choiceInput) (*answer[Writ
 			},
 		}
 	} else {
-		c.restrict = &restriction{Deny: []string{p.Name}}
+		c.restrict, c.refuses = &restriction{Deny: []string{p.Name}}, true
 	}
 	return s.change(ctx, c)
 }

@@ -119,7 +119,7 @@ func (s *service) openCursor(subject, cursor string) (Position, error) {
 type deleteInput struct{ Origin }
 
 func (s *service) deleteHistory(ctx context.Context, in *deleteInput) (*answer[Written], error) {
-	return s.change(ctx, change{act: "delete_history", restrict: &restriction{HideHistory: true}, control: deletion(in.Surface, nil)})
+	return s.change(ctx, change{act: "delete_history", refuses: true, restrict: &restriction{HideHistory: true}, control: deletion(in.Surface, nil)})
 }
 
 type footprintInput struct {
@@ -135,7 +135,7 @@ func (s *service) deleteFootprint(ctx context.Context, in *footprintInput) (*ans
 	if _, err := s.Keys.OpenEvent(privacyfilter.History, subjectOf(ctx).key(), event); err != nil {
 		return nil, problemEvent()
 	}
-	return s.change(ctx, change{act: "delete_footprint", restrict: &restriction{HideEvent: event}, control: deletion(in.Surface, event)})
+	return s.change(ctx, change{act: "delete_footprint", refuses: true, restrict: &restriction{HideEvent: event}, control: deletion(in.Surface, event)})
 }
 
 func deletion(told string, event []byte) *eventpb.Control {

@@ -24,9 +24,9 @@ func newMetrics(reg prometheus.Registerer, s *service) *metrics {
 		return m
 	}
 	reg.MustRegister(m.writes, m.seconds)
-	for kind, places := range map[string]chan struct{}{"restrict": s.restrictions, "permit": s.permissions, "import": s.imports} {
+	for kind, places := range map[string]chan struct{}{"restrict": s.restrictions, "permit": s.permissions, "stranger": s.strangers, "import": s.imports} {
 		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "sluice_settings_writes_in_flight", Help: "Writes that wait to be obeyed everywhere, by kind (restrict, permit, import).",
+			Name: "sluice_settings_writes_in_flight", Help: "Writes that wait to be obeyed everywhere, by kind (restrict, permit, stranger, import).",
 			ConstLabels: prometheus.Labels{"kind": kind},
 		}, func() float64 { return float64(len(places)) }))
 	}

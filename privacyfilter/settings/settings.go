@@ -17,6 +17,7 @@ import (
 	"sluice/internal/admission"
 	"sluice/internal/canonical"
 	"sluice/internal/httpx"
+	"sluice/internal/quota"
 	"sluice/internal/seal"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
@@ -57,7 +58,7 @@ type History interface {
 	Footprints(id consent.Identity, limit int, before Position) (found []Footprint, more bool, err error)
 }
 
-// Options of the settings API. All but the last five are required.
+// Options of the settings API. All but the last eight are required.
 type Options struct {
 	Log        Log
 	View       *consent.View
@@ -68,6 +69,11 @@ type Options struct {
 	Generation uint32 // of the log: the first part of every revision
 
 	Placeholders *canonical.Placeholders // ids that name nobody: they have no settings; nil = none
+
+	// Quotas of those who write with a write key; nil: nobody has one.
+	Quotas *quota.Quotas
+
+	MaxBlocks int // items that one person may block, and as many categories; 0 = privacyfilter.MaxBlocks, which is the most
 
 	// UserToken is who the storefront says is signed in. Without it a write key changes visitors' settings alone.
 	UserToken  func(r *http.Request) (userID string, ok bool)
@@ -82,6 +88,8 @@ const (
 	importDeadline  = 30 * time.Second // for 10,000 people
 	maxRestrictions = 4096             // writes that restrict and wait at once; more are shed with 429
 	maxPermissions  = 1024             // writes that permit: they wait for the filter, and must not keep out those that restrict
+	maxStrangers    = 32               // writes with a write key of people of whom nothing is recorded: they share the way to the log with those of whom something is, and must not fill it
+	strangerWait    = time.Second      // for one of these places
 	maxImportWrites = 64               // of up to 10,000 people each
 	maxPending      = 256              // of one person's restrictions that the filter has not confirmed yet
 	maxBody         = 4 << 10
@@ -94,7 +102,7 @@ type service struct {
 	places  map[string]bool // jurisdictions that the register knows
 	metrics *metrics
 
-	restrictions, permissions, imports chan struct{} // a place for each write that waits
+	restrictions, permissions, strangers, imports chan struct{} // a place for each write that waits
 }
 
 // Register adds the operations to the API.
@@ -102,12 +110,15 @@ func Register(api *httpx.API, o Options) {
 	if o.Deadline == 0 {
 		o.Deadline = defaultDeadline
 	}
+	if o.MaxBlocks == 0 {
+		o.MaxBlocks = privacyfilter.MaxBlocks
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &service{
 		Options: o, places: jurisdictions(o.Policy), restrictions: make(chan struct{}, maxRestrictions), permissions: make(chan struct{}, maxPermissions),
-		imports: make(chan struct{}, maxImportWrites),
+		strangers: make(chan struct{}, maxStrangers), imports: make(chan struct{}, maxImportWrites),
 	}
 	s.metrics = newMetrics(o.Registerer, s)
 	s.registerPolicy(api)
@@ -137,6 +148,8 @@ type change struct {
 	control  *eventpb.Control
 	restrict *restriction // what runs ahead of the record; nil where it permits
 	permit   *permission  // nil where it restricts
+	refuses  bool         // it says no to what is done with the person's data, or takes back what was
+	stranger bool         // nothing is recorded of the person, and the key is public
 }
 
 // permission is how a change that permits stands to restrictions of the same thing.
@@ -155,6 +168,12 @@ func (s *service) change(ctx context.Context, c change) (*answer[Written], error
 	}
 	if a.Record().Pending >= maxPending {
 		return nil, later(s.refused(c.act, httpx.NewProblem(http.StatusTooManyRequests, "too_many_changes", "Too many changes of this person wait to be confirmed. Nothing was recorded.")))
+	}
+	known := a.Record().Known || who.kind == users // an account has a token, which nobody can make up
+	c.stranger = who.caller.Limited() && !known
+	if problem := c.charge(who, known); problem != nil {
+		who.caller.Hold(ctx)
+		return nil, s.refused(c.act, problem)
 	}
 	c.control.Subject = who.key()
 	if c.permit != nil {
@@ -180,6 +199,24 @@ func (s *service) change(ctx context.Context, c change) (*answer[Written], error
 	return private(Written{Revision: revision.String(), EffectiveAt: time.Now().UTC()}), nil
 }
 
+// charge takes the write from the caller's quotas. What somebody of whom something is recorded refuses is counted by that person alone: no stranger can use that
+// up. Nothing is done with the data of a stranger until they permit it; what they refuse is counted apart all the same, for the permission that may follow.
+func (c *change) charge(who subject, known bool) *httpx.Problem {
+	switch {
+	case known && c.refuses:
+		return who.caller.Setting(who.key(), quota.OfSubject)
+	case known:
+		return who.caller.Setting(who.key(), quota.OfKey)
+	}
+	if problem := who.caller.Setting(who.key(), quota.OfAddress); problem != nil {
+		return problem
+	}
+	if c.refuses {
+		return who.caller.OptOut()
+	}
+	return who.caller.Identity()
+}
+
 // known is the revision that the permission rests on: what is known here, or less, if its caller says so. A permission yields to a newer restriction of the same
 // thing, wherever that was asked for.
 func (p *permission) known(a *consent.Access) (string, *httpx.Problem) {
@@ -201,18 +238,14 @@ func (p *permission) known(a *consent.Access) (string, *httpx.Problem) {
 
 // write appends the change to the log and returns when it is obeyed everywhere. It goes on when the caller has gone: what is recorded must take effect.
 func (s *service) write(ctx context.Context, c change) (revision privacyfilter.Revision, err error) {
-	places := s.restrictions
-	if c.restrict == nil {
-		places = s.permissions // these wait for the filter, which works in the lane
-	} else {
-		defer s.Lane.Hurry()()
+	if c.restrict != nil && !c.stranger {
+		defer s.Lane.Hurry()() // what permits waits for the filter, which works in the lane; and nothing is done with the data of strangers that must end
 	}
-	select {
-	case places <- struct{}{}:
-		defer func() { <-places }()
-	default:
+	places := s.placesOf(&c)
+	if !enter(ctx, places, c.stranger) {
 		return revision, s.refused(c.act, problemBusy())
 	}
+	defer func() { <-places }()
 	if c.permit != nil && ctx.Err() != nil { // the caller disconnected; it may have retried on another node and revoked since
 		return revision, s.refused(c.act, problemUnknown())
 	}
@@ -232,6 +265,39 @@ func (s *service) write(ctx context.Context, c change) (revision privacyfilter.R
 	}
 	s.metrics.seconds.Observe(time.Since(began).Seconds())
 	return revision, nil
+}
+
+// placesOf are the places that the change shares with its like.
+func (s *service) placesOf(c *change) chan struct{} {
+	switch {
+	case c.stranger:
+		return s.strangers
+	case c.restrict == nil:
+		return s.permissions
+	default:
+		return s.restrictions
+	}
+}
+
+// enter takes a place, at once or not at all, unless patient.
+func enter(ctx context.Context, places chan struct{}, patient bool) bool {
+	select {
+	case places <- struct{}{}:
+		return true
+	default:
+	}
+	if !patient {
+		return false
+	}
+	timer := time.NewTimer(strangerWait)
+	defer timer.Stop()
+	select {
+	case places <- struct{}{}:
+		return true
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return false
 }
 
 // append appends control records, and waits no longer than ctx: a log that is down may take its own time to say so.

@@ -12,6 +12,7 @@ import (
 	"sluice/ingest"
 	"sluice/internal/canonical"
 	"sluice/internal/httpx"
+	"sluice/internal/quota"
 	"sluice/privacyfilter/consent"
 )
 
@@ -31,9 +32,10 @@ var (
 
 // subject is the person that a request's settings belong to.
 type subject struct {
-	kind kind
-	id   string
-	gpc  bool
+	kind   kind
+	id     string
+	gpc    bool
+	caller quota.Caller // who asks
 }
 
 func (s subject) key() string { return s.kind.prefix + s.id }
@@ -67,7 +69,9 @@ func (s *service) whose(api *httpx.API, k kind) huma.Middlewares {
 			httpx.WriteProblem(w, invalid(ingest.CodePlaceholder, "/"+k.param, detailPlaceholder))
 			return
 		}
-		if k == users && httpx.RoleFrom(ctx.Context()) == httpx.RoleWrite && !s.signedIn(r, who.id) {
+		role := httpx.RoleFrom(ctx.Context())
+		who.caller = s.Quotas.Caller(r, role)
+		if k == users && role == httpx.RoleWrite && !s.signedIn(r, who.id) {
 			httpx.WriteProblem(w, httpx.NewProblem(http.StatusForbidden, "user_token_required", "There must be a user token of this account beside a write key."))
 			return
 		}

@@ -1,0 +1,123 @@
+package settings
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sluice/internal/quota"
+	"sluice/privacyfilter"
+	"sluice/privacyfilter/consent"
+)
+
+func scarce() *quota.Quotas {
+	one := quota.Limit{Rate: 0.001, Burst: 1}
+	return quota.New(quota.Options{Config: &quota.Config{
+		Settings: quota.Limits{Key: one, Address: one, Subject: quota.Limit{Rate: 0.001, Burst: 4}}, Identities: quota.Limits{Key: one, Address: one}, OptOuts: quota.Limits{Key: one, Address: one},
+	}})
+}
+
+const (
+	accepts = `{"version":"2026-09","accepted":true}`
+	denies  = `{"decision":"deny"}`
+)
+
+// publicly makes a write with the write key.
+func (w *world) publicly(method, path, body string) reply {
+	w.t.Helper()
+	return w.call(method, path, body, "Authorization", "Bearer "+writeKey, "User-Token", "u1")
+}
+
+func (w *world) refusedBy(r reply, which string) {
+	w.t.Helper()
+	if p := w.problem(r); p.Status != http.StatusTooManyRequests || p.Code != quota.Code || !strings.Contains(p.Detail, which) || r.header.Get("Retry-After") == "1" {
+		w.t.Errorf("%s, Retry-After %q; want %q", r.body, r.header.Get("Retry-After"), which)
+	}
+}
+
+func (w *world) obeyed(r reply) {
+	w.t.Helper()
+	if r.status != http.StatusOK {
+		w.t.Errorf("%d: %s", r.status, r.body)
+	}
+}
+
+// TestKnownPeopleDoNotShareStrangersQuotas: when strangers have used up all there is, a person of whom something is recorded withdraws, denies and deletes.
+func TestKnownPeopleDoNotShareStrangersQuotas(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Quotas = scarce() })
+	const known = "/v1/visitors/known"
+	w.accept(known)
+	w.obeyed(w.publicly(http.MethodPut, "/v1/visitors/s1/policy", accepts))
+	w.refusedBy(w.publicly(http.MethodPut, "/v1/visitors/s2/policy", accepts), "settings of this address")
+
+	w.obeyed(w.publicly(http.MethodPut, known+"/consent/personalize", denies))
+	w.obeyed(w.publicly(http.MethodDelete, known+"/history", ""))
+	w.refusedBy(w.publicly(http.MethodPut, known+"/blocks/item/x", ""), "settings of this address")
+	w.obeyed(w.publicly(http.MethodPut, known+"/policy", `{"accepted":false}`))
+	w.refusedBy(w.publicly(http.MethodPut, known+"/consent/personalize", denies), "settings of this subject")
+	w.obeyed(w.publicly(http.MethodPut, u1+"/consent/personalize", denies)) // an account, whose token nobody can make up
+	w.obeyed(w.call(http.MethodPut, known+"/consent/personalize", denies))  // the server key
+}
+
+// TestAStrangersNoHasAQuotaOfItsOwn: acceptances do not use it up, and what it lets through holds after a later acceptance.
+func TestAStrangersNoHasAQuotaOfItsOwn(t *testing.T) {
+	one := quota.Limit{Rate: 0.001, Burst: 1}
+	w := newWorld(t, func(o *Options) {
+		o.Quotas = quota.New(quota.Options{Config: &quota.Config{Identities: quota.Limits{Key: one}, OptOuts: quota.Limits{Key: one}}})
+	})
+	w.obeyed(w.publicly(http.MethodPut, "/v1/visitors/s1/policy", accepts))
+	w.refusedBy(w.publicly(http.MethodPut, "/v1/visitors/s2/blocks/item/x", ""), "identities of this key")
+	w.obeyed(w.publicly(http.MethodPut, "/v1/visitors/no/consent/personalize", denies))
+	w.refusedBy(w.publicly(http.MethodPut, "/v1/visitors/no2/consent/personalize", denies), "opt_outs of this key")
+	w.obeyed(w.publicly(http.MethodPut, "/v1/visitors/no/policy", accepts)) // something is recorded of them by now
+	if w.allows(consent.Person{AnonymousID: "no"}, privacyfilter.Personalize) {
+		t.Error("the first choice of a stranger is lost")
+	}
+}
+
+// TestStrangersHavePlacesOfTheirOwn: writes of strangers that wait keep out strangers alone.
+func TestStrangersHavePlacesOfTheirOwn(t *testing.T) {
+	s := &service{restrictions: make(chan struct{}, 1), permissions: make(chan struct{}, 1), strangers: make(chan struct{}, 1)}
+	for _, test := range []struct {
+		name string
+		c    change
+		want chan struct{}
+	}{
+		{"a stranger permits", change{stranger: true}, s.strangers},
+		{"a stranger restricts", change{stranger: true, restrict: new(restriction)}, s.strangers},
+		{"a person permits", change{}, s.permissions},
+		{"a person restricts", change{restrict: new(restriction)}, s.restrictions},
+	} {
+		if s.placesOf(&test.c) != test.want {
+			t.Error(test.name)
+		}
+	}
+}
+
+func TestStrangersWaitForAPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		places := make(chan struct{}, 1)
+		began := time.Now()
+		if !enter(t.Context(), places, false) || enter(t.Context(), places, false) {
+			t.Error("one place, taken twice or not at all")
+		}
+		if enter(t.Context(), places, true) || time.Since(began) != strangerWait {
+			t.Errorf("a place after %v", time.Since(began))
+		}
+		go func() {
+			time.Sleep(strangerWait / 2)
+			<-places
+		}()
+		if !enter(t.Context(), places, true) || time.Since(began) != strangerWait*3/2 {
+			t.Errorf("no place when one was free, after %v", time.Since(began))
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if enter(gone, places, true) {
+			t.Error("a place for one who has gone")
+		}
+	})
+}
