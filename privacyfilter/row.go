@@ -10,9 +10,9 @@ import (
 )
 
 // A row of consent is written in two parts, since people differ in little but the time: its shape (policy, jurisdiction, choices, what holds), which many share,
-// and the person's own (places in the log, times, blocks). Whoever decides looks the shape up, compiled, and reads a few numbers:
+// and the person's own (places in the log, times). Whoever decides looks the shape up, compiled, and reads a few numbers:
 //
-//	length ‖ shape ‖ revision ‖ grants ‖ blocks ‖ newest restrictions
+//	length ‖ shape ‖ revision ‖ grants ‖ numbers of blocks ‖ newest restrictions
 //	shape = incarnation ‖ policy ‖ jurisdiction ‖ (purpose ‖ flags ‖ reason ‖ number of the grant, 0 = none)*
 
 // Grant is where and when an uninterrupted allow began.
@@ -46,14 +46,13 @@ func AppendRow(b []byte, row *purposepb.ConsentRow) []byte {
 	for _, g := range grants {
 		b = binary.AppendVarint(appendRevision(b, g.Floor.PB()), g.Time)
 	}
-	b = appendTexts(b, row.BlockedItems)
-	b = appendTexts(b, row.BlockedCategories)
+	b = binary.AppendUvarint(b, uint64(row.BlockedItems))
+	b = binary.AppendUvarint(b, uint64(row.BlockedCategories))
 	b = appendRevision(b, row.PolicyAt)
 	for _, s := range row.Purposes {
 		b = appendRevision(b, s.Denied)
 	}
-	b = appendRevisions(b, row.ItemsBlockedAt)
-	return appendRevisions(b, row.CategoriesBlockedAt)
+	return b
 }
 
 func appendShape(b []byte, row *purposepb.ConsentRow) (shape []byte, grants []Grant) {
@@ -109,14 +108,6 @@ func appendRevision(b []byte, r *purposepb.Revision) []byte {
 	b = binary.AppendUvarint(b, uint64(r.Generation))
 	b = binary.AppendUvarint(b, uint64(uint32(r.Partition)))
 	return binary.AppendUvarint(b, uint64(r.Offset))
-}
-
-func appendRevisions(b []byte, all []*purposepb.Revision) []byte {
-	b = binary.AppendUvarint(b, uint64(len(all)))
-	for _, r := range all {
-		b = appendRevision(b, r)
-	}
-	return b
 }
 
 var errRow = errors.New("a row of consent must be as this version writes it")
@@ -207,19 +198,6 @@ func (r *rowReader) revision() Revision {
 	return Revision{Generation: uint32(generation), Partition: int32(r.number()), Offset: int64(r.number())}
 }
 
-func (r *rowReader) revisions() []*purposepb.Revision {
-	n := r.count()
-	if n == 0 {
-		return nil
-	}
-	all := make([]*purposepb.Revision, n)
-	for i := range all {
-		at := r.revision()
-		all[i] = &purposepb.Revision{Generation: at.Generation, Partition: at.Partition, Offset: at.Offset}
-	}
-	return all
-}
-
 func (r *rowReader) flag() byte {
 	if len(r.data) == 0 {
 		r.fail()
@@ -258,16 +236,25 @@ func ParseRow(data []byte) (*purposepb.ConsentRow, error) {
 			row.Purposes[i].Floor, row.Purposes[i].FloorTime = grants[n-1].Floor.PB(), grants[n-1].Time
 		}
 	}
-	row.BlockedItems, row.BlockedCategories = r.texts(), r.texts()
+	row.BlockedItems, row.BlockedCategories = r.small(), r.small()
 	row.PolicyAt = r.revision().PB()
 	for _, s := range row.Purposes {
 		s.Denied = r.revision().PB()
 	}
-	row.ItemsBlockedAt, row.CategoriesBlockedAt = r.revisions(), r.revisions()
 	if r.broken || shape.broken || len(r.data) > 0 {
 		return nil, errRow
 	}
 	return row, nil
+}
+
+// small is a number of 32 bits.
+func (r *rowReader) small() uint32 {
+	n := r.number()
+	if n > math.MaxUint32 {
+		r.fail()
+		return 0
+	}
+	return uint32(n)
 }
 
 func (r *rowReader) grants(into []Grant) []Grant {

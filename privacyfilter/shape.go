@@ -54,7 +54,6 @@ type Row struct {
 	*Shape
 	Revision Revision
 	Grants   []Grant
-	rest     []byte
 }
 
 // Grant is the purpose's grant; false if it has none.
@@ -63,12 +62,6 @@ func (r *Row) Grant(p *Purpose) (Grant, bool) {
 		return r.Grants[i], !r.Grants[i].Floor.IsZero()
 	}
 	return Grant{}, false
-}
-
-// Blocks are the items and categories that the person does not want to see. They are read from the memory that the row was read from.
-func (r *Row) Blocks() (items, categories []string) {
-	rest := &rowReader{data: r.rest}
-	return rest.texts(), rest.texts()
 }
 
 // Shapes are the shapes of rows, each compiled once. It is safe for concurrent use.
@@ -93,7 +86,7 @@ func NewShapes(register *Register) *Shapes {
 // None is the shape of someone without a row.
 func (s *Shapes) None() *Shape { return s.none }
 
-// Read reads what decisions need of a row, into memory that is used again. No data: there is no row. Blocks stay in the data.
+// Read reads what decisions need of a row, into memory that is used again. No data: there is no row.
 func (s *Shapes) Read(into *Row, data []byte) error {
 	if len(data) == 0 {
 		*into = Row{Shape: s.none, Grants: into.Grants[:0]}
@@ -104,7 +97,7 @@ func (s *Shapes) Read(into *Row, data []byte) error {
 	if err != nil {
 		return err
 	}
-	*into = Row{Shape: shape, Revision: r.revision(), Grants: r.grants(into.Grants[:0]), rest: r.data}
+	*into = Row{Shape: shape, Revision: r.revision(), Grants: r.grants(into.Grants[:0])}
 	if r.broken || len(into.Grants) < shape.grants {
 		return errRow
 	}

@@ -92,10 +92,8 @@ func (s *side) blocks() *Blocks {
 	switch {
 	case s.laid != nil && s.laid.blocks != nil:
 		return s.laid.blocks
-	case s.person.more != nil:
-		return s.person.more.blocks
 	default:
-		return nil
+		return s.person.blocks()
 	}
 }
 
@@ -275,6 +273,28 @@ func newBlocks(items, categories []string) *Blocks {
 		b.Categories[name] = struct{}{}
 	}
 	return b
+}
+
+// replace is a new set with other blocks of the chunk, nil if there are none.
+func (b *Blocks) replace(number byte, chunk privacyfilter.Blocks) *Blocks {
+	next := newBlocks(chunk.Items, chunk.Categories)
+	if b != nil {
+		keep(next.Items, b.Items, number)
+		keep(next.Categories, b.Categories, number)
+	}
+	if len(next.Items)+len(next.Categories) == 0 {
+		return nil
+	}
+	return next
+}
+
+// keep adds what is in other chunks than the one with the number.
+func keep(into, from map[string]struct{}, number byte) {
+	for id := range from {
+		if privacyfilter.ChunkOf(id) != number {
+			into[id] = struct{}{}
+		}
+	}
 }
 
 // Digest is a short text that is equal for equal blocks, empty for none.

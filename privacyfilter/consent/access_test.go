@@ -22,7 +22,7 @@ func TestEffectiveIsTheMostRestrictive(t *testing.T) {
 	off := choose(privacyfilter.Personalize, purposepb.Choice_CHOICE_DENY)
 	nothing := func(*purposepb.ConsentRow) {}
 	justBlocks := func(r *purposepb.ConsentRow) {
-		r.PolicyVersion, r.Jurisdiction, r.Purposes, r.BlockedItems = "", "", nil, []string{"i"}
+		r.PolicyVersion, r.Jurisdiction, r.Purposes, r.BlockedItems = "", "", nil, 1
 	}
 	for _, test := range []struct {
 		name            string

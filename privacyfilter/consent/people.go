@@ -91,12 +91,14 @@ func (t *people) applyRows(recs []stream.Record, now time.Duration) {
 	var row privacyfilter.Row
 	for i := range recs {
 		rec := &recs[i]
-		if len(rec.Key) != rowKeySize || rec.Key[0] != rowTag {
-			continue
+		switch {
+		case len(rec.Key) == blocksKey && rec.Key[0] == blocksTag:
+			t.applyBlocks(logKey(rec.Key[1:]), rec) // their row follows
+		case len(rec.Key) == rowKeySize && rec.Key[0] == rowTag:
+			key := logKey(rec.Key[1:])
+			t.applyRow(key, rec, &row, now)
+			touched[key[0]%shards] = true
 		}
-		key := logKey(rec.Key[1:])
-		t.applyRow(key, rec, &row, now)
-		touched[key[0]%shards] = true
 	}
 	for i, yes := range touched {
 		if !yes {
@@ -132,6 +134,23 @@ func (t *people) applyRow(key logKey, rec *stream.Record, row *privacyfilter.Row
 			t.hideUntil(hide{now + hideFor, key, r.revision})
 		}
 	}
+}
+
+// applyBlocks takes a chunk of blocks, or that it was deleted.
+func (t *people) applyBlocks(key logKey, rec *stream.Record) {
+	chunk, err := privacyfilter.Blocks{}, error(nil)
+	if rec.Value != nil {
+		if chunk, err = privacyfilter.ParseBlocks(rec.Value); err != nil {
+			t.broken.Add(1)
+			return
+		}
+	}
+	s := t.shardOf(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	old, _ := s.people.Get(key)
+	next := old.withBlocks(old.blocks().replace(rec.Key[blocksKey-1], chunk))
+	s.put(key, &next)
 }
 
 // count keeps the numbers of rows and pending restrictions.

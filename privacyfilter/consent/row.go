@@ -30,7 +30,7 @@ type allowed struct{ offset, time int64 }
 // more is what few people have. It is immutable but for what is laid over the row, which is made when it is asked for.
 type more struct {
 	grants  []privacyfilter.Grant // that a person has no room for
-	blocks  *Blocks               // of the row; nil: none
+	blocks  *Blocks               // that stand beside the row; nil: none
 	pending []*restriction        // not yet overtaken by the row, oldest first
 	hidden  []*restriction        // overtaken, and still hiding an event that the features may not have purged yet
 	laid    atomic.Pointer[overlay]
@@ -45,20 +45,12 @@ type restriction struct {
 // newPerson is a person with a row and nothing else. The row's memory is not kept.
 func newPerson(row *privacyfilter.Row, offset int64) person {
 	p := person{shape: row.Shape, revision: row.Revision, offset: offset}
-	m := new(more)
 	for i, g := range row.Grants {
 		if i == len(p.grants) || g.Floor.Generation != row.Revision.Generation || g.Floor.Partition != row.Revision.Partition {
-			m.grants = slices.Clone(row.Grants)
-			p.grants = [2]allowed{}
+			p.more, p.grants = &more{grants: slices.Clone(row.Grants)}, [2]allowed{}
 			break
 		}
 		p.grants[i] = allowed{g.Floor.Offset, g.Time}
-	}
-	if items, categories := row.Blocks(); len(items)+len(categories) > 0 {
-		m.blocks = newBlocks(items, categories)
-	}
-	if m.grants != nil || m.blocks != nil {
-		p.more = m
 	}
 	return p
 }
@@ -97,15 +89,30 @@ func (p *person) hidden() []*restriction {
 
 // with is the person with other restrictions.
 func (p person) with(pending, hidden []*restriction) person {
-	next := &more{pending: pending, hidden: hidden}
+	return p.beside(p.blocks(), pending, hidden)
+}
+
+// withBlocks is the person with other blocks.
+func (p person) withBlocks(b *Blocks) person { return p.beside(b, p.pending(), p.hidden()) }
+
+// beside is the person with other blocks and restrictions.
+func (p person) beside(blocks *Blocks, pending, hidden []*restriction) person {
+	next := &more{blocks: blocks, pending: pending, hidden: hidden}
 	if p.more != nil {
-		next.grants, next.blocks = p.more.grants, p.more.blocks
+		next.grants = p.more.grants
 	}
 	p.more = next
 	if next.grants == nil && next.blocks == nil && len(pending)+len(hidden) == 0 {
 		p.more = nil
 	}
 	return p
+}
+
+func (p *person) blocks() *Blocks {
+	if p.more == nil {
+		return nil
+	}
+	return p.more.blocks
 }
 
 // empty is whether nothing at all is known of the person.
@@ -119,7 +126,7 @@ func (p *person) newest() privacyfilter.Revision {
 	return p.revision
 }
 
-// withRow is a person after a new row, or after the deletion of the row. It keeps the restrictions that the row has not overtaken, and notes those that it has.
+// withRow is a person after a new row, or after the deletion of the row. It keeps the blocks, and the restrictions that the row has not overtaken, and notes those that it has.
 // A deleted row overtakes nothing.
 func (p *person) withRow(row person) (next person, overtaken []*restriction) {
 	var pending []*restriction
@@ -134,10 +141,11 @@ func (p *person) withRow(row person) (next person, overtaken []*restriction) {
 			hidden = append(slices.Clip(hidden), r)
 		}
 	}
-	if len(pending)+len(hidden) == 0 {
+	blocks := p.blocks()
+	if blocks == nil && len(pending)+len(hidden) == 0 {
 		return row, overtaken
 	}
-	return row.with(pending, hidden), overtaken
+	return row.beside(blocks, pending, hidden), overtaken
 }
 
 // withRestriction is the person with one more restriction, which is pending or overtaken already. A repeated one changes nothing.
@@ -271,11 +279,13 @@ func (c *compiler) identity(s *side, purpose *privacyfilter.Purpose) Identity {
 	return is
 }
 
-// Keys on sluice.consent. A row: 'r' ‖ log pseudonym. A restriction: 'x' ‖ log pseudonym ‖ revision as 4+4+8 bytes, big endian.
+// Keys on sluice.consent. A row: 'r' ‖ log pseudonym. A chunk of blocks: 'b' ‖ log pseudonym ‖ number. A restriction: 'x' ‖ log pseudonym ‖ revision as 4+4+8 bytes, big endian.
 const (
 	rowTag         = 'r'
+	blocksTag      = 'b'
 	restrictionTag = 'x'
 	rowKeySize     = 1 + len(logKey{})
+	blocksKey      = rowKeySize + 1
 	restrictionKey = rowKeySize + privacyfilter.RevisionBytes
 )
 

@@ -180,56 +180,82 @@ func (a *act) choose(c *eventpb.Control_Choice) result {
 const maxBlockID = 256
 
 func (a *act) block(b *eventpb.Control_Block) result {
-	list := blockList{&a.row.BlockedItems, &a.row.ItemsBlockedAt}
+	count := &a.row.BlockedItems
 	switch b.Kind {
 	case eventpb.Control_Block_ITEM:
 	case eventpb.Control_Block_CATEGORY:
-		list = blockList{&a.row.BlockedCategories, &a.row.CategoriesBlockedAt}
+		count = &a.row.BlockedCategories
 	default:
 		return ignored
 	}
 	if b.Id == "" || len(b.Id) > maxBlockID {
 		return ignored
 	}
-	list.complete()
+	key := append(bytes.Clone(a.rec.Key), privacyfilter.ChunkOf(b.Id))
+	chunk := a.f.blocks.Mutate(key)
+	did := a.fold(listOf(chunk, b.Kind), b, count)
+	if len(chunk.Items)+len(chunk.Categories) == 0 {
+		a.f.blocks.Delete(key)
+	}
+	if did == changed {
+		a.publishBlocks(key, chunk.Blocks)
+	}
+	return did
+}
+
+// fold blocks or unblocks, and counts what is blocked.
+func (a *act) fold(list blockList, b *eventpb.Control_Block, count *uint32) result {
 	i, blocked := slices.BinarySearch(*list.ids, b.Id)
 	switch {
 	case b.Remove && !blocked:
 		return unchanged
-	case b.Remove && a.overtaken((*list.at)[i]):
+	case b.Remove && a.overtaken((*list.at)[i].PB()):
 		return overtaken
 	case b.Remove:
 		list.remove(i)
+		*count--
 	case blocked:
-		(*list.at)[i] = a.revision.PB()
+		(*list.at)[i] = a.revision
 		return unchanged
-	case len(*list.ids) >= privacyfilter.MaxBlocks:
+	case *count >= privacyfilter.MaxBlocks:
 		return ignored
 	default:
 		list.insert(i, b.Id, a.revision)
+		*count++
 	}
 	return changed
 }
 
-// blockList is what a row holds of one kind of blocks: sorted ids, and the newest record that blocked each.
+// blockList is what a chunk holds of one kind of blocks: sorted ids, and the newest record that blocked each.
 type blockList struct {
 	ids *[]string
-	at  *[]*purposepb.Revision
+	at  *[]privacyfilter.Revision
 }
 
-// complete gives a revision below all others to blocks of a row that was written before rows held any.
-func (l blockList) complete() {
-	for len(*l.at) < len(*l.ids) {
-		*l.at = append(*l.at, new(purposepb.Revision))
+func listOf(chunk *privacyfilter.BlockRecords, kind eventpb.Control_Block_Kind) blockList {
+	if kind == eventpb.Control_Block_CATEGORY {
+		return blockList{&chunk.Categories, &chunk.CategoriesAt}
 	}
+	return blockList{&chunk.Items, &chunk.ItemsAt}
 }
 
 func (l blockList) insert(i int, id string, revision privacyfilter.Revision) {
-	*l.ids, *l.at = slices.Insert(*l.ids, i, id), slices.Insert(*l.at, i, revision.PB())
+	*l.ids, *l.at = slices.Insert(*l.ids, i, id), slices.Insert(*l.at, i, revision)
 }
 
 func (l blockList) remove(i int) {
 	*l.ids, *l.at = slices.Delete(*l.ids, i, i+1), slices.Delete(*l.at, i, i+1)
+}
+
+// blocksCodec writes a chunk of a person's blocks.
+type blocksCodec struct{}
+
+func (blocksCodec) Encode(buf []byte, chunk *privacyfilter.BlockRecords) ([]byte, error) {
+	return privacyfilter.AppendBlockRecords(buf, chunk), nil
+}
+
+func (blocksCodec) Decode(data []byte) (*privacyfilter.BlockRecords, error) {
+	return privacyfilter.ParseBlockRecords(data)
 }
 
 // importRecords takes over what held before a file was read, unless the subject has a record of it: every policy record leaves a jurisdiction in the row, and

@@ -32,6 +32,10 @@ func TestEveryControlIsPublished(t *testing.T) {
 		t.Run(strconv.Itoa(i), func(t *testing.T) {
 			rev := w.control(c, start+int64(i)*minute)
 			consent := w.on(topics.Consent)
+			if block := c.GetBlock(); block != nil {
+				expect(t, "blocks' key", consent[0].Key, append(append([]byte{'b'}, key[:]...), privacyfilter.ChunkOf(block.Id)))
+				consent = consent[1:]
+			}
 			if len(consent) != 2 || w.only(topics.Ledger).Partition != 5 {
 				t.Fatalf("%d records on consent", len(consent))
 			}
@@ -265,12 +269,18 @@ func TestBlocks(t *testing.T) {
 	} {
 		w.control(c, start+int64(i))
 	}
-	expect(t, "items", w.row().BlockedItems, "[i1 i2]")
-	expect(t, "categories", w.row().BlockedCategories, "[Rugs]")
+	expect(t, "blocks", w.blocked(), "{[i1 i2] [Rugs]}")
+	expect(t, "counted", fmt.Sprint(w.row().BlockedItems, w.row().BlockedCategories), "2 1")
 	for i := range privacyfilter.MaxBlocks + 5 {
 		w.control(blockItem(fmt.Sprint("n", i), false), start)
 	}
-	expect(t, "bounded", len(w.row().BlockedItems), privacyfilter.MaxBlocks)
+	expect(t, "bounded", len(w.blocked().Items), privacyfilter.MaxBlocks)
+	expect(t, "counted", w.row().BlockedItems, privacyfilter.MaxBlocks)
+	for _, id := range w.blocked().Items {
+		w.control(blockItem(id, true), start)
+	}
+	expect(t, "unblocked", w.blocked(), "{[] [Rugs]}")
+	expect(t, "counted", w.row().BlockedItems, 0)
 }
 
 // TestPermissionsYieldToWhatTheirAskerDidNotKnow proves REQ-134 for requests that come late: a permission holds only if the newest restriction of the same
@@ -290,7 +300,7 @@ func TestPermissionsYieldToWhatTheirAskerDidNotKnow(t *testing.T) {
 	allows := func(purpose string) func(w *world) bool {
 		return func(w *world) bool { return w.state(purpose).GetAllow() }
 	}
-	shows := func(w *world) bool { return len(w.row().BlockedItems)+len(w.row().BlockedCategories) == 0 }
+	shows := func(w *world) bool { return w.row().BlockedItems+w.row().BlockedCategories == 0 }
 	cases := []struct {
 		name     string
 		controls []*eventpb.Control // at 1-5-2, after the acceptance of the policy at 1-5-1
@@ -342,20 +352,23 @@ func TestPermissionsYieldToWhatTheirAskerDidNotKnow(t *testing.T) {
 	}
 }
 
-// TestBlocksOfOlderRows: a row that was written before rows told when something was blocked gives way to any unblocking, and goes on.
-func TestBlocksOfOlderRows(t *testing.T) {
+// TestABlockIsWrittenWithFewOthers: what a block costs on the topics hardly grows with the blocks that there are.
+func TestABlockIsWrittenWithFewOthers(t *testing.T) {
 	w := newWorld(t, testRegister(t))
-	w.control(blockItem("i2", false), start)
-	row := w.row()
-	row.ItemsBlockedAt = nil
-	w.filter.ledger.Put(w.records[0].Key, row)
-	w.control(blockItem("i1", false), start)
-	known := ""
-	unblock := blockItem("i2", true)
-	unblock.Known = &known
-	w.control(unblock, start)
-	expect(t, "items", w.row().BlockedItems, "[i1]")
-	expect(t, "blocked at", privacyfilter.RevisionFromPB(w.row().ItemsBlockedAt[0]), "1-5-2")
+	long := strings.Repeat("x", 200)
+	most := 0
+	for i := range 300 {
+		w.emitted = w.emitted[:0]
+		w.control(blockItem(fmt.Sprint(long, i), false), start)
+		bytes := 0
+		for _, rec := range w.emitted {
+			bytes += len(rec.Key) + len(rec.Value)
+		}
+		most = max(most, bytes)
+	}
+	if most > 20*(len(long)+3) {
+		t.Errorf("a block of 203 bytes writes %d", most)
+	}
 }
 
 // TestUnreadableRecordsBecomeLetters: whatever cannot be opened is a sealed dead letter in the same transaction, and the filter goes on.

@@ -8,15 +8,19 @@ import (
 	"sluice/privacyfilter/pseudonym"
 )
 
-// Projection is what a state digest compares of the filter. "ledger" holds each subject's choices, decisions, floor times, blocks and policy, without
-// revisions. "dedupe" holds subject ‖ hash of every known event, without the hour of receipt. "deletions" holds the same of every deleted event, without the
-// day.
+// Projection is what a state digest compares of the filter. "ledger" holds each subject's choices, decisions, floor times and policy, without revisions. "blocks"
+// holds each chunk of a subject's blocks, without revisions. "dedupe" holds subject ‖ hash of every known event, without the hour of receipt. "deletions" holds the
+// same of every deleted event, without the day.
 func Projection() stream.Projection {
 	return func(table byte, key, value []byte, yield func(stream.Pair)) {
 		switch table {
 		case tableLedger:
 			if content := ledgerContent(value); content != nil {
 				yield(stream.Pair{Store: "ledger", Key: key, Value: content})
+			}
+		case tableBlocks:
+			if chunk, err := (blocksCodec{}).Decode(value); err == nil {
+				yield(stream.Pair{Store: "blocks", Key: key, Value: privacyfilter.AppendBlocks(nil, chunk.Blocks)})
 			}
 		case tableClock:
 			if hour, err := (numberCodec{}).Decode(value); err == nil {
@@ -44,7 +48,7 @@ func ledgerContent(value []byte) []byte {
 	if err != nil {
 		return nil
 	}
-	row.Revision, row.PolicyAt, row.ItemsBlockedAt, row.CategoriesBlockedAt = nil, nil, nil, nil
+	row.Revision, row.PolicyAt = nil, nil
 	for _, s := range row.Purposes {
 		s.Floor, s.Denied = nil, nil
 	}

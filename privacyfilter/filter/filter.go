@@ -45,6 +45,7 @@ const (
 	tableClock     = 6
 	tableDeletions = 7 // log pseudonym → deletions
 	tableDue       = 8 // what expires when
+	tableBlocks    = 9 // log pseudonym ‖ chunk → BlockRecords
 )
 
 // Sizes and periods.
@@ -81,6 +82,7 @@ func open(o Options, m *metrics, t *stream.Task) *filter {
 	f := &filter{
 		Options: o, metrics: m, task: t,
 		ledger:    stream.OpenTable(t, tableLedger, "ledger", rowCodec{}),
+		blocks:    stream.OpenTable[privacyfilter.BlockRecords](t, tableBlocks, "blocks", blocksCodec{}),
 		marks:     stream.OpenTable[int64](t, tableMarks, "marks", numberCodec{}),
 		clock:     stream.OpenClock(t, tableClock, hour),
 		projector: NewProjector(o.Register, o.Keys),
@@ -117,6 +119,7 @@ type filter struct {
 	counts    counts
 	task      *stream.Task
 	ledger    *stream.Table[purposepb.ConsentRow]
+	blocks    *stream.Table[privacyfilter.BlockRecords]
 	dedupe    dedupe
 	runs      *stream.Table[block]
 	marks     *stream.Table[int64]

@@ -284,6 +284,19 @@ func (w *world) row() *purposepb.ConsentRow {
 	return w.filter.ledger.Get(key[:])
 }
 
+// blocked is what u1 blocks.
+func (w *world) blocked() (all privacyfilter.Blocks) {
+	key := testRing.LogKey("u:u1")
+	for chunk := range privacyfilter.BlockChunks {
+		if of := w.filter.blocks.Get(append(key[:], byte(chunk))); of != nil {
+			all.Items, all.Categories = append(all.Items, of.Items...), append(all.Categories, of.Categories...)
+		}
+	}
+	slices.Sort(all.Items)
+	slices.Sort(all.Categories)
+	return all
+}
+
 func (w *world) state(purpose string) *purposepb.PurposeState {
 	w.t.Helper()
 	s := privacyfilter.StateOf(w.row(), purpose)

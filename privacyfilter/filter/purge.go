@@ -88,6 +88,15 @@ func (a *act) deleteAll() (result, error) {
 	return changed, nil
 }
 
+// publishBlocks sends a chunk of the person's blocks. It stands before the row, so that whoever has the row has the chunk.
+func (a *act) publishBlocks(key []byte, blocks privacyfilter.Blocks) {
+	var value []byte
+	if len(blocks.Items)+len(blocks.Categories) > 0 {
+		value = privacyfilter.AppendBlocks(nil, blocks)
+	}
+	a.f.task.Emit(topics.Consent, a.rec.Partition, append([]byte{'b'}, key...), value)
+}
+
 // publish sends the row, with the end of the restriction that this record had on the fast path, and the record itself to the ledger. A record that changed
 // nothing is published, too: whoever wrote it waits for the row to reach its revision.
 func (a *act) publish() {

@@ -1165,15 +1165,13 @@ type ConsentRow struct {
 	PolicyVersion     string                 `protobuf:"bytes,2,opt,name=policy_version,json=policyVersion,proto3" json:"policy_version,omitempty"` // the accepted one; empty = none
 	Jurisdiction      string                 `protobuf:"bytes,3,opt,name=jurisdiction,proto3" json:"jurisdiction,omitempty"`                        // every policy record leaves one: empty = there was none yet
 	Purposes          []*PurposeState        `protobuf:"bytes,4,rep,name=purposes,proto3" json:"purposes,omitempty"`
-	BlockedItems      []string               `protobuf:"bytes,5,rep,name=blocked_items,json=blockedItems,proto3" json:"blocked_items,omitempty"`
-	BlockedCategories []string               `protobuf:"bytes,6,rep,name=blocked_categories,json=blockedCategories,proto3" json:"blocked_categories,omitempty"`
+	BlockedItems      uint32                 `protobuf:"varint,11,opt,name=blocked_items,json=blockedItems,proto3" json:"blocked_items,omitempty"` // how many there are; they stand beside the row, in chunks
+	BlockedCategories uint32                 `protobuf:"varint,12,opt,name=blocked_categories,json=blockedCategories,proto3" json:"blocked_categories,omitempty"`
 	Incarnation       uint32                 `protobuf:"varint,7,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// Newest records that restricted, also those that found it restricted already. A permission that did not know of one yields to it.
-	PolicyAt            *Revision   `protobuf:"bytes,8,opt,name=policy_at,json=policyAt,proto3" json:"policy_at,omitempty"`                                     // that accepted or withdrew the policy: another jurisdiction may restrict, too
-	ItemsBlockedAt      []*Revision `protobuf:"bytes,9,rep,name=items_blocked_at,json=itemsBlockedAt,proto3" json:"items_blocked_at,omitempty"`                 // in the order of blocked_items
-	CategoriesBlockedAt []*Revision `protobuf:"bytes,10,rep,name=categories_blocked_at,json=categoriesBlockedAt,proto3" json:"categories_blocked_at,omitempty"` // in the order of blocked_categories
-	unknownFields       protoimpl.UnknownFields
-	sizeCache           protoimpl.SizeCache
+	PolicyAt      *Revision `protobuf:"bytes,8,opt,name=policy_at,json=policyAt,proto3" json:"policy_at,omitempty"` // that accepted or withdrew the policy: another jurisdiction may restrict, too
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ConsentRow) Reset() {
@@ -1234,18 +1232,18 @@ func (x *ConsentRow) GetPurposes() []*PurposeState {
 	return nil
 }
 
-func (x *ConsentRow) GetBlockedItems() []string {
+func (x *ConsentRow) GetBlockedItems() uint32 {
 	if x != nil {
 		return x.BlockedItems
 	}
-	return nil
+	return 0
 }
 
-func (x *ConsentRow) GetBlockedCategories() []string {
+func (x *ConsentRow) GetBlockedCategories() uint32 {
 	if x != nil {
 		return x.BlockedCategories
 	}
-	return nil
+	return 0
 }
 
 func (x *ConsentRow) GetIncarnation() uint32 {
@@ -1258,20 +1256,6 @@ func (x *ConsentRow) GetIncarnation() uint32 {
 func (x *ConsentRow) GetPolicyAt() *Revision {
 	if x != nil {
 		return x.PolicyAt
-	}
-	return nil
-}
-
-func (x *ConsentRow) GetItemsBlockedAt() []*Revision {
-	if x != nil {
-		return x.ItemsBlockedAt
-	}
-	return nil
-}
-
-func (x *ConsentRow) GetCategoriesBlockedAt() []*Revision {
-	if x != nil {
-		return x.CategoriesBlockedAt
 	}
 	return nil
 }
@@ -1824,20 +1808,19 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\x05event\x18\x01 \x01(\v2\x1c.sluice.purpose.v1.RiskEventR\x05event\x12\x1a\n" +
 	"\bdecision\x18\x02 \x01(\fR\bdecision\"A\n" +
 	"\vEntityDelta\x122\n" +
-	"\x05event\x18\x01 \x01(\v2\x1c.sluice.purpose.v1.RiskEventR\x05event\"\x95\x04\n" +
+	"\x05event\x18\x01 \x01(\v2\x1c.sluice.purpose.v1.RiskEventR\x05event\"\x95\x03\n" +
 	"\n" +
 	"ConsentRow\x127\n" +
 	"\brevision\x18\x01 \x01(\v2\x1b.sluice.purpose.v1.RevisionR\brevision\x12%\n" +
 	"\x0epolicy_version\x18\x02 \x01(\tR\rpolicyVersion\x12\"\n" +
 	"\fjurisdiction\x18\x03 \x01(\tR\fjurisdiction\x12;\n" +
 	"\bpurposes\x18\x04 \x03(\v2\x1f.sluice.purpose.v1.PurposeStateR\bpurposes\x12#\n" +
-	"\rblocked_items\x18\x05 \x03(\tR\fblockedItems\x12-\n" +
-	"\x12blocked_categories\x18\x06 \x03(\tR\x11blockedCategories\x12 \n" +
+	"\rblocked_items\x18\v \x01(\rR\fblockedItems\x12-\n" +
+	"\x12blocked_categories\x18\f \x01(\rR\x11blockedCategories\x12 \n" +
 	"\vincarnation\x18\a \x01(\rR\vincarnation\x128\n" +
-	"\tpolicy_at\x18\b \x01(\v2\x1b.sluice.purpose.v1.RevisionR\bpolicyAt\x12E\n" +
-	"\x10items_blocked_at\x18\t \x03(\v2\x1b.sluice.purpose.v1.RevisionR\x0eitemsBlockedAt\x12O\n" +
-	"\x15categories_blocked_at\x18\n" +
-	" \x03(\v2\x1b.sluice.purpose.v1.RevisionR\x13categoriesBlockedAt\"`\n" +
+	"\tpolicy_at\x18\b \x01(\v2\x1b.sluice.purpose.v1.RevisionR\bpolicyAtJ\x04\b\x05\x10\x06J\x04\b\x06\x10\aJ\x04\b\t\x10\n" +
+	"J\x04\b\n" +
+	"\x10\v\"`\n" +
 	"\bRevision\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x01 \x01(\rR\n" +
@@ -1935,17 +1918,15 @@ var file_privacyfilter_purposepb_purpose_proto_depIdxs = []int32{
 	13, // 18: sluice.purpose.v1.ConsentRow.revision:type_name -> sluice.purpose.v1.Revision
 	14, // 19: sluice.purpose.v1.ConsentRow.purposes:type_name -> sluice.purpose.v1.PurposeState
 	13, // 20: sluice.purpose.v1.ConsentRow.policy_at:type_name -> sluice.purpose.v1.Revision
-	13, // 21: sluice.purpose.v1.ConsentRow.items_blocked_at:type_name -> sluice.purpose.v1.Revision
-	13, // 22: sluice.purpose.v1.ConsentRow.categories_blocked_at:type_name -> sluice.purpose.v1.Revision
-	0,  // 23: sluice.purpose.v1.PurposeState.choice:type_name -> sluice.purpose.v1.Choice
-	13, // 24: sluice.purpose.v1.PurposeState.floor:type_name -> sluice.purpose.v1.Revision
-	13, // 25: sluice.purpose.v1.PurposeState.denied:type_name -> sluice.purpose.v1.Revision
-	13, // 26: sluice.purpose.v1.Restriction.revision:type_name -> sluice.purpose.v1.Revision
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	0,  // 21: sluice.purpose.v1.PurposeState.choice:type_name -> sluice.purpose.v1.Choice
+	13, // 22: sluice.purpose.v1.PurposeState.floor:type_name -> sluice.purpose.v1.Revision
+	13, // 23: sluice.purpose.v1.PurposeState.denied:type_name -> sluice.purpose.v1.Revision
+	13, // 24: sluice.purpose.v1.Restriction.revision:type_name -> sluice.purpose.v1.Revision
+	25, // [25:25] is the sub-list for method output_type
+	25, // [25:25] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_privacyfilter_purposepb_purpose_proto_init() }

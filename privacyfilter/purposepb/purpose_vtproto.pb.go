@@ -506,6 +506,8 @@ func (m *ConsentRow) CloneVT() *ConsentRow {
 	r.Revision = m.Revision.CloneVT()
 	r.PolicyVersion = m.PolicyVersion
 	r.Jurisdiction = m.Jurisdiction
+	r.BlockedItems = m.BlockedItems
+	r.BlockedCategories = m.BlockedCategories
 	r.Incarnation = m.Incarnation
 	r.PolicyAt = m.PolicyAt.CloneVT()
 	if rhs := m.Purposes; rhs != nil {
@@ -514,30 +516,6 @@ func (m *ConsentRow) CloneVT() *ConsentRow {
 			tmpContainer[k] = v.CloneVT()
 		}
 		r.Purposes = tmpContainer
-	}
-	if rhs := m.BlockedItems; rhs != nil {
-		tmpContainer := make([]string, len(rhs))
-		copy(tmpContainer, rhs)
-		r.BlockedItems = tmpContainer
-	}
-	if rhs := m.BlockedCategories; rhs != nil {
-		tmpContainer := make([]string, len(rhs))
-		copy(tmpContainer, rhs)
-		r.BlockedCategories = tmpContainer
-	}
-	if rhs := m.ItemsBlockedAt; rhs != nil {
-		tmpContainer := make([]*Revision, len(rhs))
-		for k, v := range rhs {
-			tmpContainer[k] = v.CloneVT()
-		}
-		r.ItemsBlockedAt = tmpContainer
-	}
-	if rhs := m.CategoriesBlockedAt; rhs != nil {
-		tmpContainer := make([]*Revision, len(rhs))
-		for k, v := range rhs {
-			tmpContainer[k] = v.CloneVT()
-		}
-		r.CategoriesBlockedAt = tmpContainer
 	}
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
@@ -1777,29 +1755,15 @@ func (m *ConsentRow) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
 	}
-	if len(m.CategoriesBlockedAt) > 0 {
-		for iNdEx := len(m.CategoriesBlockedAt) - 1; iNdEx >= 0; iNdEx-- {
-			size, err := m.CategoriesBlockedAt[iNdEx].MarshalToSizedBufferVT(dAtA[:i])
-			if err != nil {
-				return 0, err
-			}
-			i -= size
-			i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
-			i--
-			dAtA[i] = 0x52
-		}
+	if m.BlockedCategories != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.BlockedCategories))
+		i--
+		dAtA[i] = 0x60
 	}
-	if len(m.ItemsBlockedAt) > 0 {
-		for iNdEx := len(m.ItemsBlockedAt) - 1; iNdEx >= 0; iNdEx-- {
-			size, err := m.ItemsBlockedAt[iNdEx].MarshalToSizedBufferVT(dAtA[:i])
-			if err != nil {
-				return 0, err
-			}
-			i -= size
-			i = protohelpers.EncodeVarint(dAtA, i, uint64(size))
-			i--
-			dAtA[i] = 0x4a
-		}
+	if m.BlockedItems != 0 {
+		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.BlockedItems))
+		i--
+		dAtA[i] = 0x58
 	}
 	if m.PolicyAt != nil {
 		size, err := m.PolicyAt.MarshalToSizedBufferVT(dAtA[:i])
@@ -1815,24 +1779,6 @@ func (m *ConsentRow) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 		i = protohelpers.EncodeVarint(dAtA, i, uint64(m.Incarnation))
 		i--
 		dAtA[i] = 0x38
-	}
-	if len(m.BlockedCategories) > 0 {
-		for iNdEx := len(m.BlockedCategories) - 1; iNdEx >= 0; iNdEx-- {
-			i -= len(m.BlockedCategories[iNdEx])
-			copy(dAtA[i:], m.BlockedCategories[iNdEx])
-			i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.BlockedCategories[iNdEx])))
-			i--
-			dAtA[i] = 0x32
-		}
-	}
-	if len(m.BlockedItems) > 0 {
-		for iNdEx := len(m.BlockedItems) - 1; iNdEx >= 0; iNdEx-- {
-			i -= len(m.BlockedItems[iNdEx])
-			copy(dAtA[i:], m.BlockedItems[iNdEx])
-			i = protohelpers.EncodeVarint(dAtA, i, uint64(len(m.BlockedItems[iNdEx])))
-			i--
-			dAtA[i] = 0x2a
-		}
 	}
 	if len(m.Purposes) > 0 {
 		for iNdEx := len(m.Purposes) - 1; iNdEx >= 0; iNdEx-- {
@@ -2721,18 +2667,6 @@ func (m *ConsentRow) SizeVT() (n int) {
 			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 		}
 	}
-	if len(m.BlockedItems) > 0 {
-		for _, s := range m.BlockedItems {
-			l = len(s)
-			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
-		}
-	}
-	if len(m.BlockedCategories) > 0 {
-		for _, s := range m.BlockedCategories {
-			l = len(s)
-			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
-		}
-	}
 	if m.Incarnation != 0 {
 		n += 1 + protohelpers.SizeOfVarint(uint64(m.Incarnation))
 	}
@@ -2740,17 +2674,11 @@ func (m *ConsentRow) SizeVT() (n int) {
 		l = m.PolicyAt.SizeVT()
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
 	}
-	if len(m.ItemsBlockedAt) > 0 {
-		for _, e := range m.ItemsBlockedAt {
-			l = e.SizeVT()
-			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
-		}
+	if m.BlockedItems != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.BlockedItems))
 	}
-	if len(m.CategoriesBlockedAt) > 0 {
-		for _, e := range m.CategoriesBlockedAt {
-			l = e.SizeVT()
-			n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
-		}
+	if m.BlockedCategories != 0 {
+		n += 1 + protohelpers.SizeOfVarint(uint64(m.BlockedCategories))
 	}
 	n += len(m.unknownFields)
 	return n
@@ -6029,70 +5957,6 @@ func (m *ConsentRow) UnmarshalVT(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
-		case 5:
-			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field BlockedItems", wireType)
-			}
-			var stringLen uint64
-			for shift := uint(0); ; shift += 7 {
-				if shift >= 64 {
-					return protohelpers.ErrIntOverflow
-				}
-				if iNdEx >= l {
-					return io.ErrUnexpectedEOF
-				}
-				b := dAtA[iNdEx]
-				iNdEx++
-				stringLen |= uint64(b&0x7F) << shift
-				if b < 0x80 {
-					break
-				}
-			}
-			intStringLen := int(stringLen)
-			if intStringLen < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			postIndex := iNdEx + intStringLen
-			if postIndex < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			if postIndex > l {
-				return io.ErrUnexpectedEOF
-			}
-			m.BlockedItems = append(m.BlockedItems, string(dAtA[iNdEx:postIndex]))
-			iNdEx = postIndex
-		case 6:
-			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field BlockedCategories", wireType)
-			}
-			var stringLen uint64
-			for shift := uint(0); ; shift += 7 {
-				if shift >= 64 {
-					return protohelpers.ErrIntOverflow
-				}
-				if iNdEx >= l {
-					return io.ErrUnexpectedEOF
-				}
-				b := dAtA[iNdEx]
-				iNdEx++
-				stringLen |= uint64(b&0x7F) << shift
-				if b < 0x80 {
-					break
-				}
-			}
-			intStringLen := int(stringLen)
-			if intStringLen < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			postIndex := iNdEx + intStringLen
-			if postIndex < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			if postIndex > l {
-				return io.ErrUnexpectedEOF
-			}
-			m.BlockedCategories = append(m.BlockedCategories, string(dAtA[iNdEx:postIndex]))
-			iNdEx = postIndex
 		case 7:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Incarnation", wireType)
@@ -6148,11 +6012,11 @@ func (m *ConsentRow) UnmarshalVT(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
-		case 9:
-			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field ItemsBlockedAt", wireType)
+		case 11:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field BlockedItems", wireType)
 			}
-			var msglen int
+			m.BlockedItems = 0
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -6162,31 +6026,16 @@ func (m *ConsentRow) UnmarshalVT(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				msglen |= int(b&0x7F) << shift
+				m.BlockedItems |= uint32(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			if msglen < 0 {
-				return protohelpers.ErrInvalidLength
+		case 12:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field BlockedCategories", wireType)
 			}
-			postIndex := iNdEx + msglen
-			if postIndex < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			if postIndex > l {
-				return io.ErrUnexpectedEOF
-			}
-			m.ItemsBlockedAt = append(m.ItemsBlockedAt, &Revision{})
-			if err := m.ItemsBlockedAt[len(m.ItemsBlockedAt)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
-				return err
-			}
-			iNdEx = postIndex
-		case 10:
-			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field CategoriesBlockedAt", wireType)
-			}
-			var msglen int
+			m.BlockedCategories = 0
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -6196,26 +6045,11 @@ func (m *ConsentRow) UnmarshalVT(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				msglen |= int(b&0x7F) << shift
+				m.BlockedCategories |= uint32(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			if msglen < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			postIndex := iNdEx + msglen
-			if postIndex < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			if postIndex > l {
-				return io.ErrUnexpectedEOF
-			}
-			m.CategoriesBlockedAt = append(m.CategoriesBlockedAt, &Revision{})
-			if err := m.CategoriesBlockedAt[len(m.CategoriesBlockedAt)-1].UnmarshalVT(dAtA[iNdEx:postIndex]); err != nil {
-				return err
-			}
-			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -10279,78 +10113,6 @@ func (m *ConsentRow) UnmarshalVTUnsafe(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
-		case 5:
-			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field BlockedItems", wireType)
-			}
-			var stringLen uint64
-			for shift := uint(0); ; shift += 7 {
-				if shift >= 64 {
-					return protohelpers.ErrIntOverflow
-				}
-				if iNdEx >= l {
-					return io.ErrUnexpectedEOF
-				}
-				b := dAtA[iNdEx]
-				iNdEx++
-				stringLen |= uint64(b&0x7F) << shift
-				if b < 0x80 {
-					break
-				}
-			}
-			intStringLen := int(stringLen)
-			if intStringLen < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			postIndex := iNdEx + intStringLen
-			if postIndex < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			if postIndex > l {
-				return io.ErrUnexpectedEOF
-			}
-			var stringValue string
-			if intStringLen > 0 {
-				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
-			}
-			m.BlockedItems = append(m.BlockedItems, stringValue)
-			iNdEx = postIndex
-		case 6:
-			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field BlockedCategories", wireType)
-			}
-			var stringLen uint64
-			for shift := uint(0); ; shift += 7 {
-				if shift >= 64 {
-					return protohelpers.ErrIntOverflow
-				}
-				if iNdEx >= l {
-					return io.ErrUnexpectedEOF
-				}
-				b := dAtA[iNdEx]
-				iNdEx++
-				stringLen |= uint64(b&0x7F) << shift
-				if b < 0x80 {
-					break
-				}
-			}
-			intStringLen := int(stringLen)
-			if intStringLen < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			postIndex := iNdEx + intStringLen
-			if postIndex < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			if postIndex > l {
-				return io.ErrUnexpectedEOF
-			}
-			var stringValue string
-			if intStringLen > 0 {
-				stringValue = unsafe.String(&dAtA[iNdEx], intStringLen)
-			}
-			m.BlockedCategories = append(m.BlockedCategories, stringValue)
-			iNdEx = postIndex
 		case 7:
 			if wireType != 0 {
 				return fmt.Errorf("proto: wrong wireType = %d for field Incarnation", wireType)
@@ -10406,11 +10168,11 @@ func (m *ConsentRow) UnmarshalVTUnsafe(dAtA []byte) error {
 				return err
 			}
 			iNdEx = postIndex
-		case 9:
-			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field ItemsBlockedAt", wireType)
+		case 11:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field BlockedItems", wireType)
 			}
-			var msglen int
+			m.BlockedItems = 0
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -10420,31 +10182,16 @@ func (m *ConsentRow) UnmarshalVTUnsafe(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				msglen |= int(b&0x7F) << shift
+				m.BlockedItems |= uint32(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			if msglen < 0 {
-				return protohelpers.ErrInvalidLength
+		case 12:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field BlockedCategories", wireType)
 			}
-			postIndex := iNdEx + msglen
-			if postIndex < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			if postIndex > l {
-				return io.ErrUnexpectedEOF
-			}
-			m.ItemsBlockedAt = append(m.ItemsBlockedAt, &Revision{})
-			if err := m.ItemsBlockedAt[len(m.ItemsBlockedAt)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
-				return err
-			}
-			iNdEx = postIndex
-		case 10:
-			if wireType != 2 {
-				return fmt.Errorf("proto: wrong wireType = %d for field CategoriesBlockedAt", wireType)
-			}
-			var msglen int
+			m.BlockedCategories = 0
 			for shift := uint(0); ; shift += 7 {
 				if shift >= 64 {
 					return protohelpers.ErrIntOverflow
@@ -10454,26 +10201,11 @@ func (m *ConsentRow) UnmarshalVTUnsafe(dAtA []byte) error {
 				}
 				b := dAtA[iNdEx]
 				iNdEx++
-				msglen |= int(b&0x7F) << shift
+				m.BlockedCategories |= uint32(b&0x7F) << shift
 				if b < 0x80 {
 					break
 				}
 			}
-			if msglen < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			postIndex := iNdEx + msglen
-			if postIndex < 0 {
-				return protohelpers.ErrInvalidLength
-			}
-			if postIndex > l {
-				return io.ErrUnexpectedEOF
-			}
-			m.CategoriesBlockedAt = append(m.CategoriesBlockedAt, &Revision{})
-			if err := m.CategoriesBlockedAt[len(m.CategoriesBlockedAt)-1].UnmarshalVTUnsafe(dAtA[iNdEx:postIndex]); err != nil {
-				return err
-			}
-			iNdEx = postIndex
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
