@@ -149,11 +149,10 @@ func exitCode(err error, stderr io.Writer) int {
 
 // unjoined splits joined errors, so that each is told on its own line.
 func unjoined(err error) (all []error) {
-	var usage *app.UsageError
-	if errors.As(err, &usage) && err == error(usage) {
+	if usage, ok := err.(*app.UsageError); ok { //nolint:errorlint // this error itself, not one within
 		return unjoined(usage.Err)
 	}
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // one that wraps others in words of its own is told as a whole
+	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		return []error{err}
 	}
