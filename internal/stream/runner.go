@@ -379,7 +379,7 @@ func (s *session) openTasks(ctx context.Context, partitions [][]int32) error {
 		}
 	}
 	s.setStatus(Status{Joined: s.assigned(), Tasks: len(s.tasks)})
-	s.o.Logger.Info("the group has shared out its partitions", "role", s.role.Name, "tasks", len(s.tasks))
+	s.o.Logger.Info("the group has assigned partitions", "role", s.role.Name, "tasks", len(s.tasks))
 	return nil
 }
 
@@ -409,7 +409,7 @@ func (s *session) openEngine(ctx context.Context, i int, partitions []int32) ([]
 	took := time.Since(began)
 	s.metrics.engines[i].restore.Set(took.Seconds())
 	if len(partitions) > 0 {
-		s.o.Logger.Info("an engine has its state back", "engine", engine.Name, "partitions", len(partitions), "took", took.Round(time.Millisecond).String())
+		s.o.Logger.Info("the engine has restored its state", "engine", engine.Name, "partitions", len(partitions), "took", took.Round(time.Millisecond).String())
 	}
 	return tasks, nil
 }
