@@ -81,6 +81,7 @@ func Start(o Options) (*Broker, error) {
 			"message.max.bytes":      "16777216",
 			"log.segment.bytes":      strconv.Itoa(segmentBytes),
 			"log.cleaner.backoff.ms": "315360000000", // never by itself: it would not wait for open transactions
+			"log.retention.ms":       "-1",           // else it takes what is older than a week from compacted topics, too
 		}),
 		kfake.WithLogger(kfake.BasicLogger(io.Discard, kfake.LogLevelNone)),
 	}
