@@ -3,6 +3,7 @@ package catalog
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
 	"slices"
 	"sort"
 	"sync"
@@ -13,6 +14,7 @@ import (
 // Snapshot is the catalogue at one moment. It never changes, and neither do its items: one request reads one snapshot.
 type Snapshot struct {
 	numbers  *Numbers
+	posted   bool // whether anything ever was
 	version  uint64
 	byNumber []*Entry      // nil: not in the catalogue
 	facts    []Facts       // by number, too
@@ -29,6 +31,7 @@ type change struct {
 }
 
 // NewSnapshot is a catalogue of the items, which must not change from here on; of two with the same id the later one counts. Their numbers are of ids.
+// Without items nothing was ever posted.
 func NewSnapshot(ids *itemid.Table, items ...*Item) (*Snapshot, error) {
 	changes := make(map[string]change, len(items))
 	for _, item := range items {
@@ -39,6 +42,7 @@ func NewSnapshot(ids *itemid.Table, items ...*Item) (*Snapshot, error) {
 		changes[item.ItemId] = change{item: item, value: value, hash: hashOf(item.ItemId, value)}
 	}
 	s := emptySnapshot(ids).with(changes)
+	s.posted = len(items) > 0
 	s.index()
 	return s, nil
 }
@@ -58,7 +62,7 @@ func hashOf(id string, value []byte) uint64 {
 
 // with is the snapshot after the changes, which are keyed by item id. s itself stays as it is.
 func (s *Snapshot) with(changes map[string]change) *Snapshot {
-	next := &Snapshot{numbers: s.numbers, version: s.version, byNumber: slices.Clone(s.byNumber), facts: slices.Clone(s.facts), shapes: slices.Clone(s.shapes)}
+	next := &Snapshot{numbers: s.numbers, posted: s.posted, version: s.version, byNumber: slices.Clone(s.byNumber), facts: slices.Clone(s.facts), shapes: slices.Clone(s.shapes)}
 	var added []*Entry
 	gone := make(map[*Entry]struct{})
 	reindex := false
@@ -119,8 +123,23 @@ func merge(order []*Entry, gone map[*Entry]struct{}, added []*Entry) []*Entry {
 	return append(merged, added...)
 }
 
-// Version is a digest of every item: equal catalogues have equal versions, on every node.
-func (s *Snapshot) Version() uint64 { return s.version }
+// Posted tells whether anything was ever posted. Then lists hold only what the catalogue has, also after everything was deleted. Otherwise there is no
+// catalogue, and lists hold what events name.
+func (s *Snapshot) Posted() bool { return s.posted }
+
+// Version is a digest of every item: equal catalogues have equal versions, on every node. One that was emptied differs from none.
+func (s *Snapshot) Version() uint64 {
+	if !s.posted {
+		return math.MaxUint64
+	}
+	return s.version
+}
+
+// Offers tells whether the catalogue has an item that can be had at a time (Unix microseconds).
+func (s *Snapshot) Offers(id string, now int64) bool {
+	e := s.Find(id)
+	return e != nil && e.facts.AvailableAt(now)
+}
 
 // Len is the number of items.
 func (s *Snapshot) Len() int { return len(s.order) }

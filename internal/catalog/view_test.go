@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -15,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/text/unicode/norm"
 
+	"sluice/internal/broker"
 	"sluice/internal/broker/brokertest"
 	"sluice/internal/catalog"
 	"sluice/internal/itemid"
@@ -162,8 +164,109 @@ func TestViewFollowsTheTopic(t *testing.T) {
 	for _, f := range families {
 		got[f.GetName()] = f.GetMetric()[0].GetCounter().GetValue() + f.GetMetric()[0].GetGauge().GetValue()
 	}
-	if diff := cmp.Diff(map[string]float64{"sluice_catalog_faulty_total": 1, "sluice_catalog_items": 4}, got); diff != "" {
+	if diff := cmp.Diff(map[string]float64{"sluice_catalog_faulty_total": 1, "sluice_catalog_items": 4, "sluice_catalog_posted": 1}, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestWhetherAnythingWasEverPosted: nothing was, or everything was deleted, which the topic tells for ever, on every node: also when compaction has removed the last
+// tombstone, and the broker has started anew.
+func TestWhetherAnythingWasEverPosted(t *testing.T) {
+	dir := t.TempDir()
+	var running *broker.Broker
+	start := func() *shop {
+		if running != nil {
+			running.Close()
+		}
+		var err error
+		if running, err = broker.Start(broker.Options{Dir: dir}); err != nil {
+			t.Fatal(err)
+		}
+		s := &shop{t: t, cluster: running.Cluster("sluice.")}
+		if err := topics.Create(t.Context(), s.cluster, 1); err != nil {
+			t.Fatal(err)
+		}
+		if s.client, err = s.cluster.Client(); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	posted := func(s *shop) bool {
+		t.Helper()
+		written, err := stream.Written(t.Context(), s.cluster, topics.Items)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		v := catalog.NewView(s.cluster, catalog.Options{})
+		ended := make(chan error, 1)
+		go func() { ended <- v.Run(ctx) }()
+		<-v.CaughtUp()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if v.Snapshot().Len() != 0 || v.Snapshot().Posted() != written {
+			t.Fatalf("%d items; posted %t, written %t", v.Snapshot().Len(), v.Snapshot().Posted(), written)
+		}
+		return written
+	}
+	s := start()
+	if posted(s) {
+		t.Error("something was posted")
+	}
+	s.put(&catalog.Item{ItemId: "a"}, &catalog.Item{ItemId: "b"})
+	for range 3 { // a topic keeps its last batch
+		for _, id := range []string{"a", "b"} {
+			old := &kgo.Record{Topic: s.cluster.Topic(topics.Items), Key: []byte(id), Timestamp: time.Now().Add(-100 * 24 * time.Hour)}
+			if err := s.client.ProduceSync(t.Context(), old).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !posted(s) {
+		t.Error("everything was deleted, and nothing posted")
+	}
+	running.Compact()
+	s.client.Close()
+	s = start()
+	defer running.Close()
+	defer s.client.Close()
+	if !posted(s) {
+		t.Error("after a compaction and a restart, nothing was posted")
+	}
+}
+
+// TestWait: once it returns, snapshots show what the topic holds.
+func TestWait(t *testing.T) {
+	s := newShop(t)
+	v := s.view(catalog.Options{})
+	if v.Snapshot().Posted() {
+		t.Error("something was posted")
+	}
+	none := v.Snapshot().Version()
+	for n := range 20 {
+		rec := &kgo.Record{Topic: s.cluster.Topic(topics.Items), Key: []byte("a")}
+		if n%2 == 0 {
+			rec.Value, _ = (&catalog.Item{ItemId: "a", Title: "One"}).MarshalVT() // which cannot fail
+		}
+		if err := s.client.ProduceSync(t.Context(), rec).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		if err := v.Wait(t.Context(), rec.Partition, rec.Offset+1); err != nil {
+			t.Fatal(err)
+		}
+		if shown := v.Shown()[rec.Partition]; shown <= rec.Offset {
+			t.Fatalf("shown up to %d, which is not behind %d", shown, rec.Offset)
+		}
+		if got := v.Item("a") != nil; got != (n%2 == 0) || !v.Snapshot().Posted() || v.Snapshot().Version() == none {
+			t.Fatalf("step %d: there %t, posted %t", n, got, v.Snapshot().Posted())
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := v.Wait(ctx, 0, 1<<40); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("waiting for what does not come: %v", err)
 	}
 }
 

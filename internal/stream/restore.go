@@ -140,6 +140,17 @@ func bounds(ctx context.Context, cluster Cluster, topic string) (starts, ends ma
 	return starts, ends, nil
 }
 
+// Written tells whether the topic with the short name ever held a record, also if it holds none now.
+func Written(ctx context.Context, cluster Cluster, topic string) (bool, error) {
+	_, ends, err := bounds(ctx, cluster, cluster.Topic(topic))
+	for _, end := range ends {
+		if end > 0 {
+			return true, err
+		}
+	}
+	return false, err
+}
+
 func byPartition(listed map[int32]kadm.ListedOffset) (map[int32]int64, error) {
 	offsets := make(map[int32]int64, len(listed))
 	for p, o := range listed {
