@@ -228,7 +228,7 @@ func (p *parts) buildFilter() error {
 	window, kept := p.features.ContributorWindows(p.register)
 	return p.work(filter.Engine(filter.Options{
 		Register: p.register, Ring: p.ring, Keys: p.keys, Generation: p.node.deployment.Kafka.Generation, Registerer: p.registry,
-		TrendingWindow: window, TrendingKept: kept, Counts: p.features.Counts,
+		TrendingWindow: window, TrendingKept: kept, TrendingAge: p.features.Trending.MinAge, Counts: p.features.Counts,
 	}).Alone())
 }
 
@@ -371,7 +371,7 @@ func (p *parts) buildRanker() error {
 	p.openCatalogue()
 	p.personal = profile.NewView(n.cluster, p.features, p.ids, p.viewOf("personal"))
 	p.follow("profiles", p.personal)
-	p.trending = trending.NewView(n.cluster, p.features, p.ids, p.viewOf("trending"))
+	p.trending = trending.NewView(n.cluster, p.features, p.ids, p.catalogue, p.viewOf("trending"))
 	p.follow("trending", p.trending)
 	lists, err := p.listsReady()
 	if err != nil {

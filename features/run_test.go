@@ -117,7 +117,7 @@ func runViews(ctx context.Context, group *errgroup.Group, cluster stream.Cluster
 		return record.ViewOptions{Registerer: reg, Checkpoint: checkpoints[engine]}
 	}
 	v := allViews{
-		profile.NewView(cluster, c, itemid.NewTable(), o(0)), history.NewView(cluster, c, o(1)), trending.NewView(cluster, c, itemid.NewTable(), o(2)), entity.NewView(cluster, c, o(3)),
+		profile.NewView(cluster, c, itemid.NewTable(), o(0)), history.NewView(cluster, c, o(1)), trending.NewView(cluster, c, itemid.NewTable(), nil, o(2)), entity.NewView(cluster, c, o(3)),
 	}
 	for _, run := range []func(context.Context) error{v.personal.Run, v.history.Run, v.trending.Run, v.entities.Run} {
 		group.Go(func() error { return run(ctx) })

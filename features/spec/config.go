@@ -148,6 +148,7 @@ type Trending struct {
 	Kept         int
 	People       int
 	PerPerson    int
+	MinAge       time.Duration // that an acceptance must have for what the person does to count; 0 = none
 }
 
 // Longest is the longest window of a risk feature in microseconds.

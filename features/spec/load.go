@@ -61,6 +61,7 @@ type structuresYAML struct {
 		Tick      string   `yaml:"tick"`
 		People    int      `yaml:"people"`
 		PerPerson int      `yaml:"per_person"`
+		MinAge    string   `yaml:"min_age"`
 	} `yaml:"trending"`
 }
 
@@ -75,6 +76,7 @@ const (
 	maxPeople    = 1000
 	maxKept      = 60
 	maxPerPerson = 500
+	maxMinAge    = 30 * day
 
 	day = 24 * time.Hour
 )
@@ -312,7 +314,13 @@ func (l *loader) trending(at place, all *structuresYAML) {
 	c.Tick = at.duration(".tick", y.Tick, time.Second, cmp.Or(c.Window, longest))
 	c.PerPerson = at.number(".per_person", y.PerPerson, 1, maxPerPerson)
 	c.People = at.number(".people", y.People, 1, maxPeople)
+	if y.MinAge != noAge {
+		c.MinAge = at.duration(".min_age", y.MinAge, time.Second, maxMinAge)
+	}
 }
+
+// noAge is the age of whoever has just come, which is no duration elsewhere.
+const noAge = "0s"
 
 // place is a place of a section.
 type place struct {

@@ -22,6 +22,12 @@ func TestBuiltInConfiguration(t *testing.T) {
 	if window, kept := c.TrendingWindow(); window != 7*24*time.Hour || kept != 4 {
 		t.Errorf("trending window %v, kept %d", window, kept)
 	}
+	if c.Trending.MinAge != 24*time.Hour {
+		t.Errorf("people count when they are %v old", c.Trending.MinAge)
+	}
+	if c := featurestest.Config(t, "min_age: 1d", "min_age: 0s"); c.Trending.MinAge != 0 {
+		t.Errorf("everybody counts when they are %v old", c.Trending.MinAge)
+	}
 }
 
 // TestBadConfiguration changes one thing of the built-in configuration, or puts a feature in the place of all.
@@ -112,6 +118,8 @@ func TestBadConfiguration(t *testing.T) {
 		{"people", builtIn("people: 5 ", "people: 0 "), "item_structures.trending.people: must be between 1 and 1000"},
 		{"windows kept", builtIn("kept: 4", "kept: 1"), "item_structures.trending.kept: must be between 2 and 60"},
 		{"window beyond retention", builtIn("window: 7d", "window: 30d"), "item_structures.trending.window: must be between 1m and 180h"},
+		{"age", builtIn("min_age: 1d", "min_age: soon"), "item_structures.trending.min_age: must be a duration such as 30m, 6h or 7d"},
+		{"great age", builtIn("min_age: 1d", "min_age: 31d"), "item_structures.trending.min_age: must be between 1s and 30d"},
 		{"tick", builtIn("tick: 1m", "tick: 30d"), "item_structures.trending.tick: must be between 1s and 7d"},
 	}
 	for _, c := range cases {

@@ -24,7 +24,7 @@ func BenchmarkEngine(b *testing.B) {
 // BenchmarkApply is one such event's records in the view.
 func BenchmarkApply(b *testing.B) {
 	c := featurestest.Config(b)
-	view := NewView(stream.Cluster{}, c, itemid.NewTable(), record.ViewOptions{})
+	view := NewView(stream.Cluster{}, c, itemid.NewTable(), nil, record.ViewOptions{})
 	h := newHarness(b, Engine(c, nil), view.apply)
 	recs := seen(b, h, 24)
 	h.Apply, h.Log = nil, nil

@@ -39,6 +39,12 @@ const (
 	contributionBytes = 8 + contributorBytes // window ‖ contributor
 )
 
+// What an entry's body begins with; the item's id follows.
+var (
+	newcomer    = []byte{0}
+	established = []byte{1} // the person counts
+)
+
 // Process folds one record of the purpose's stream. What is decoded are pieces of the record; whatever is kept is copied into tables.
 func (e *engine) Process(rec *stream.Record) error {
 	var r purposepb.TrendingRecord
@@ -61,9 +67,13 @@ func (e *engine) event(ev *purposepb.TrendingEvent) error {
 		return nil
 	}
 	e.made.Reset()
+	standing := newcomer
+	if ev.Established {
+		standing = established
+	}
 	for i, item := range ev.Items {
 		if record.Named(ev.Items[:i], item) {
-			e.made.Add(ev.Event, ev.Time, nil, item.ItemId)
+			e.made.Add(ev.Event, ev.Time, standing, item.ItemId)
 		}
 	}
 	return e.contributions.Add(e.keyOf(ev.Window, ev.Contributor), nil, 0, e.made.Entries...)

@@ -12,6 +12,7 @@ import (
 	"sluice/features/scored"
 	"sluice/features/slab"
 	"sluice/features/spec"
+	"sluice/internal/catalog"
 	"sluice/internal/dense"
 	"sluice/internal/itemid"
 	"sluice/internal/stream"
@@ -24,23 +25,30 @@ type Lists struct {
 	Popular  []scored.Item // people of all kept windows
 }
 
-// listLength is how many items a list holds at most.
+// listLength is how many items a list holds at most, of all and of those that the catalogue has.
 const listLength = 1000
+
+// Catalogue is the view of the items; *catalog.View is one.
+type Catalogue interface {
+	Snapshot() *catalog.Snapshot
+}
 
 // View follows the trending engine's changelog and makes lists on fixed ticks.
 type View struct {
-	c        spec.Trending
-	ids      *itemid.Table
-	byEvents bool
-	now      func() time.Time
-	follower *stream.Follower
-	metrics  *record.ViewMetrics
-	lists    atomic.Pointer[Lists]
+	c         spec.Trending
+	ids       *itemid.Table
+	catalogue Catalogue // nil: there is none
+	byEvents  bool
+	now       func() time.Time
+	follower  *stream.Follower
+	metrics   *metrics
+	lists     atomic.Pointer[Lists]
 
 	mu            sync.Mutex // guards what follows
 	contributions dense.Map[contribution, stretches]
 	words         slab.Slab[uint32] // of stretches
 	windows       map[int64]*window
+	newcomers     int   // contributions of people who do not count
 	newest        int64 // event time
 	fold          folder
 }
@@ -49,9 +57,12 @@ type View struct {
 type contribution = [contributionBytes]byte
 
 // window counts the people of each item.
-type window struct {
-	people []int32 // by item number; an item with people has a reference
-	items  int     // that have people
+type window struct{ people, newcomers tally }
+
+// tally counts people by item number. An item with people has a reference.
+type tally struct {
+	people []int32
+	items  int // that have people
 }
 
 // folder is the scratch of one record.
@@ -62,12 +73,11 @@ type folder struct {
 	words    []uint32
 }
 
-// NewView makes the view; Run starts it. Items have their numbers from ids.
-func NewView(cluster stream.Cluster, c *spec.Config, ids *itemid.Table, o record.ViewOptions) *View {
+// NewView makes the view; Run starts it. Items have their numbers from ids, also those of the catalogue (nil: there is none).
+func NewView(cluster stream.Cluster, c *spec.Config, ids *itemid.Table, catalogue Catalogue, o record.ViewOptions) *View {
 	o.Fill()
 	v := &View{
-		c: c.Trending, ids: ids, byEvents: c.EventClock, now: o.Now, metrics: record.NewViewMetrics(o.Registerer, "trending"),
-		windows: make(map[int64]*window),
+		c: c.Trending, ids: ids, catalogue: catalogue, byEvents: c.EventClock, now: o.Now, metrics: newMetrics(o.Registerer), windows: make(map[int64]*window),
 	}
 	v.lists.Store(&Lists{})
 	v.follower = stream.NewFollower(cluster, "state.trending", o.Follower(v.apply, record.ChunkTable, record.Table))
@@ -138,9 +148,9 @@ func (v *View) apply(recs []stream.Record) {
 	}
 	items := 0
 	for _, w := range v.windows {
-		items += w.items
+		items += w.people.items
 	}
-	v.metrics.Applied(began, map[string]int{"contributions": v.contributions.Len(), "items": items})
+	v.metrics.Applied(began, map[string]int{"contributions": v.contributions.Len(), "newcomers": v.newcomers, "items": items})
 }
 
 // record takes a record's new version, nil = gone: what the old one had added goes, what the new one adds comes.
@@ -162,15 +172,22 @@ func (v *View) record(rec *stream.Record) {
 		return
 	}
 	v.fold.items, v.fold.acquired = v.fold.items[:0], v.fold.acquired[:0]
+	known := false
 	for i := range entries {
-		item := v.ids.AcquireBytes(entries[i].Body)
+		body := entries[i].Body
+		if len(body) < 2 { // no item is named so
+			v.metrics.Broken.Inc()
+			continue
+		}
+		known = known || body[0] == established[0]
+		item := v.ids.AcquireBytes(body[1:])
 		v.fold.acquired = append(v.fold.acquired, item)
 		if !slices.Contains(v.fold.items, item) {
 			v.fold.items = append(v.fold.items, item)
 		}
 		v.newest = max(v.newest, entries[i].Time)
 	}
-	v.replace(contribution(rec.Key[1:]), number, v.fold.items)
+	v.replace(contribution(rec.Key[1:]), number, v.fold.items, known)
 	v.ids.Release(v.fold.acquired...)
 }
 
@@ -189,30 +206,30 @@ func (v *View) entries(number uint32, value []byte) ([]record.Entry, error) {
 	}
 }
 
-// replace makes items the items of one record of a contribution. The person counts for an item as long as one of the records has it.
-func (v *View) replace(key contribution, number uint32, items []uint32) {
+// replace makes items the items of one record of a contribution. known tells whether an event of the record makes the person count. The person counts for an item as long as one
+// of the records has it, and among the newcomers as long as none of them makes the person count.
+func (v *View) replace(key contribution, number uint32, items []uint32, known bool) {
 	s, _ := v.contributions.Get(key)
 	words := v.words.At(s.at, int(s.n))
 	from, to := find(words, number)
+	next := append(append(v.fold.words[:0], words[:from]...), words[to:]...)
+	next = appendStretch(next, number, items, known)
+	v.fold.words = next
 	w := v.window(windowOf(key[:]))
-	for _, item := range stretchItems(words[from:to]) {
-		if !slices.Contains(items, item) && !holds(words, number, item) {
-			v.count(w, item, -1)
+	if before, after := isEstablished(words), isEstablished(next); before == after {
+		v.recount(w.of(after), words, stretchItems(words[from:to]), items, number)
+	} else {
+		for item := range distinct(next) { // first: what stays keeps its number
+			v.count(w.of(after), item, +1)
+		}
+		for item := range distinct(words) {
+			v.count(w.of(before), item, -1)
 		}
 	}
-	for _, item := range items {
-		if !slices.Contains(stretchItems(words[from:to]), item) && !holds(words, number, item) {
-			v.count(w, item, +1)
-		}
-	}
-	if w.items == 0 {
+	if w.people.items+w.newcomers.items == 0 {
 		delete(v.windows, windowOf(key[:]))
 	}
-	next := append(append(v.fold.words[:0], words[:from]...), words[to:]...)
-	if len(items) > 0 {
-		next = append(append(next, number, uint32(len(items))), items...)
-	}
-	v.fold.words = next
+	v.newcomers += newcomers(next) - newcomers(words)
 	s = stretches{v.words.Resize(s.at, int(s.n), len(next)), uint32(len(next))}
 	if s.n == 0 {
 		v.contributions.Delete(key)
@@ -220,6 +237,28 @@ func (v *View) replace(key contribution, number uint32, items []uint32) {
 	}
 	copy(v.words.At(s.at, int(s.n)), next)
 	v.contributions.Set(key, s)
+}
+
+// recount brings a tally from the items that a record had to those that it has. What another record of the contribution has stays counted.
+func (v *View) recount(t *tally, words, before, after []uint32, number uint32) {
+	for _, item := range before {
+		if !slices.Contains(after, item) && !holds(words, number, item) {
+			v.count(t, item, -1)
+		}
+	}
+	for _, item := range after {
+		if !slices.Contains(before, item) && !holds(words, number, item) {
+			v.count(t, item, +1)
+		}
+	}
+}
+
+// newcomers is 1 for a contribution of somebody who does not count.
+func newcomers(words []uint32) int {
+	if len(words) == 0 || isEstablished(words) {
+		return 0
+	}
+	return 1
 }
 
 func (v *View) window(number int64) *window {
@@ -231,20 +270,28 @@ func (v *View) window(number int64) *window {
 	return w
 }
 
-func (v *View) count(w *window, item uint32, by int32) {
-	if int(item) >= len(w.people) {
-		w.people = append(w.people, make([]int32, max(v.ids.Len(), int(item)+1)-len(w.people))...)
+func (v *View) count(t *tally, item uint32, by int32) {
+	if int(item) >= len(t.people) {
+		t.people = append(t.people, make([]int32, max(v.ids.Len(), int(item)+1)-len(t.people))...)
 	}
-	before := w.people[item]
-	w.people[item] += by
+	before := t.people[item]
+	t.people[item] += by
 	switch {
 	case before == 0:
 		v.ids.Retain(item)
-		w.items++
-	case w.people[item] == 0:
+		t.items++
+	case t.people[item] == 0:
 		v.ids.Release(item)
-		w.items--
+		t.items--
 	}
+}
+
+// of is the tally of those who count, or of the newcomers.
+func (w *window) of(known bool) *tally {
+	if known {
+		return &w.people
+	}
+	return &w.newcomers
 }
 
 // step is how far apart lists are made: a tick, or a second while there is nothing to list. Else a shop's first lists would be empty for a tick.
@@ -261,24 +308,40 @@ func (v *View) publish(now int64) {
 	at := record.FloorDiv(now, step) * step
 	window := record.FloorDiv(at, length)
 	remaining := 1 - float64(at-window*length)/float64(length)
+	first, snapshot := window-int64(v.c.Kept)+1, v.snapshot()
 	made := &Lists{
 		Tick:     at,
-		Trending: v.list(window-1, window, remaining),
-		Popular:  v.list(window-int64(v.c.Kept)+1, window, 1),
+		Trending: v.list(window-1, window, remaining, snapshot),
+		Popular:  v.list(first, window, 1, snapshot),
 	}
+	v.watch(first, window, snapshot)
 	if tick := v.c.Tick.Microseconds(); len(made.Popular) == 0 && record.FloorDiv(v.lists.Load().Tick, tick) == record.FloorDiv(at, tick) {
 		return // still nothing: what was made from the empty lists of this tick holds
 	}
 	v.lists.Store(made)
 }
 
+// snapshot is the catalogue; nil if nothing was ever posted.
+func (v *View) snapshot() *catalog.Snapshot {
+	if v.catalogue == nil {
+		return nil
+	}
+	if s := v.catalogue.Snapshot(); s.Posted() {
+		return s
+	}
+	return nil
+}
+
 // list adds up the people of the windows from first to last, those before the last one with a weight, of every item that enough people chose in one of them.
-func (v *View) list(first, last int64, weight float64) []scored.Item {
-	list := scored.Best(listLength)
+//
+// The best of all are listed, and the best of what the catalogue has: an item that comes late is there, and what the catalogue lacks takes no place. A list is a
+// function of the tick alone wherever it is not full.
+func (v *View) list(first, last int64, weight float64, snapshot *catalog.Snapshot) []scored.Item {
+	all, had := scored.Best(listLength), scored.Best(listLength)
 	for item := range uint32(v.ids.Len()) {
 		score, most := 0.0, int32(0)
 		for number := first; number <= last; number++ {
-			n := v.windows[number].of(item)
+			n := v.windows[number].counted(item)
 			most = max(most, n)
 			if number < last {
 				score += weight * float64(n)
@@ -286,17 +349,71 @@ func (v *View) list(first, last int64, weight float64) []scored.Item {
 				score += float64(n)
 			}
 		}
-		if score > 0 && int(most) >= v.c.People {
-			list.Offer(scored.Item{ItemID: v.ids.ID(item), Score: score})
+		if score <= 0 || int(most) < v.c.People {
+			continue
+		}
+		s := scored.Item{ItemID: v.ids.ID(item), Score: score}
+		all.Offer(s)
+		if snapshot != nil && snapshot.At(item) != nil {
+			had.Offer(s)
 		}
 	}
-	return list.Best
+	if len(all.Best) < listLength {
+		return all.Best
+	}
+	end := all.Best[listLength-1]
+	for _, s := range had.Best {
+		if all.Compare(s, end) > 0 {
+			all.Best = append(all.Best, s)
+		}
+	}
+	return all.Best
 }
 
-// of is how many people an item has; no window has any.
-func (w *window) of(item uint32) int32 {
-	if w == nil || int(item) >= len(w.people) {
+// watch measures what the windows from first to last hold that is on no list: what newcomers chose, and what the catalogue lacks.
+func (v *View) watch(first, last int64, snapshot *catalog.Snapshot) {
+	held, items, people := 0, 0, 0
+	for item := range uint32(v.ids.Len()) {
+		most, choices := int32(0), int32(0)
+		for number := first; number <= last; number++ {
+			w := v.windows[number]
+			fresh := w.fresh(item)
+			most = max(most, fresh)
+			choices += fresh + w.counted(item)
+		}
+		if int(most) >= v.c.People {
+			held++
+		}
+		if choices > 0 && snapshot != nil && snapshot.At(item) == nil {
+			items++
+			people += int(choices)
+		}
+	}
+	v.metrics.held.WithLabelValues("items").Set(float64(held))
+	v.metrics.held.WithLabelValues("people").Set(float64(v.newcomers))
+	v.metrics.unknown.WithLabelValues("items").Set(float64(items))
+	v.metrics.unknown.WithLabelValues("choices").Set(float64(people))
+}
+
+// counted is how many people who count an item has; no window has any.
+func (w *window) counted(item uint32) int32 {
+	if w == nil {
 		return 0
 	}
-	return w.people[item]
+	return w.people.of(item)
+}
+
+// fresh is how many newcomers an item has.
+func (w *window) fresh(item uint32) int32 {
+	if w == nil {
+		return 0
+	}
+	return w.newcomers.of(item)
+}
+
+func (t *tally) of(item uint32) int32 {
+	if int(item) >= len(t.people) {
+		return 0
+	}
+	return t.people[item]
 }

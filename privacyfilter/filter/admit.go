@@ -12,28 +12,38 @@ import (
 // clockMargin is what two collectors' clocks may differ by: an event within this time of a grant is lost rather than admitted too early.
 const clockMargin = int64(time.Second / time.Microsecond)
 
-// admits tells whether the purpose may use the event, and above which floor (none for what a legal duty covers).
+// admits tells whether the purpose may use the event, and under which grant (none for what a legal duty covers).
 //
 // The decision must be allow at the event's place in the log, and the event must have been captured under this very grant. What the event itself says
 // (GPC, denied, jurisdiction) only narrows.
-func (f *filter) admits(p *privacyfilter.Purpose, in *input) (floor privacyfilter.Revision, ok bool) {
+func (f *filter) admits(p *privacyfilter.Purpose, in *input) (grant privacyfilter.Grant, ok bool) {
 	if p == nil || !in.row.Allows(p, in.ev.Type, in.ev.Jurisdiction) {
-		return floor, false
+		return grant, false
 	}
 	if in.deleted && p.Tier != privacyfilter.Legal {
-		return floor, false // deleting a footprint deletes it for every purpose but a legal duty's
+		return grant, false // deleting a footprint deletes it for every purpose but a legal duty's
 	}
 	if p.Tier == privacyfilter.Legal && !p.AfterAcceptance(in.ev.Type) {
-		return floor, true
+		return grant, true
 	}
 	if p.Narrows(in.ev.Consent.GetGpc()) || slices.Contains(in.ev.Consent.GetDenied(), p.Name) {
-		return floor, false
+		return grant, false
 	}
 	grant, granted := in.row.Grant(p)
 	if !granted || !in.row.State(p).Allow {
-		return floor, false // the register has become wider since the subject's last record: no grant covers this
+		return grant, false // the register has become wider since the subject's last record: no grant covers this
 	}
-	return grant.Floor, in.capturedUnder(grant) || p.Tier == privacyfilter.Basic && f.capturedAboutAcceptance(in, grant)
+	return grant, in.capturedUnder(grant) || p.Tier == privacyfilter.Basic && f.capturedAboutAcceptance(in, grant)
+}
+
+// established tells whether lists that everyone sees count the person from this event on: whoever accepted the policy long enough before it, and an account that
+// a server key names. Visitors can be invented by thousands with the public key, but none can be made older: the acceptance has the server's time, and an event
+// no later one than it was received at.
+func (f *filter) established(in *input, grant privacyfilter.Grant) bool {
+	if f.TrendingAge == 0 || in.lr.TrustedClock && in.ev.UserId != "" {
+		return true
+	}
+	return min(in.ev.Time, in.lr.ReceivedAt)-grant.Time >= f.TrendingAge.Microseconds()
 }
 
 // capturedAboutAcceptance tells whether an event for a basic purpose was captured after the policy was accepted, or less than the margin before.

@@ -31,23 +31,23 @@ func (s *scratch) init() {
 	s.riskRecord.Event, s.entity.Event = &s.risk, &s.risk
 }
 
-// emit projects the event to the purpose at place i of streamed and sends it.
-func (f *filter) emit(i int, in *input, floor privacyfilter.Revision) error {
+// emit projects the event to the purpose at place i of streamed, which may use it under the grant, and sends it.
+func (f *filter) emit(i int, in *input, grant privacyfilter.Grant) error {
 	s := &f.scratch
 	s.arena.reset()
 	switch i {
 	case history:
 		s.history.Reset()
-		f.projector.history(&s.history, &s.arena, in.ev, in.lr.ReceivedAt, in.who, floor)
+		f.projector.history(&s.history, &s.arena, in.ev, in.lr.ReceivedAt, in.who, grant.Floor)
 		return f.pack(topics.History, in.rec.Partition, nil, &s.historyRecord)
 	case trending:
 		s.trending.Reset()
-		f.projector.trending(&s.trending, &s.arena, in.ev, in.lr.ReceivedAt, in.who, f.TrendingWindow.Microseconds())
+		f.projector.trending(&s.trending, &s.arena, in.ev, in.lr.ReceivedAt, in.who, f.TrendingWindow.Microseconds(), f.established(in, grant))
 		f.raiseMark(markWindow, s.trending.Window*f.TrendingWindow.Microseconds())
 		return f.pack(topics.Trending, in.rec.Partition, nil, &s.trendingRecord)
 	case personalize:
 		s.personal.Reset()
-		f.projector.personal(&s.personal, &s.arena, in.ev, in.lr.ReceivedAt, in.who, floor)
+		f.projector.personal(&s.personal, &s.arena, in.ev, in.lr.ReceivedAt, in.who, grant.Floor)
 		return f.pack(topics.Personalize, in.rec.Partition, nil, &s.personalRecord)
 	default:
 		s.risk.Reset()

@@ -30,6 +30,7 @@ type Options struct {
 	Registerer     prometheus.Registerer // nil = no metrics
 	TrendingWindow time.Duration         // of the contributor keys
 	TrendingKept   int                   // windows that the trending engine keeps
+	TrendingAge    time.Duration         // how long ago a person must have accepted the policy for lists that everyone sees to count what they do
 	// Counts tells whether a feature counts events of the type for entities of the kind (its kind byte). Others are not sent to entities at all:
 	// what nobody counts is not kept. nil: all are sent.
 	Counts func(kind byte, t vocab.Type) bool
@@ -277,7 +278,7 @@ func (f *filter) subjectOf(ev *eventpb.Event) string {
 func (f *filter) admitAndEmit(in *input) (admitted, expired bool, err error) {
 	at := min(in.ev.Time, in.lr.ReceivedAt)
 	for i, p := range f.purposes {
-		floor, ok := f.admits(p, in)
+		grant, ok := f.admits(p, in)
 		if !ok {
 			f.counts.byPurpose[i][denied]++
 			continue
@@ -287,7 +288,7 @@ func (f *filter) admitAndEmit(in *input) (admitted, expired bool, err error) {
 			expired = true
 			continue
 		}
-		if err := f.emit(i, in, floor); err != nil {
+		if err := f.emit(i, in, grant); err != nil {
 			return false, false, err
 		}
 		f.counts.byPurpose[i][allowed]++

@@ -58,11 +58,12 @@ func (p *Projector) personal(out *purposepb.PersonalEvent, a *arena, ev *eventpb
 	out.Floor = a.floor(p.keys, privacyfilter.Personalize, w.subject, floor)
 }
 
-func (p *Projector) trending(out *purposepb.TrendingEvent, a *arena, ev *eventpb.Event, received int64, w who, windowMicros int64) {
+func (p *Projector) trending(out *purposepb.TrendingEvent, a *arena, ev *eventpb.Event, received int64, w who, windowMicros int64, established bool) {
 	p.of[trending].fill(unsafe.Pointer(out), a, ev)
 	out.Time = min(ev.Time, received)
 	out.Window = windowOf(out.Time, windowMicros)
 	out.Contributor = a.contributor(p.keys, w, out.Window)
+	out.Established = established
 	out.Event = a.event(p.keys, privacyfilter.Trending, w.event)
 }
 

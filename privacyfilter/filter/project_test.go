@@ -115,7 +115,7 @@ func projections(reg *privacyfilter.Register, ev *eventpb.Event) map[string]prot
 	floor := privacyfilter.Revision{Generation: 1, Partition: 5, Offset: 1}
 	p.history(h, a, ev, start, w, floor)
 	p.personal(m, a, ev, start, w, floor)
-	p.trending(tr, a, ev, start, w, testHour)
+	p.trending(tr, a, ev, start, w, testHour, true)
 	p.risk(r, a, ev, start, w)
 	return map[string]proto.Message{privacyfilter.History: h, privacyfilter.Personalize: m, privacyfilter.Trending: tr, privacyfilter.Risk: r}
 }
@@ -142,7 +142,7 @@ func held(m proto.Message) []string {
 var always = map[string][]string{
 	privacyfilter.History:     {"event", "floor", "subject", "time", "type"},
 	privacyfilter.Personalize: {"event", "floor", "subject", "time", "type"},
-	privacyfilter.Trending:    {"contributor", "event", "time", "type", "window"},
+	privacyfilter.Trending:    {"contributor", "established", "event", "time", "type", "window"},
 	privacyfilter.Risk:        {"event", "event_hash", "subject", "time", "type"},
 }
 

@@ -535,6 +535,7 @@ type TrendingEvent struct {
 	Time          int64                  `protobuf:"zigzag64,5,opt,name=time,proto3" json:"time,omitempty"`
 	Items         []*vocab.Item          `protobuf:"bytes,6,rep,name=items,proto3" json:"items,omitempty"`
 	Locale        string                 `protobuf:"bytes,7,opt,name=locale,proto3" json:"locale,omitempty"`
+	Established   bool                   `protobuf:"varint,8,opt,name=established,proto3" json:"established,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -616,6 +617,13 @@ func (x *TrendingEvent) GetLocale() string {
 		return x.Locale
 	}
 	return ""
+}
+
+func (x *TrendingEvent) GetEstablished() bool {
+	if x != nil {
+		return x.Established
+	}
+	return false
 }
 
 type TrendingRecord struct {
@@ -1521,6 +1529,7 @@ type NodeState struct {
 	SentAt        int64                  `protobuf:"zigzag64,3,opt,name=sent_at,json=sentAt,proto3" json:"sent_at,omitempty"`
 	Leaving       bool                   `protobuf:"varint,4,opt,name=leaving,proto3" json:"leaving,omitempty"`
 	Committed     []int64                `protobuf:"varint,5,rep,packed,name=committed,proto3" json:"committed,omitempty"` // the same, read committed: rows
+	Catalogue     []int64                `protobuf:"varint,6,rep,packed,name=catalogue,proto3" json:"catalogue,omitempty"` // the same of sluice.items, as the node's lists obey it; empty: it makes none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1586,6 +1595,13 @@ func (x *NodeState) GetLeaving() bool {
 func (x *NodeState) GetCommitted() []int64 {
 	if x != nil {
 		return x.Committed
+	}
+	return nil
+}
+
+func (x *NodeState) GetCatalogue() []int64 {
+	if x != nil {
+		return x.Catalogue
 	}
 	return nil
 }
@@ -1699,7 +1715,7 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\x0ePersonalRecord\x128\n" +
 	"\x05event\x18\x01 \x01(\v2 .sluice.purpose.v1.PersonalEventH\x00R\x05event\x120\n" +
 	"\x05purge\x18\x02 \x01(\v2\x18.sluice.purpose.v1.PurgeH\x00R\x05purgeB\x04\n" +
-	"\x02of\"\xd0\x05\n" +
+	"\x02of\"\xa7\a\n" +
 	"\rTrendingEvent\x12\x99\x01\n" +
 	"\vcontributor\x18\x01 \x01(\fBw\xa2\xbb\x18s\n" +
 	"XA pseudonym that lasts for one window: the same person is somebody else in the next one.:\auser_id:\fanonymous_id@\x04R\vcontributor\x12P\n" +
@@ -1713,7 +1729,9 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"LWhen it happened, by the client's clock, at the latest when it was received.\x10\x01:\x04time@\x04R\x04time\x128\n" +
 	"\x05items\x18\x06 \x03(\v2\x15.sluice.vocab.v1.ItemB\v\xa2\xbb\x18\a:\x05itemsR\x05items\x12W\n" +
 	"\x06locale\x18\a \x01(\tB?\xa2\xbb\x18;\n" +
-	"1Language and region of the page, such as `zh-CN`.:\x06localeR\x06locale\"\x8a\x01\n" +
+	"1Language and region of the page, such as `zh-CN`.:\x06localeR\x06locale\x12\xd4\x01\n" +
+	"\vestablished\x18\b \x01(\bB\xb1\x01\xa2\xbb\x18\xac\x01\n" +
+	"\x8e\x01Whether the lists count the person from here on: the acceptance was `item_structures.trending.min_age` old, or a server key named the account.:\auser_id:\fanonymous_id@\x04H\x01R\vestablished\"\x8a\x01\n" +
 	"\x0eTrendingRecord\x128\n" +
 	"\x05event\x18\x01 \x01(\v2 .sluice.purpose.v1.TrendingEventH\x00R\x05event\x128\n" +
 	"\x05purge\x18\x02 \x01(\v2 .sluice.purpose.v1.TrendingPurgeH\x00R\x05purgeB\x04\n" +
@@ -1846,13 +1864,14 @@ const file_privacyfilter_purposepb_purpose_proto_rawDesc = "" +
 	"\x0eblock_category\x18\x05 \x01(\tR\rblockCategory\x12\x1d\n" +
 	"\n" +
 	"hide_event\x18\x06 \x01(\fR\thideEvent\x12!\n" +
-	"\fhide_history\x18\a \x01(\bR\vhideHistory\"\x8a\x01\n" +
+	"\fhide_history\x18\a \x01(\bR\vhideHistory\"\xa8\x01\n" +
 	"\tNodeState\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x18\n" +
 	"\aapplied\x18\x02 \x03(\x03R\aapplied\x12\x17\n" +
 	"\asent_at\x18\x03 \x01(\x12R\x06sentAt\x12\x18\n" +
 	"\aleaving\x18\x04 \x01(\bR\aleaving\x12\x1c\n" +
-	"\tcommitted\x18\x05 \x03(\x03R\tcommitted*<\n" +
+	"\tcommitted\x18\x05 \x03(\x03R\tcommitted\x12\x1c\n" +
+	"\tcatalogue\x18\x06 \x03(\x03R\tcatalogue*<\n" +
 	"\x06Choice\x12\x0f\n" +
 	"\vCHOICE_NONE\x10\x00\x12\x10\n" +
 	"\fCHOICE_ALLOW\x10\x01\x12\x0f\n" +

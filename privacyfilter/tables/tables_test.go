@@ -127,7 +127,7 @@ func TestRows(t *testing.T) {
 			Subject: id(1), Event: id(2), Floor: id(4), Time: at,
 		}}})},
 		{"trending event", record(t, topics.Trending, &purposepb.TrendingRecord{Of: &purposepb.TrendingRecord_Event{Event: &purposepb.TrendingEvent{
-			Contributor: id(1), Event: id(2), Window: 2961, Type: vocab.Type_ADD_TO_CART, Time: at, Items: lines[:1], Locale: "zh-CN",
+			Contributor: id(1), Event: id(2), Window: 2961, Type: vocab.Type_ADD_TO_CART, Time: at, Items: lines[:1], Locale: "zh-CN", Established: true,
 		}}})},
 		{"trending purge", record(t, topics.Trending, &purposepb.TrendingRecord{Of: &purposepb.TrendingRecord_Purge{Purge: &purposepb.TrendingPurge{
 			Contributors: []*purposepb.TrendingPurge_Contributor{{Window: 2960, Key: id(1)}, {Window: 2961, Key: id(2)}}, Event: id(3), Time: at,

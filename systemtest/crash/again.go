@@ -82,7 +82,7 @@ func newAgain(cluster stream.Cluster, ring *seal.Keyring) (*again, error) {
 	}
 	window, kept := c.ContributorWindows(register)
 	filterEngine := filter.Engine(filter.Options{
-		Register: register, Ring: ring, Keys: pseudonym.New(ring), Generation: 1, TrendingWindow: window, TrendingKept: kept, Counts: c.Counts,
+		Register: register, Ring: ring, Keys: pseudonym.New(ring), Generation: 1, TrendingWindow: window, TrendingKept: kept, TrendingAge: c.Trending.MinAge, Counts: c.Counts,
 	})
 	a := &again{engines: make(map[string]*engineRun), emitted: make(map[string]*[stream.Partitions][]sum), entities: make(map[sum]int), rows: make(map[string][]byte)}
 	if a.outputs, err = newEngineRun(cluster, filterEngine); err != nil {
