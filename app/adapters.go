@@ -76,6 +76,27 @@ func card(item *catalog.Item) web.Item {
 	return c
 }
 
+// offers are the lists that items stand on, of this process and of all others.
+type offers struct {
+	catalogue *catalog.View // nil: this process makes no lists
+	others    *consent.View
+}
+
+// Offer tells whether lists of this process may hold the item.
+func (o offers) Offer(id string, now int64) bool {
+	return o.catalogue != nil && o.catalogue.Snapshot().Offers(id, now)
+}
+
+// Obey waits until all lists obey the catalogue's topic up to the offset.
+func (o offers) Obey(ctx context.Context, partition int32, next int64) error {
+	if o.catalogue != nil {
+		if err := o.catalogue.Wait(ctx, partition, next); err != nil {
+			return err
+		}
+	}
+	return o.others.Listed(ctx, partition, next)
+}
+
 // footprints is the history view as the settings ask it: pages of what a person did, the newest first.
 type footprints struct{ view *history.View }
 

@@ -106,6 +106,7 @@ type readiness struct {
 	roles  []string // of the process
 	role   string   // that checks are being added for; empty: every role stands on them
 	checks []check
+	notes  []check // what is worth knowing of a part that is ready
 
 	leaving atomic.Bool // a stop was asked for
 }
@@ -120,11 +121,17 @@ func (r *readiness) add(name string, why func() string) {
 	r.checks = append(r.checks, check{r.role, name, why})
 }
 
+// note adds something worth knowing, which does not make the process wait; empty: nothing now.
+func (r *readiness) note(name string, what func() string) {
+	r.notes = append(r.notes, check{r.role, name, what})
+}
+
 // state is what /readyz answers.
 type state struct {
 	Status  string            `json:"status"`            // ready or waiting
 	Roles   map[string]string `json:"roles"`             // the same for each role
 	Waiting map[string]string `json:"waiting,omitempty"` // parts that are not ready, with the reason
+	Notes   map[string]string `json:"notes,omitempty"`   // what is worth knowing
 }
 
 const (
@@ -133,7 +140,7 @@ const (
 )
 
 func (r *readiness) state() state {
-	now := state{Status: ready, Roles: make(map[string]string), Waiting: make(map[string]string)}
+	now := state{Status: ready, Roles: make(map[string]string), Waiting: make(map[string]string), Notes: make(map[string]string)}
 	for _, role := range r.roles {
 		now.Roles[role] = ready
 	}
@@ -147,6 +154,11 @@ func (r *readiness) state() state {
 			if c.role == "" || c.role == role {
 				now.Roles[role] = waiting
 			}
+		}
+	}
+	for _, n := range r.notes {
+		if what := n.why(); what != "" {
+			now.Notes[n.name] = what
 		}
 	}
 	if r.leaving.Load() {

@@ -31,7 +31,15 @@ func TestReadyByRole(t *testing.T) {
 	expect("/readyz?role=risk", http.StatusOK)
 	expect("/readyz?role=filter", http.StatusServiceUnavailable) // not of this process
 	why = ""
+	note := "nothing was ever posted"
+	readiness.note("catalogue", func() string { return note })
 	expect("/readyz", http.StatusOK)
+	if notes := readiness.state().Notes; notes["catalogue"] != note {
+		t.Errorf("notes: %v", notes)
+	}
+	if note = ""; len(readiness.state().Notes) > 0 {
+		t.Error("a note without words")
+	}
 	readiness.leaving.Store(true)
 	expect("/readyz?role=risk", http.StatusServiceUnavailable)
 }

@@ -64,6 +64,7 @@ type parts struct {
 	backlog   *stream.Backlog
 	ids       *itemid.Table // numbers of items, which catalogue, histories and rankings share
 	catalogue *catalog.View
+	followed  bool // catalogue is
 	personal  *profile.View
 	trending  *trending.View
 	history   *history.View
@@ -157,7 +158,7 @@ func (p *parts) open(ctx context.Context) (err error) {
 	p.doors = admission.New(admission.Options{Places: n.deployment.Server.Places, Waiting: n.deployment.Server.Waiting, Lane: n.cluster.Lane, Registerer: p.registry})
 	p.tokens = collector.NewTokens(p.rooms.collector, time.Now)
 	p.consents = consent.NewView(n.cluster, p.register, p.ring, p.keys, consent.Options{
-		Node: p.name, Registerer: p.registry, Logger: n.logger,
+		Node: p.name, Registerer: p.registry, Logger: n.logger, Catalogue: p.obeyed,
 	})
 	p.follow("consent", p.consents)
 	return nil
@@ -266,7 +267,7 @@ func (p *parts) openLog() (err error) {
 		p.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return float64(g.value()) }))
 	}
 	p.collector, err = collector.New(collector.Options{
-		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Door: p.doors.Door(admission.Collection), Quotas: p.quotas, Introduces: p.consents.Introduces, Runs: p.runs, Denied: p.register.Denied, Keeps: keeps(p.register), Cluster: n.cluster, Registerer: p.registry, Logger: n.logger,
+		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Door: p.doors.Door(admission.Collection), Quotas: p.quotas, Introduces: p.consents.Introduces, Runs: p.runs, Denied: p.register.Denied, Keeps: keeps(p.register), Cluster: n.cluster, Lists: p.offers(), Registerer: p.registry, Logger: n.logger,
 	})
 	if err != nil {
 		return err
@@ -334,14 +335,38 @@ func (p *parts) buildCollector() error {
 	return nil
 }
 
-// openCatalogue follows the catalogue, which rankers and pages share.
-func (p *parts) openCatalogue() {
+// makeCatalogue makes the view of the catalogue, which rankers and pages share. openCatalogue follows it.
+func (p *parts) makeCatalogue() {
 	if p.catalogue != nil {
 		return
 	}
 	p.ids = itemid.NewTable()
-	p.catalogue = catalog.NewView(p.node.cluster, catalog.Options{IDs: p.ids, Registerer: p.registry, Logger: p.node.logger})
+	p.catalogue = catalog.NewView(p.node.cluster, catalog.Options{IDs: p.ids, Shows: p.consents.Tell, Registerer: p.registry, Logger: p.node.logger})
+}
+
+func (p *parts) openCatalogue() {
+	if p.followed {
+		return
+	}
+	p.makeCatalogue()
 	p.follow("catalogue", p.catalogue)
+	p.followed = true
+}
+
+// offers are the lists that a change of the catalogue must be obeyed by: those of this process, if it makes any, and of all others.
+func (p *parts) offers() collector.Lists {
+	if p.node.has(roleRanker) {
+		p.makeCatalogue()
+	}
+	return offers{p.catalogue, p.consents}
+}
+
+// obeyed is how far the lists of this process obey the catalogue; none if it makes none.
+func (p *parts) obeyed() []int64 {
+	if p.catalogue == nil {
+		return nil
+	}
+	return p.catalogue.Shown()
 }
 
 // sessionHash is a session id as the personalization features know it.
@@ -378,6 +403,12 @@ func (p *parts) buildRanker() error {
 		return err
 	}
 	p.ready.add("lists", lists)
+	p.ready.note("catalogue", func() string {
+		if p.catalogue.Snapshot().Posted() {
+			return ""
+		}
+		return "nothing was ever posted: lists hold what events name"
+	})
 	recommend.Register(p.api, recommend.Options{
 		Config: p.recommend, Consents: recommend.FromView(p.consents), Personal: p.personal, Trending: p.trending, Catalogue: p.catalogue, IDs: p.ids, Door: p.doors.Door(admission.Rankings),
 		CursorKey: p.ring.Derive("recommend/cursor"), Session: p.sessionHash, UserToken: p.tokens.User, Registerer: p.registry, Logger: n.logger,

@@ -132,17 +132,14 @@ func (c *similarCache) make(item uint32, halfLife time.Duration) *related {
 	return list
 }
 
-// share is how much an item belongs to the list, relative to what belongs most.
-func (l *related) share(item uint32) float64 {
-	if len(l.best) == 0 {
-		return 0
-	}
+// share is how much an item belongs to the list, relative to the score of what belongs most.
+func (l *related) share(item uint32, most float32) float64 {
 	sorted := l.sorted()
 	at, found := slices.BinarySearchFunc(sorted, item, func(r relation, item uint32) int { return cmp.Compare(r.item, item) })
 	if !found {
 		return 0
 	}
-	return float64(sorted[at].score / l.best[0].score)
+	return float64(sorted[at].score / most)
 }
 
 // published are the lists of one tick in numbers, with what the catalogue says of them. It is read-only.
@@ -150,7 +147,8 @@ type published struct {
 	lists             *trending.Lists
 	snapshot          *catalog.Snapshot
 	popular, trending []items.Scored
-	popularity        []float32        // by item number, 0–1
+	most              float64          // score of the most popular item that lists may hold
+	popularity        []float32        // by item number, relative to most
 	byCategory        [][]items.Scored // by category number: its items of popular, with their popularity
 }
 
@@ -173,15 +171,20 @@ func (p *publisher) of(lists *trending.Lists, snapshot *catalog.Snapshot) *publi
 		return known
 	}
 	next := &published{lists: lists, snapshot: snapshot}
-	if known != nil && known.lists == lists {
-		next.popular, next.trending, next.popularity = known.popular, known.trending, known.popularity
+	same := known != nil && known.lists == lists
+	if same {
+		next.popular, next.trending = known.popular, known.trending
 	} else {
 		next.popular, next.trending = p.number(lists.Popular), p.number(lists.Trending)
-		next.rate()
 		if known != nil { // a request that still reads them has a minute
 			p.release(known.popular)
 			p.release(known.trending)
 		}
+	}
+	if next.most = next.mostPopular(); same && known.most == next.most {
+		next.popularity = known.popularity
+	} else {
+		next.rate()
 	}
 	next.shelve()
 	p.current.Store(next)
@@ -203,13 +206,24 @@ func (p *publisher) release(list []items.Scored) {
 	}
 }
 
+// mostPopular is the score of the first of popular that lists may hold.
+func (p *published) mostPopular() float64 {
+	for i := range p.popular {
+		if !p.snapshot.Posted() || p.snapshot.At(p.popular[i].Item) != nil {
+			return p.popular[i].Score
+		}
+	}
+	return 0
+}
+
 // rate makes the popularity.
 func (p *published) rate() {
+	if p.most <= 0 {
+		return
+	}
 	for i := range p.popular {
-		if most := p.popular[0].Score; most > 0 {
-			p.popularity = covering(p.popularity, p.popular[i].Item)
-			p.popularity[p.popular[i].Item] = float32(p.popular[i].Score / most)
-		}
+		p.popularity = covering(p.popularity, p.popular[i].Item)
+		p.popularity[p.popular[i].Item] = float32(p.popular[i].Score / p.most)
 	}
 }
 
@@ -223,7 +237,7 @@ func (p *published) shelve() {
 	}
 }
 
-// popularityOf is how popular an item is, 0–1.
+// popularityOf is how popular an item that lists may hold is, 0–1.
 func (p *published) popularityOf(item uint32) float64 {
 	if int(item) >= len(p.popularity) {
 		return 0

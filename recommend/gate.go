@@ -54,17 +54,24 @@ func (m *making) gate() *gate {
 
 // refuse keeps an item out of the list.
 func (m *making) refuse(g *gate, id string) {
-	if n := m.IDs.Find(id); n != itemid.None {
-		m.cell(n).place = refused
-	} else {
+	n := m.IDs.Find(id)
+	if n == itemid.None {
 		g.nameless = append(g.nameless, id)
+		return
+	}
+	c, f := m.cell(n), g.snapshot.Facts(n)
+	if c.place = refused; !g.lists(&f) {
+		c.place = absent
 	}
 }
 
-// admits tells whether an item may be shown, whatever the person has seen, unless it is refused by its cell.
-func (g *gate) admits(number uint32) bool {
-	f := g.snapshot.Facts(number)
-	if !f.Known() && g.category != itemid.None || f.Known() && !g.fits(&f) {
+// lists tells whether a list may hold an item with such facts at all: none holds what the catalogue lacks. Where nothing was ever posted there is no
+// catalogue, and lists hold what events name.
+func (g *gate) lists(f *catalog.Facts) bool { return f.Known() || !g.snapshot.Posted() }
+
+// admits tells whether an item that lists may hold may be shown here, whatever the person has seen, unless it is refused by its cell.
+func (g *gate) admits(number uint32, f *catalog.Facts) bool {
+	if f.Known() && !g.fits(f) {
 		return false
 	}
 	if len(g.nameless) > 0 && slices.Contains(g.nameless, g.id(number)) { // it came meanwhile
@@ -73,10 +80,11 @@ func (g *gate) admits(number uint32) bool {
 	if len(g.shown) == 0 {
 		return true
 	}
+	hash := f.Hash
 	if !f.Known() {
-		f.Hash = catalog.Hash(g.id(number))
+		hash = catalog.Hash(g.id(number))
 	}
-	_, shown := g.shown[f.Hash]
+	_, shown := g.shown[hash]
 	return !shown
 }
 

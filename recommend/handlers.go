@@ -41,7 +41,7 @@ func (s *service) recommendations(w http.ResponseWriter, r *http.Request) {
 // similarItems is GET /v1/items/{id}/similar.
 func (s *service) similarItems(w http.ResponseWriter, r *http.Request) {
 	id := r.PathValue("id")
-	if s.Catalogue.Snapshot().Item(id) == nil {
+	if snapshot := s.Catalogue.Snapshot(); snapshot.Posted() && snapshot.Find(canonical.Text(id)) == nil {
 		s.refuse(w, httpx.NewProblem(http.StatusNotFound, "not_found", "The catalogue has no item with this id."))
 		return
 	}

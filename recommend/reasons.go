@@ -58,11 +58,11 @@ func (m *making) reasons(r *retrieval, pick *rank.Pick) []RecommendationReason {
 	return reasons
 }
 
-// cause is the id of the item that a reason may name. An item that like sessions brought may have been found by a few people among many others: the
-// pair is named only if enough have it.
+// cause is the id of the item that a reason may name: one that a list may hold. An item that like sessions brought may have been found by a few people among
+// many others: the pair is named only if enough have it.
 func (m *making) cause(r *retrieval, h *hit, retrievers []Retriever) string {
 	number := r.entries[h.entry].number
-	if h.cause == itemid.None || h.cause == number || retrievers[h.retriever].Name == "session_knn" && !m.Personal.Linked(h.cause, number, r.own) {
+	if f := m.snapshot.Facts(h.cause); h.cause == itemid.None || h.cause == number || !r.gate.lists(&f) || retrievers[h.retriever].Name == "session_knn" && !m.Personal.Linked(h.cause, number, r.own) {
 		return ""
 	}
 	return m.IDs.ID(h.cause)

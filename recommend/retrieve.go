@@ -25,7 +25,7 @@ type retrieval struct {
 	number int
 	want   int
 	first  int     // its first hit
-	most   float64 // its highest score, of items that may not be shown, too: pages after the first are scaled alike
+	most   float64 // its highest score of what lists may hold, also of what may not be shown here: pages after the first are scaled alike
 }
 
 // run asks the retrievers one after the other. It gives up, with false, once the deadline has passed.
@@ -60,11 +60,14 @@ func (r *retrieval) propose(number uint32, score float64, cause uint32) bool {
 	if !(score > 0) {
 		return true
 	}
-	r.most = max(r.most, score)
 	c := r.cell(number)
 	if c.place == unknown {
 		c.place = r.admit(number, c)
 	}
+	if c.place == absent {
+		return true
+	}
+	r.most = max(r.most, score)
 	if c.place == refused {
 		return true
 	}
@@ -80,7 +83,11 @@ func (r *retrieval) propose(number uint32, score float64, cause uint32) bool {
 
 // admit makes an entry of an item if it may be shown, and tells its place.
 func (r *retrieval) admit(number uint32, c *cell) int32 {
-	if c.factor == 0 || !r.gate.admits(number) {
+	f := r.gate.snapshot.Facts(number)
+	if !r.gate.lists(&f) {
+		return absent
+	}
+	if c.factor == 0 || !r.gate.admits(number, &f) {
 		return refused
 	}
 	r.entries = append(r.entries, entry{number: number, factor: float64(c.factor), hit: -1})
@@ -117,7 +124,8 @@ func (r *retrieval) filler() func() (rank.Candidate, bool) {
 	next := r.catalogue()
 	return func() (rank.Candidate, bool) {
 		for number := next(); number != itemid.None; number = next() {
-			if c := r.cell(number); c.place == unknown && c.factor > 0 && r.gate.admits(number) {
+			f := r.gate.snapshot.Facts(number)
+			if c := r.cell(number); c.place == unknown && c.factor > 0 && r.gate.admits(number, &f) {
 				return rank.Candidate{Number: number, Tag: -1}, true
 			}
 		}
@@ -251,5 +259,12 @@ func (r *retrieval) search(ret *Retriever) {
 
 // coVisitationSimilarity is how often a candidate is looked at together with a picked item, relative to what is most often.
 func (r *retrieval) coVisitationSimilarity(picked uint32) func(uint32) float64 {
-	return r.service.similar.get(picked, halfLifeUnset, r.lists.lists.Tick).share
+	list := r.service.similar.get(picked, halfLifeUnset, r.lists.lists.Tick)
+	for i := range list.best { // what the catalogue lacks is no measure
+		if f := r.gate.snapshot.Facts(list.best[i].item); r.gate.lists(&f) {
+			most := list.best[i].score
+			return func(item uint32) float64 { return list.share(item, most) }
+		}
+	}
+	return func(uint32) float64 { return 0 }
 }

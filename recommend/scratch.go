@@ -31,7 +31,7 @@ type scratch struct {
 // cell is what a list knows of an item.
 type cell struct {
 	stamp  uint32
-	place  int32   // in entries; unknown or refused
+	place  int32   // in entries; unknown, refused or absent
 	factor float32 // what its score is multiplied with, 0 = it may not be shown
 	seen   bool
 }
@@ -39,6 +39,7 @@ type cell struct {
 const (
 	unknown int32 = -1
 	refused int32 = -2
+	absent  int32 = -3 // from the catalogue
 )
 
 // entry is a candidate.

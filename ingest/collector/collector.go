@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -47,6 +48,12 @@ type Backlog interface {
 
 var _ Backlog = (*stream.Backlog)(nil)
 
+// Lists are what the catalogue's items are listed on.
+type Lists interface {
+	Offer(id string, now int64) bool                             // whether those of this process may hold the item at a time (Unix microseconds)
+	Obey(ctx context.Context, partition int32, next int64) error // waits until all lists obey the partition of the catalogue's topic up to the offset
+}
+
 // Options of a collector.
 type Options struct {
 	Config     *Config
@@ -56,6 +63,7 @@ type Options struct {
 	Door       *admission.Door // nil: everybody is let in at once
 	Quotas     *quota.Quotas   // nil: nobody has one
 	Cluster    stream.Cluster  // of the catalogue's topic
+	Lists      Lists           // nil: nobody is waited for
 	Runs       Runs
 	Denied     func(word string) (purposes []string, exact bool) // what a word of a denial denies; exact: it is a purpose, as it is written. nil: words are taken as they are
 	Keeps      []Keeping                                         // of each purpose; of a type that none takes nothing expires
@@ -87,6 +95,7 @@ type Collector struct {
 	budget    budget
 	recent    *recent
 	catalogue *kgo.Client
+	posted    atomic.Bool // whether the catalogue is known to have ever had an item
 	events    map[string]*stage
 	items     *prometheus.CounterVec
 	bytes     prometheus.Counter
@@ -347,6 +356,9 @@ func (c *Collector) admitOne(ev *ingest.Event) (denied bool, err error) {
 func unavailable(err error) *httpx.Problem {
 	if errors.Is(err, errConsent) {
 		return httpx.NewProblem(http.StatusServiceUnavailable, "consent_unknown", "The present state of consent is not known here. Nothing was stored.")
+	}
+	if errors.Is(err, errUnobeyed) {
+		return httpx.NewProblem(http.StatusServiceUnavailable, "not_yet_effective", "The change is recorded, and not all lists obey it yet. Send the same again.")
 	}
 	return httpx.NewProblem(http.StatusServiceUnavailable, "log_unavailable", "The log cannot be written now. Send the same again: what was stored already is deduplicated.")
 }

@@ -1,6 +1,7 @@
 package collector
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -59,6 +60,63 @@ func TestItems(t *testing.T) {
 	counts := map[string]float64{"accepted": 5, "rejected": 3, "deleted": 3}
 	if diff := cmp.Diff(counts, s.counted(t, "sluice_ingest_items_total")); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestNothingToDeleteFrom: the first record of the catalogue must be an item, or lists would be empty from then on.
+func TestNothingToDeleteFrom(t *testing.T) {
+	s := start(t, nil)
+	gone := ask{method: http.MethodDelete, path: "/v1/items/i1"}
+	if answer, body := s.do(t, gone); answer.StatusCode != http.StatusConflict || !strings.Contains(body, `"code":"no_catalogue"`) {
+		t.Errorf("%d %s", answer.StatusCode, body)
+	}
+	if got := s.post(t, ask{path: "/v1/items", kind: typeNDJSON, body: `{"item_id":"i1"}`}); got != "202 accepted=1" {
+		t.Fatal(got)
+	}
+	for range 2 {
+		if answer, body := s.do(t, gone); answer.StatusCode != http.StatusNoContent {
+			t.Errorf("%d %s", answer.StatusCode, body)
+		}
+	}
+}
+
+// shelf stands for lists that hold the item here.
+type shelf struct {
+	waited []int64 // offsets
+	err    error
+}
+
+func (s *shelf) Offer(id string, _ int64) bool { return id == "here" }
+
+func (s *shelf) Obey(_ context.Context, _ int32, next int64) error {
+	s.waited = append(s.waited, next)
+	return s.err
+}
+
+// TestWhatLeavesListsIsAcknowledgedWhenItHas: a deletion, and a post that takes an item away that lists may hold, wait for all lists; no other post does.
+func TestWhatLeavesListsIsAcknowledgedWhenItHas(t *testing.T) {
+	view := new(shelf)
+	s := start(t, func(o *Options) { o.Lists = view })
+	for _, c := range []struct {
+		name, method, path, body string
+		waits                    int
+	}{
+		{"new and changed items", http.MethodPost, "", `{"item_id":"here","price":"2"}` + "\n" + `{"item_id":"new"}`, 0},
+		{"unavailable ones that are on no list", http.MethodPost, "", `{"item_id":"out","availability":"discontinued"}` + "\n" + `{"item_id":"other","availability":"out_of_stock"}`, 0},
+		{"one that is", http.MethodPost, "", `{"item_id":"new"}` + "\n" + `{"item_id":"here","availability":"discontinued"}`, 1},
+		{"one whose day is to come", http.MethodPost, "", `{"item_id":"here","available_from":"2199-01-01T00:00:00Z"}`, 1},
+		{"a deletion", http.MethodDelete, "/here", "", 1},
+		{"a deletion of what is not there", http.MethodDelete, "/never", "", 1},
+	} {
+		view.waited = nil
+		answer, body := s.do(t, ask{method: c.method, path: "/v1/items" + c.path, kind: typeNDJSON, body: c.body})
+		if answer.StatusCode/100 != 2 || len(view.waited) != c.waits {
+			t.Errorf("%s: %d %s, waited for %v", c.name, answer.StatusCode, body, view.waited)
+		}
+	}
+	view.err = context.DeadlineExceeded
+	if answer, body := s.do(t, ask{method: http.MethodDelete, path: "/v1/items/here"}); answer.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("lists do not obey, and the answer is %d %s", answer.StatusCode, body)
 	}
 }
 

@@ -19,7 +19,8 @@ func (c *Collector) Register(api *httpx.API) {
 	server := api.Secure(httpx.RoleServer)
 	huma.Register(api.Huma, huma.Operation{
 		OperationID: "delete-item", Method: http.MethodDelete, Path: "/v1/items/{id}", Tags: []string{"catalogue"}, Summary: "Remove an item from the catalogue",
-		Description: "Server key. Removing an item that is not there is done.", DefaultStatus: http.StatusNoContent, Middlewares: server, Security: keyed,
+		Description:   "Server key. Removing an item that is not there is done. No list that is asked for afterwards holds the item. 409 `no_catalogue`: nothing was ever posted, so lists hold what events name.",
+		DefaultStatus: http.StatusNoContent, Middlewares: server, Security: keyed, Errors: []int{http.StatusConflict, http.StatusServiceUnavailable},
 	}, c.deleteItem)
 	huma.Register(api.Huma, huma.Operation{
 		OperationID: "get-replay", Method: http.MethodGet, Path: "/v1/replays/{run}", Tags: []string{"replays"}, Summary: "How the filter has settled a run's rows so far",

@@ -149,8 +149,13 @@ func run(tb testing.TB, c stream.Cluster, node string) *View {
 
 func runUntil(tb testing.TB, c stream.Cluster, node string) (v *View, stop func()) {
 	tb.Helper()
+	return runWith(tb, c, Options{Node: node})
+}
+
+func runWith(tb testing.TB, c stream.Cluster, o Options) (v *View, stop func()) {
+	tb.Helper()
 	ring := seal.NewKeyring([32]byte{1})
-	v = NewView(c, loadRegister(tb), ring, pseudonym.New(ring), Options{Node: node})
+	v = NewView(c, loadRegister(tb), ring, pseudonym.New(ring), o)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- v.Run(ctx) }()

@@ -35,6 +35,7 @@ type nodes struct {
 // node is another node. What it has applied is the next offset per partition of sluice.consent.
 type node struct {
 	restrictions, rows []int64
+	catalogue          []int64       // the same of sluice.items; empty: it makes no lists
 	heard              time.Duration // boot clock of this machine
 }
 
@@ -57,7 +58,7 @@ func (n *nodes) apply(recs []stream.Record, self string, now time.Duration) {
 			delete(n.others, name)
 			continue
 		}
-		n.others[name] = &node{restrictions: state.Applied, rows: state.Committed, heard: now}
+		n.others[name] = &node{restrictions: state.Applied, rows: state.Committed, catalogue: state.Catalogue, heard: now}
 	}
 	for name, other := range n.others {
 		if now-other.heard > forgetAfter {
@@ -142,6 +143,9 @@ func (v *View) heartbeat(ctx context.Context, client *kgo.Client) {
 
 func (v *View) heartbeatRecord(leaving bool) *kgo.Record {
 	state := purposepb.NodeState{Node: v.node, Applied: v.restrictions.Applied(), Committed: v.rows.Applied(), SentAt: time.Now().UnixMicro(), Leaving: leaving}
+	if v.catalogue != nil {
+		state.Catalogue = v.catalogue()
+	}
 	value, err := state.MarshalVT()
 	if err != nil {
 		value = nil // cannot fail: the message has no invalid state
@@ -168,8 +172,8 @@ func write(ctx context.Context, client *kgo.Client, records ...*kgo.Record) erro
 	return nil
 }
 
-// applied tells the others soon, if there are any.
-func (v *View) applied() {
+// Tell tells the others soon how far this node is, if there are any.
+func (v *View) Tell() {
 	if v.nodes.live(v.boot()) == 0 {
 		return
 	}
@@ -208,6 +212,18 @@ func (v *View) Acknowledge(ctx context.Context, partition int32, offset int64) e
 		return v.everywhere(failed, began, func(n *node) bool { return at(n.restrictions, partition) > offset })
 	})
 	return both.Wait()
+}
+
+// Listed returns when the lists of every other node obey the catalogue's topic up to the offset of a partition. A node that has been silent for so long that it
+// serves nobody who is named is not waited for. Its error is ctx's.
+func (v *View) Listed(ctx context.Context, partition int32, next int64) error {
+	if err := v.settled(ctx); err != nil {
+		return err
+	}
+	if err := v.hearAll(ctx); err != nil {
+		return err
+	}
+	return v.nodes.await(ctx, v.boot, func(n *node) bool { return len(n.catalogue) == 0 || at(n.catalogue, partition) >= next })
 }
 
 // Visible returns when a row of the subject at or above the revision is obeyed everywhere, in Acknowledge's sense. Its error is ctx's.

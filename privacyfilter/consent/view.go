@@ -36,6 +36,7 @@ type Options struct {
 	Node       string                // name of this process in its heartbeats; each start adds a suffix of its own
 	Logger     *slog.Logger          // nil = silent
 	Registerer prometheus.Registerer // nil = no metrics
+	Catalogue  func() []int64        // next offset per partition of sluice.items behind what this node's lists obey, none if it makes none; nil = it makes none
 }
 
 // View follows sluice.consent. It is safe for concurrent use.
@@ -57,6 +58,7 @@ type View struct {
 	restrictions *stream.Follower
 	stable       []int64 // where restrictions begins, by partition; those below come by rows
 	nodes        *nodes
+	catalogue    func() []int64 // how far this node's lists obey the catalogue; nil: it makes none
 	lease        lease
 	boot         func() time.Duration
 	client       atomic.Pointer[kgo.Client] // of restrictions, nil while the view does not run
@@ -73,18 +75,18 @@ func NewView(cluster stream.Cluster, register *privacyfilter.Register, ring *sea
 	}
 	v := &View{
 		cluster: cluster, node: o.Node + "-" + rand.Text(), logger: o.Logger, ring: ring, compiler: newCompiler(register, keys), people: newPeople(privacyfilter.NewShapes(register)), boot: bootClock,
-		nudge: make(chan struct{}, 1), caughtUp: make(chan struct{}),
+		nudge: make(chan struct{}, 1), caughtUp: make(chan struct{}), catalogue: o.Catalogue,
 	}
 	v.stranger = v.people.shapes.None()
 	v.rows = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Unfed: true, Ahead: true, Apply: func(recs []stream.Record) {
 		now := v.boot()
 		v.people.applyRows(recs, now)
 		v.people.applyRestrictions(v.early(recs), now, time.Now())
-		v.applied()
+		v.Tell()
 	}})
 	v.restrictions = stream.NewFollower(cluster, topics.Consent, stream.FollowerOptions{Logger: o.Logger, FetchWait: fetchWait, Uncommitted: true, Ahead: true, Apply: func(recs []stream.Record) {
 		v.people.applyRestrictions(recs, v.boot(), time.Now())
-		v.applied()
+		v.Tell()
 	}})
 	v.nodes = newNodes(cluster, v)
 	v.metrics = newMetrics(o.Registerer, v)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -219,6 +220,35 @@ func TestLeavingNodeIsNotWaitedFor(t *testing.T) {
 	}
 	if took := time.Since(began); took > leaseLength/2 {
 		t.Errorf("acknowledged after %s", took)
+	}
+}
+
+// TestListsOfEveryNode: what the catalogue takes off lists is acknowledged when every node's lists obey; nodes that make none, or have left, are not waited for.
+func TestListsOfEveryNode(t *testing.T) {
+	c, _ := cluster(t)
+	var obeyed atomic.Int64
+	one := run(t, c, "one")
+	run(t, c, "makes no lists")
+	two, stop := runWith(t, c, Options{Node: "two", Catalogue: func() []int64 { return []int64{0, 0, obeyed.Load()} }})
+	eventually(t, "the others to be heard", func() bool { return one.nodes.live(one.boot()) == 2 })
+	if err := one.Listed(t.Context(), 2, 0); err != nil {
+		t.Fatal(err)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), 3*heartbeatEvery)
+	defer cancel()
+	if err := one.Listed(soon, 2, 5); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("acknowledged before the other node obeys: %v", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- one.Listed(t.Context(), 2, 5) }()
+	obeyed.Store(5)
+	two.Tell()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	stop()
+	if err := one.Listed(t.Context(), 2, 9); err != nil {
+		t.Errorf("waiting for a node that has left: %v", err)
 	}
 }
 
