@@ -33,8 +33,8 @@ func parseCart(cookie string) (cart []cartLine) {
 		escaped, number, _ := strings.Cut(entry, "*")
 		id, err := url.QueryUnescape(escaped)
 		quantity, notNumber := strconv.Atoi(number)
-		if err == nil && notNumber == nil && id != "" && quantity > 0 && len(cart) < maxCart {
-			cart = append(cart, cartLine{id, min(quantity, maxQuantity)})
+		if err == nil && notNumber == nil && id != "" && quantity > 0 {
+			cart = withQuantity(cart, id, quantity)
 		}
 	}
 	return cart
@@ -122,7 +122,7 @@ func pounds(pence int) string { return fmt.Sprintf("%d.%02d", pence/100, pence%1
 
 func (s *site) cart(v *visit) error {
 	return v.render("cart", http.StatusOK, map[string]any{
-		"Title": "Cart", "Basket": s.basket(v.Cart), "Cards": s.Cards, "Countries": countries, "MaxQuantity": maxQuantity,
+		"Title": "Cart", "OrderID": randomID(), "Basket": s.basket(v.Cart), "Cards": s.Cards, "Countries": countries, "MaxQuantity": maxQuantity,
 	})
 }
 
@@ -139,8 +139,11 @@ func (s *site) addToCart(v *visit) error {
 	if !ok {
 		return errNotFound
 	}
-	before := quantityOf(v.Cart, item.ID)
-	cart := withQuantity(v.Cart, item.ID, before+max(1, v.quantity()))
+	before, wanted := quantityOf(v.Cart, item.ID), 1
+	if n, ok := v.quantity(); ok {
+		wanted = max(1, n)
+	}
+	cart := withQuantity(v.Cart, item.ID, before+wanted)
 	more := quantityOf(cart, item.ID) - before
 	if more == 0 {
 		v.tell(fmt.Sprintf("Your cart is full: it takes %d different items, and %d of each.", maxCart, maxQuantity))
@@ -158,8 +161,13 @@ func (s *site) changeCart(v *visit) error {
 	if !ok {
 		return errNotFound
 	}
+	wanted, ok := v.quantity()
+	if !ok {
+		v.tell(fmt.Sprintf("The quantity must be a number from 0 to %d.", maxQuantity))
+		return v.back("/shop/cart")
+	}
 	before := quantityOf(v.Cart, item.ID)
-	cart := withQuantity(v.Cart, item.ID, v.quantity())
+	cart := withQuantity(v.Cart, item.ID, wanted)
 	now := quantityOf(cart, item.ID)
 	switch {
 	case now > before:
@@ -176,13 +184,10 @@ func (s *site) changeCart(v *visit) error {
 	return v.back("/shop/cart")
 }
 
-// quantity is the form's; 0 if it has none.
-func (v *visit) quantity() int {
+// quantity is the form's, if it has one.
+func (v *visit) quantity() (n int, ok bool) {
 	n, err := strconv.Atoi(v.r.PostFormValue("quantity"))
-	if err != nil {
-		return 0
-	}
-	return max(0, n)
+	return min(n, maxQuantity), err == nil && n >= 0
 }
 
 // Card is a card that the demo's shoppers can pay with.
@@ -224,7 +229,10 @@ func (d *decision) Told() (texts []string) {
 	return texts
 }
 
-// buy asks for a decision about the payment, and acts on it.
+// maxOrderID bounds the id that a form brings.
+const maxOrderID = 32
+
+// buy asks for a decision about the payment, and acts on it. The page of the cart gave the order its id: pressed twice, it is one payment.
 func (s *site) buy(v *visit) error {
 	b := s.basket(v.Cart)
 	if len(b.Lines) == 0 {
@@ -235,8 +243,12 @@ func (s *site) buy(v *visit) error {
 	if i < 0 || !slices.Contains(countries, billing) || !slices.Contains(countries, shipping) {
 		return errNotFound
 	}
-	o := order{ID: randomID()}
+	o := order{ID: v.r.PostFormValue("order")}
+	if o.ID == "" || len(o.ID) > maxOrderID {
+		return errNotFound
+	}
 	payment := v.event("payment", nil)
+	payment["id"] = "pay-" + o.ID
 	payment["order"] = map[string]any{
 		"order_id": o.ID, "value": b.Total, "currency": b.Currency, "payment_instrument": v.instrument(s.Cards[i]), "billing_country": billing, "shipping_country": shipping,
 	}
@@ -245,7 +257,12 @@ func (s *site) buy(v *visit) error {
 		payment["network"] = map[string]any{"ip": host}
 	}
 	var made decision
-	if err := s.API.do(v.r.Context(), v.person, http.MethodPost, "/v1/decisions", payment, &made); err != nil {
+	err := s.API.do(v.r.Context(), v.person, http.MethodPost, "/v1/decisions", payment, &made)
+	if hasCode(err, "id_reused") || hasCode(err, "in_flight") { // the button was pressed twice
+		http.Redirect(v.w, v.r, "/shop/order", http.StatusSeeOther)
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	o.Decision = made.ID
@@ -274,7 +291,7 @@ func (v *visit) place(o *order, b basket) {
 	for i, l := range b.Lines {
 		lines[i] = cartLine{l.ID, l.Quantity}
 	}
-	v.send("purchase", lines, map[string]any{"order": map[string]any{"order_id": o.ID, "value": b.Total, "currency": b.Currency}})
+	v.send("purchase", lines, map[string]any{"id": "buy-" + o.ID, "order": map[string]any{"order_id": o.ID, "value": b.Total, "currency": b.Currency}})
 	v.setCart(nil)
 	o.Placed = true
 }

@@ -67,6 +67,10 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		*a.seen = append(*a.seen, r.Method+" "+r.URL.Path+" "+string(body))
 		r.Body = io.NopCloser(bytes.NewReader(body))
 	}
+	if strings.HasPrefix(r.URL.Path, "/v1/decisions") && a.outcome == "twice" {
+		httpx.WriteProblem(w, httpx.NewProblem(http.StatusUnprocessableEntity, "id_reused", "This id was used for another event."))
+		return
+	}
 	if strings.HasPrefix(r.URL.Path, "/v1/decisions") {
 		fmt.Fprintf(w, `{"decision_id":"d1","outcome":%q,"score":350,"reasons":[{"text":"Many payments with this card.","tell_user":true},{"text":"Between us.","tell_user":false}],"appeal_token":"object-1"}`, cmp.Or(a.outcome, "allow"))
 		return
@@ -386,12 +390,40 @@ func TestCart(t *testing.T) {
 	cart("!In/Out", "Cart (99)", "is no longer in your cart")
 	post("/shop/cart", "id", "lamp", "quantity", "3")
 	seen = nil
-	post("/shop/cart/buy", "card", "own", "billing", "GB", "shipping", "FR")
+	post("/shop/cart", "id", "lamp", "quantity", "2.5")
+	cart("must be a number from 0 to 99", `value="3"`)
+	post("/shop/cart/buy", "card", "own", "billing", "GB", "shipping", "FR", "order", "o1")
 	cart("It is empty")
 	_, page = s.send(http.MethodGet, "/shop/order", nil)
 	s.expect(page, "Your order is placed", "d1", "!object-1")
 	if len(seen) != 2 || !strings.Contains(seen[0], `"value":"28.50"`) || !strings.Contains(seen[0], `"shipping_country":"FR"`) || !strings.Contains(seen[1], `"quantity":3`) || !strings.Contains(seen[1], `"type":"purchase"`) {
 		t.Errorf("written: %q", seen)
+	}
+}
+
+// TestCartIsReadAsItWasWritten: whatever stands in the cookie is a cart within its bounds, and is written as it was read.
+func TestCartIsReadAsItWasWritten(t *testing.T) {
+	var full []string
+	for i := range 2 * maxCart {
+		full = append(full, fmt.Sprintf("%d*1", i))
+	}
+	for cookie, want := range map[string]int{"": 0, "a*1,b*2": 2, "a*0": 0, "a*-1": 0, "a": 0, "*3": 0, "%zz*1": 0, "a%2Fb%2Cc%2A*7": 1, strings.Repeat("a*1,", 50): 1, "a*1000000": 1, strings.Join(full, ","): maxCart} {
+		cart := parseCart(cookie)
+		if len(cart) != want || !slices.Equal(parseCart(cartText(cart)), cart) {
+			t.Errorf("%q: %v", cookie, cart)
+		}
+	}
+}
+
+// TestPressedTwice: the second press of the button is no second payment.
+func TestPressedTwice(t *testing.T) {
+	var seen []string
+	s := openShop(t, api{visitor: "allow choice", seen: &seen, outcome: "twice"})
+	_, page := s.send(http.MethodGet, "/shop/items/lamp", nil)
+	form := url.Values{"token": formToken.FindStringSubmatch(page)[1:2], "card": {"own"}, "billing": {"GB"}, "shipping": {"GB"}, "order": {"o1"}}
+	s.send(http.MethodPost, "/shop/items/lamp/cart", form)
+	if status, _ := s.send(http.MethodPost, "/shop/cart/buy", form); status != http.StatusSeeOther || len(seen) != 3 { // a view, the cart, one try
+		t.Errorf("answered %d; written: %q", status, seen)
 	}
 }
 
@@ -409,7 +441,7 @@ func TestCheckoutObeysTheDecision(t *testing.T) {
 		var seen []string
 		s := openShop(t, api{visitor: "allow choice", outcome: c.outcome, seen: &seen})
 		_, page := s.send(http.MethodGet, "/shop/items/lamp", nil)
-		form := url.Values{"token": formToken.FindStringSubmatch(page)[1:2], "card": {"own"}, "billing": {"GB"}, "shipping": {"GB"}}
+		form := url.Values{"token": formToken.FindStringSubmatch(page)[1:2], "card": {"own"}, "billing": {"GB"}, "shipping": {"GB"}, "order": {"o1"}}
 		s.send(http.MethodPost, "/shop/items/lamp/cart", form)
 		seen = nil
 		s.send(http.MethodPost, "/shop/cart/buy", form)
