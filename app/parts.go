@@ -266,8 +266,9 @@ func (p *parts) openLog() (err error) {
 	} {
 		p.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return float64(g.value()) }))
 	}
+	revisions := privacyfilter.NewRevisions(p.ring)
 	p.collector, err = collector.New(collector.Options{
-		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Door: p.doors.Door(admission.Collection), Quotas: p.quotas, Introduces: p.consents.Introduces, Runs: p.runs, Denied: p.register.Denied, Keeps: keeps(p.register), Cluster: n.cluster, Lists: p.offers(), Registerer: p.registry, Logger: n.logger,
+		Config: p.rooms.collector, Log: p.log, Gate: p.consents.Gate(), Backlog: p.backlog, Door: p.doors.Door(admission.Collection), Quotas: p.quotas, Introduces: p.consents.Introduces, Runs: p.runs, Denied: p.register.Denied, Keeps: keeps(p.register), Place: revisions.Place, Cluster: n.cluster, Lists: p.offers(), Registerer: p.registry, Logger: n.logger,
 	})
 	if err != nil {
 		return err

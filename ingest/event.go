@@ -33,13 +33,20 @@ func Subject(ev *Event) string {
 
 // AppendSubject appends Subject.
 func AppendSubject(to []byte, ev *Event) []byte {
-	if ev.UserId != "" {
-		return append(append(to, "u:"...), ev.UserId...)
+	kind, id := subject(ev)
+	return append(append(to, kind...), id...)
+}
+
+// subject is Subject in its two parts.
+func subject(ev *Event) (kind, id string) {
+	switch {
+	case ev.UserId != "":
+		return "u:", ev.UserId
+	case ev.AnonymousId != "":
+		return "a:", ev.AnonymousId
+	default:
+		return "", ""
 	}
-	if ev.AnonymousId != "" {
-		return append(append(to, "a:"...), ev.AnonymousId...)
-	}
-	return to
 }
 
 // DenyAll stands in an event's Consent.Denied for all purposes that can be denied.

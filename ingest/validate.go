@@ -38,7 +38,8 @@ const (
 	WarnOrderNotTaken  = "order_not_taken"
 	WarnClockCorrected = "clock_corrected"
 	WarnNationalPhone  = "national_phone"
-	WarnConsentUnclear = "consent_unclear" // what it may have denied is denied
+	WarnConsentUnclear = "consent_unclear"       // what it may have denied is denied
+	WarnRevision       = "revision_not_verified" // read as if none was named
 )
 
 // What was expected. A detail is always one of these: it cannot hold a value.
@@ -66,6 +67,7 @@ const (
 	detailWord       = "must be a purpose of the register; all that it may have meant is denied"
 	detailUnclear    = "must be {revision, gpc, denied}, once; it could not be read as a whole, so all that it may have denied is denied"
 	detailValue      = "must be the value of the payment"
+	detailRevision   = "must be the revision that an answer of the settings of this very user_id, or else anonymous_id, gave; the event was read as if it named none"
 )
 
 // TakesItems tells whether events of the type must have items.

@@ -20,7 +20,7 @@ type Revision struct {
 // RevisionBytes is the length of Revision.Append's form.
 const RevisionBytes = 16
 
-var errRevision = errors.New("must be a revision such as 1-5-4711")
+var errRevision = errors.New("must be a place such as 1-5-4711")
 
 // ParseRevision reads the form "generation-partition-offset" ("1-5-4711").
 func ParseRevision(s string) (Revision, error) {
@@ -41,7 +41,7 @@ func ParseRevision(s string) (Revision, error) {
 	return Revision{Generation: uint32(g), Partition: int32(p), Offset: int64(o)}, nil
 }
 
-// String is the form that clients see and echo: "1-5-4711".
+// String is the form in which the log and the warehouse hold it: "1-5-4711". Clients hold another, which cannot be made up: see Revisions.
 func (r Revision) String() string {
 	b := make([]byte, 0, 32)
 	b = strconv.AppendUint(b, uint64(r.Generation), 10)

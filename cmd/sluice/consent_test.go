@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -167,6 +170,28 @@ func (d *demo) sameAsAStranger(who, because string) {
 	})
 }
 
+// placeOf is the place in a revision, in the plain form that nobody may name.
+func placeOf(t *testing.T, revision string) string {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(revision)
+	if err != nil || len(b) != 24 {
+		t.Fatalf("%s: %v", revision, err)
+	}
+	return fmt.Sprintf("%d-%d-%d", binary.BigEndian.Uint32(b), binary.BigEndian.Uint16(b[4:]), binary.BigEndian.Uint64(b[6:]))
+}
+
+// moved is a revision at another one's place.
+func moved(t *testing.T, revision, to string) string {
+	t.Helper()
+	b, err1 := base64.RawURLEncoding.DecodeString(revision)
+	place, err2 := base64.RawURLEncoding.DecodeString(to)
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	copy(b, place[:14])
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
 // TestNothingOfBeforeIsUsed: after off and on again the profile is empty, and an event captured while off does not enter it, however late and wrong its clock.
 func TestNothingOfBeforeIsUsed(t *testing.T) {
 	d := startEmpty(t, t.TempDir())
@@ -179,7 +204,8 @@ func TestNothingOfBeforeIsUsed(t *testing.T) {
 
 	whileOff := d.set(http.MethodPut, personalize, map[string]string{"decision": "deny"})
 	captured := time.Now()
-	d.set(http.MethodPut, personalize, map[string]string{"decision": "allow"})
+	on := d.set(http.MethodPut, personalize, map[string]string{"decision": "allow"})
+	others := d.accept("somebody-else")
 	if r := d.rank(who); r.Personalized || r.Because != "no_history" {
 		t.Fatalf("after off and on: personalized %t, because %q", r.Personalized, r.Because)
 	}
@@ -187,7 +213,9 @@ func TestNothingOfBeforeIsUsed(t *testing.T) {
 		view("late-1", who, "item-2", whileOff, captured, 0),
 		view("late-2", who, "item-2", first, captured, 3*time.Hour),
 		view("late-3", who, "item-2", "", captured, -48*time.Hour),
-		view("late-4", who, "item-2", "1-0-99999999", captured, 0), // a revision that was never given
+		view("late-4", who, "item-2", placeOf(t, on), captured, 0), // made up: at the floor
+		view("late-5", who, "item-2", others, captured, 0),
+		view("late-6", who, "item-2", moved(t, whileOff, on), captured, 0),
 		{"id": "undated", "type": "view_item", "anonymous_id": who, "channel": "web", "items": []any{map[string]any{"item_id": "item-2"}}, "time": captured.UTC().Format(time.RFC3339Nano)},
 	} {
 		if accepted, denied, _ := d.post(late); accepted+denied != 1 {

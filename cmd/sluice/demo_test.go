@@ -29,7 +29,7 @@ func TestDemoCommands(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	list := `personalized: %\n(` + regexp.QuoteMeta(d.url) + `/shop/items/\S+\n(    \S.*\n)+){5}`
-	want := `^revision 1-\S+\n{"accepted":1,"duplicate":0,.*}\n` + strings.Replace(list, "%", "(true|false)", 1) + `{"revision":"1-.*}\n` + strings.Replace(list, "%", "false", 1) + `$`
+	want := `^revision [\w-]{32}\n{"accepted":1,"duplicate":0,.*"warnings":\[\]}\n` + strings.Replace(list, "%", "(true|false)", 1) + `{"revision":"[\w-]{32}".*}\n` + strings.Replace(list, "%", "false", 1) + `$`
 	if !regexp.MustCompile(want).Match(out) {
 		t.Errorf("the commands print\n%s", out)
 	}

@@ -79,6 +79,7 @@ func (c *Collector) settle(who *caller, ev *ingest.Event, warnings []ingest.Warn
 	if c.o.Denied != nil {
 		warnings = ingest.ReadDenied(ev, c.o.Denied, warnings)
 	}
+	warnings = ingest.ReadRevision(ev, c.o.Place, warnings)
 	if who.gpc {
 		denyByGPC(ev)
 	}

@@ -65,12 +65,13 @@ type Options struct {
 	Cluster    stream.Cluster  // of the catalogue's topic
 	Lists      Lists           // nil: nobody is waited for
 	Runs       Runs
-	Denied     func(word string) (purposes []string, exact bool) // what a word of a denial denies; exact: it is a purpose, as it is written. nil: words are taken as they are
-	Keeps      []Keeping                                         // of each purpose; of a type that none takes nothing expires
-	Introduces func(ev *ingest.Event) bool                       // whether the event would be the first thing that is kept of its person. nil: no event is
-	Registerer prometheus.Registerer                             // nil = no metrics
-	Logger     *slog.Logger                                      // nil = none
-	Now        func() time.Time                                  // nil = the wall clock: when an event was received
+	Denied     func(word string) (purposes []string, exact bool)   // what a word of a denial denies; exact: it is a purpose, as it is written. nil: words are taken as they are
+	Place      func(text, kind, id string) (place string, ok bool) // in the log, of a revision that the settings gave of a subject. nil: no revision counts
+	Keeps      []Keeping                                           // of each purpose; of a type that none takes nothing expires
+	Introduces func(ev *ingest.Event) bool                         // whether the event would be the first thing that is kept of its person. nil: no event is
+	Registerer prometheus.Registerer                               // nil = no metrics
+	Logger     *slog.Logger                                        // nil = none
+	Now        func() time.Time                                    // nil = the wall clock: when an event was received
 }
 
 // Keeping is how long a purpose keeps events, and of which types.
@@ -111,6 +112,9 @@ func New(o Options) (*Collector, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Place == nil {
+		o.Place = func(string, string, string) (string, bool) { return "", false }
 	}
 	c := &Collector{o: o, now: o.Now, tokens: NewTokens(o.Config, o.Now), recent: newRecent(o.Config.Remembered)}
 	c.budget.left.Store(o.Config.InFlight)

@@ -23,7 +23,7 @@ type BlockList struct {
 func (s *service) getBlocks(ctx context.Context, _ *struct{}) (*answer[BlockList], error) {
 	return read(s, subjectOf(ctx).person(), func(a *consent.Access) (*answer[BlockList], error) {
 		b := a.Blocks()
-		return private(BlockList{Items: sorted(b.Items), Categories: sorted(b.Categories), Revision: revisionText(a)}), nil
+		return private(BlockList{Items: sorted(b.Items), Categories: sorted(b.Categories), Revision: s.revisionText(ctx, a)}), nil
 	})
 }
 

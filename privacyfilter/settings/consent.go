@@ -20,7 +20,7 @@ type Consent struct {
 	Policy       Policy                    `json:"policy"`
 	Jurisdiction string                    `json:"jurisdiction" doc:"The person's recorded one, else the deployment's."`
 	Purposes     map[string]PurposeConsent `json:"purposes"`
-	Revision     string                    `json:"revision" doc:"Of the newest record; empty if there is none."`
+	Revision     string                    `json:"revision" doc:"Of the newest record, for this person alone: opaque; empty if there is none."`
 }
 
 // Policy is whether the person has accepted the policy in force.
@@ -54,7 +54,7 @@ func (s *service) getConsent(ctx context.Context, _ *struct{}) (*answer[Consent]
 		record := a.Record()
 		out := Consent{
 			Policy:       Policy{Version: s.Policy.PolicyVersion(), Accepted: record.PolicyVersion == s.Policy.PolicyVersion()},
-			Jurisdiction: record.Jurisdiction, Purposes: make(map[string]PurposeConsent), Revision: revisionText(a),
+			Jurisdiction: record.Jurisdiction, Purposes: make(map[string]PurposeConsent), Revision: s.revisionText(ctx, a),
 		}
 		if out.Jurisdiction == "" {
 			out.Jurisdiction = s.Policy.DefaultJurisdiction()
@@ -80,11 +80,8 @@ func purposeConsent(a *consent.Access, record consent.Record, p *privacyfilter.P
 	return out
 }
 
-func revisionText(a *consent.Access) string {
-	if r := a.Revision(); !r.IsZero() {
-		return r.String()
-	}
-	return ""
+func (s *service) revisionText(ctx context.Context, a *consent.Access) string {
+	return s.revisions.Text(a.Revision(), subjectOf(ctx).key())
 }
 
 // Origin is what every write says about itself.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -40,6 +41,7 @@ const (
 // world is a deployment of one node: broker, filter, view and settings.
 type world struct {
 	t           testing.TB
+	revisions   *privacyfilter.Revisions
 	url         string
 	handler     http.Handler
 	register    *privacyfilter.Register
@@ -57,7 +59,7 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 	cluster, stop := brokertest.Stoppable(t)
 	w := &world{t: t, register: loadRegister(t), stopBroker: stop}
 	ring := seal.NewKeyring([32]byte{3})
-	w.keys = pseudonym.New(ring)
+	w.keys, w.revisions = pseudonym.New(ring), privacyfilter.NewRevisions(ring)
 	w.view = consent.NewView(cluster, w.register, ring, w.keys, consent.Options{Node: "n1"})
 	background(t, w.view.Run)
 	w.filter(cluster, ring)
@@ -236,21 +238,33 @@ func decode[T any](w *world, r reply) T {
 }
 
 // put makes a write that must be obeyed and returns its revision.
-func (w *world) put(path, body string) privacyfilter.Revision {
+func (w *world) put(path, body string) string {
 	return w.write(http.MethodPut, path, body)
 }
 
-func (w *world) write(method, path, body string) privacyfilter.Revision {
+func (w *world) write(method, path, body string) string {
 	w.t.Helper()
 	written := decode[Written](w, w.call(method, path, body))
-	revision, err := privacyfilter.ParseRevision(written.Revision)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	w.place(path, written.Revision)
 	if written.EffectiveAt.IsZero() || time.Since(written.EffectiveAt) > time.Minute {
 		w.t.Errorf("effective at %s", written.EffectiveAt)
 	}
-	return revision
+	return written.Revision
+}
+
+// place is where the record of a revision of the path's subject stands.
+func (w *world) place(path, revision string) privacyfilter.Revision {
+	w.t.Helper()
+	parts := strings.Split(path, "/") // "", v1, users, id, …
+	id, err := url.PathUnescape(parts[3])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	at, ok := w.revisions.Read(revision, map[string]string{"users": "u:", "visitors": "a:"}[parts[2]], id)
+	if !ok || at.Generation != 1 {
+		w.t.Fatalf("%s: revision %q stands at %s", path, revision, at)
+	}
+	return at
 }
 
 func (w *world) accept(path string) {

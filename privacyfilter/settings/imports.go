@@ -120,8 +120,8 @@ func (s *service) importAll(ctx context.Context, lines []imported) error {
 	}
 	if err := s.View.VisibleAll(ctx, subjects, revisions); err != nil {
 		s.metrics.writes.WithLabelValues("import", "late").Add(float64(len(lines)))
-		newest := slices.MaxFunc(revisions, privacyfilter.Revision.Compare)
-		return recorded(newest.String(), "The imports are recorded and will take effect, but they are not yet obeyed everywhere. Repeating them does no harm.")
+		last := len(revisions) - 1
+		return recorded(s.revisions.Text(revisions[last], subjects[last]), "The imports are recorded and will take effect, but they are not yet obeyed everywhere. Repeating them does no harm.")
 	}
 	s.metrics.writes.WithLabelValues("import", "obeyed").Add(float64(len(lines)))
 	return nil

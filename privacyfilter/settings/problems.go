@@ -6,7 +6,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"sluice/internal/httpx"
-	"sluice/privacyfilter"
 	"sluice/privacyfilter/purposepb"
 )
 
@@ -16,16 +15,16 @@ type restriction = purposepb.Restriction
 // Recorded is the problem of a write that is on the log: not yet obeyed everywhere, or without effect.
 type Recorded struct {
 	*httpx.Problem
-	Revision string `json:"revision" doc:"Place of the record."`
+	Revision string `json:"revision" doc:"Of the record."`
 }
 
 // notYet says that the choice is recorded and will take effect.
-func (c *change) notYet(revision privacyfilter.Revision) error {
+func (c *change) notYet(revision string) error {
 	detail := "The choice is recorded at this revision and will take effect, but it is not yet obeyed everywhere. Repeating it does no harm."
 	if c.permit != nil {
 		detail = "The choice is recorded at this revision and will take effect unless a newer one stands against it. Repeating it does no harm."
 	}
-	return later(recorded(revision.String(), detail))
+	return later(recorded(revision, detail))
 }
 
 func recorded(revision, detail string) *Recorded {
@@ -33,10 +32,10 @@ func recorded(revision, detail string) *Recorded {
 }
 
 // overtaken says that the permission is recorded and does not hold.
-func overtaken(revision privacyfilter.Revision) error {
+func overtaken(revision string) error {
 	return &Recorded{
 		Problem:  httpx.NewProblem(http.StatusConflict, "overtaken", "The permission is recorded at this revision and does not hold: a newer choice of this person stands against it."),
-		Revision: revision.String(),
+		Revision: revision,
 	}
 }
 

@@ -63,7 +63,7 @@ type Options struct {
 	Log        Log
 	View       *consent.View
 	Policy     *privacyfilter.Register
-	Ring       *seal.Keyring // seals cursors
+	Ring       *seal.Keyring // seals cursors, proves revisions
 	Keys       *pseudonym.Keys
 	History    History
 	Generation uint32 // of the log: the first part of every revision
@@ -99,8 +99,9 @@ const (
 // service serves the API.
 type service struct {
 	Options
-	places  map[string]bool // jurisdictions that the register knows
-	metrics *metrics
+	places    map[string]bool // jurisdictions that the register knows
+	revisions *privacyfilter.Revisions
+	metrics   *metrics
 
 	restrictions, permissions, strangers, imports chan struct{} // a place for each write that waits
 }
@@ -117,7 +118,7 @@ func Register(api *httpx.API, o Options) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &service{
-		Options: o, places: jurisdictions(o.Policy), restrictions: make(chan struct{}, maxRestrictions), permissions: make(chan struct{}, maxPermissions),
+		Options: o, places: jurisdictions(o.Policy), revisions: privacyfilter.NewRevisions(o.Ring), restrictions: make(chan struct{}, maxRestrictions), permissions: make(chan struct{}, maxPermissions),
 		strangers: make(chan struct{}, maxStrangers), imports: make(chan struct{}, maxImportWrites),
 	}
 	s.metrics = newMetrics(o.Registerer, s)
@@ -154,7 +155,7 @@ type change struct {
 
 // permission is how a change that permits stands to restrictions of the same thing.
 type permission struct {
-	told     string                              // the newest revision that the caller says it knew; empty = not told
+	told     string                              // the newest revision that the caller says it knew, as the settings gave it; empty = not told
 	opposite func(r *purposepb.Restriction) bool // tells whether the restriction is one of the same thing
 	holds    func(a *consent.Access) bool        // tells whether what is permitted is permitted
 }
@@ -177,7 +178,7 @@ func (s *service) change(ctx context.Context, c change) (*answer[Written], error
 	}
 	c.control.Subject = who.key()
 	if c.permit != nil {
-		known, problem := c.permit.known(a)
+		known, problem := s.known(c, a)
 		if problem != nil {
 			return nil, problem
 		}
@@ -191,12 +192,12 @@ func (s *service) change(ctx context.Context, c change) (*answer[Written], error
 		a := s.View.Applied(who.person())
 		if !c.permit.holds(a) {
 			s.metrics.writes.WithLabelValues(c.act, "overtaken").Inc()
-			return nil, overtaken(revision)
+			return nil, overtaken(s.revisions.Text(revision, who.key()))
 		}
 		revision = a.Revision() // if two permitted the same, the other one's record may be the one that counts
 	}
 	s.metrics.writes.WithLabelValues(c.act, "obeyed").Inc()
-	return private(Written{Revision: revision.String(), EffectiveAt: time.Now().UTC()}), nil
+	return private(Written{Revision: s.revisions.Text(revision, who.key()), EffectiveAt: time.Now().UTC()}), nil
 }
 
 // charge takes the write from the caller's quotas. What somebody of whom something is recorded refuses is counted by that person alone: no stranger can use that
@@ -217,13 +218,13 @@ func (c *change) charge(who subject, known bool) *httpx.Problem {
 	return who.caller.Identity()
 }
 
-// known is the revision that the permission rests on: what is known here, or less, if its caller says so. A permission yields to a newer restriction of the same
+// known is the place that the permission rests on: what is known here, or less, if its caller says so. A permission yields to a newer restriction of the same
 // thing, wherever that was asked for.
-func (p *permission) known(a *consent.Access) (string, *httpx.Problem) {
-	here := a.KnownOf(p.opposite)
-	if p.told != "" {
-		told, err := privacyfilter.ParseRevision(p.told)
-		if err != nil || !here.IsZero() && told.Partition != here.Partition {
+func (s *service) known(c change, a *consent.Access) (place string, problem *httpx.Problem) {
+	here := a.KnownOf(c.permit.opposite)
+	if text := c.permit.told; text != "" {
+		told, ok := s.revisions.Read(text, c.control.Subject)
+		if !ok {
 			return "", invalid("invalid_revision", "/Sluice-Revision", "must be a revision that this person's consent or blocks were read with")
 		}
 		if told.Compare(here) < 0 {
@@ -261,7 +262,7 @@ func (s *service) write(ctx context.Context, c change) (revision privacyfilter.R
 	if err := s.obeyed(ctx, c.control.Subject, revision, c.restrict); err != nil {
 		s.Logger.Warn("a choice is recorded, and it is not known yet whether every node obeys it", "error", err)
 		s.metrics.writes.WithLabelValues(c.act, "late").Inc()
-		return revision, c.notYet(revision)
+		return revision, c.notYet(s.revisions.Text(revision, c.control.Subject))
 	}
 	s.metrics.seconds.Observe(time.Since(began).Seconds())
 	return revision, nil

@@ -23,6 +23,7 @@ import (
 	"sluice/ingest/eventpb"
 	"sluice/internal/canonical"
 	"sluice/internal/httpx"
+	"sluice/internal/seal"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
 	"sluice/privacyfilter/purposepb"
@@ -58,12 +59,12 @@ func TestEverySwitchActsAtOnce(t *testing.T) {
 	}
 	got := w.consent(u1)
 	want := PurposeConsent{Effective: "deny", Choice: new("deny"), Because: "choice"}
-	if diff := cmp.Diff(want, got.Purposes["personalize"]); diff != "" || got.Revision != off.String() {
+	if diff := cmp.Diff(want, got.Purposes["personalize"]); diff != "" || got.Revision != off {
 		t.Errorf("%s at %s, want %s", diff, got.Revision, off)
 	}
 	w.startFilter()
 	on := w.put(u1+"/consent/personalize", `{"decision":"allow"}`)
-	if !w.allows(person1, privacyfilter.Personalize) || on.Compare(off) <= 0 {
+	if !w.allows(person1, privacyfilter.Personalize) || w.place(u1, on).Compare(w.place(u1, off)) <= 0 {
 		t.Errorf("on at %s after off at %s is not obeyed", on, off)
 	}
 	if got := w.consent(u1).Purposes["personalize"]; got.Effective != "allow" || got.Since == nil || time.Since(*got.Since) > time.Minute {
@@ -178,7 +179,7 @@ func TestBlocks(t *testing.T) {
 	w.put(visitor+"/blocks/category/Beds", "")
 	last := w.put(visitor+"/blocks/category/Beds", "") // once more
 	got := decode[BlockList](w, w.call(http.MethodGet, visitor+"/blocks", ""))
-	if diff := cmp.Diff(BlockList{Items: []string{"i/1 ü"}, Categories: []string{"Beds", "Lamps"}, Revision: last.String()}, got); diff != "" {
+	if diff := cmp.Diff(BlockList{Items: []string{"i/1 ü"}, Categories: []string{"Beds", "Lamps"}, Revision: last}, got); diff != "" {
 		t.Error(diff)
 	}
 	a, err := w.view.Lookup(consent.Person{UserID: "someone", AnonymousID: "a1"})
@@ -258,7 +259,7 @@ func TestHistory(t *testing.T) {
 	}
 	w.startFilter()
 	row := w.put(u1+"/consent/marketing.sms", `{"decision":"deny"}`)
-	if err := w.view.Visible(t.Context(), "u:u1", row); err != nil {
+	if err := w.view.Visible(t.Context(), "u:u1", w.place(u1, row)); err != nil {
 		t.Fatal(err)
 	}
 	settled, err := w.view.Lookup(person1)
@@ -308,7 +309,7 @@ func TestNotYetEffective(t *testing.T) {
 	w.stopFilter()
 	late := w.call(http.MethodPut, u1+"/consent/personalize", `{"decision":"allow"}`)
 	p := w.problem(late)
-	if p.Status != http.StatusServiceUnavailable || p.Code != "not_yet_effective" || late.header.Get("Retry-After") == "" || !strings.Contains(string(late.body), `"revision":"1-`) {
+	if p.Status != http.StatusServiceUnavailable || p.Code != "not_yet_effective" || late.header.Get("Retry-After") == "" || !strings.Contains(string(late.body), `"revision":"AAAAAQ`) {
 		t.Errorf("answered %s", late.body)
 	}
 	if w.allows(person1, privacyfilter.Personalize) {
@@ -415,7 +416,7 @@ func TestALatePermissionYields(t *testing.T) {
 			}
 			close(held.released)
 			late := <-answered
-			if p := w.problem(late); p.Status != http.StatusConflict || p.Code != "overtaken" || !strings.Contains(string(late.body), `"revision":"1-`) {
+			if p := w.problem(late); p.Status != http.StatusConflict || p.Code != "overtaken" || !strings.Contains(string(late.body), `"revision":"AAAAAQ`) {
 				t.Errorf("answered %s", late.body)
 			}
 			if test.holds(w) {
@@ -440,17 +441,19 @@ func TestPagesThatWereLeftOpen(t *testing.T) {
 	if got := allow(page); w.problem(got).Code != "overtaken" || w.allows(person1, privacyfilter.Personalize) {
 		t.Errorf("an old page: %s", got.body)
 	}
-	for _, told := range []string{"1-99-5", "newest"} {
+	w.accept("/v1/users/u2")
+	other := privacyfilter.NewRevisions(seal.NewKeyring([32]byte{4}))
+	for name, told := range map[string]string{
+		"another person's": w.consent("/v1/users/u2").Revision, "a plain place": w.place(u1, page).String(), "a word": "newest",
+		"altered": page[:15] + "_" + page[16:], "of another deployment": other.Text(w.place(u1, page), "u:u1"),
+	} {
 		if got := allow(told); got.status != http.StatusUnprocessableEntity || w.problem(got).Code != "invalid_revision" {
-			t.Errorf("%s: %s", told, got.body)
+			t.Errorf("%s, %s: %s", name, told, got.body)
 		}
 	}
-	later, err := privacyfilter.ParseRevision(page)
-	if err != nil {
-		t.Fatal(err)
-	}
+	later := w.place(u1, page)
 	later.Offset = 999_999
-	for _, told := range []string{"", later.String(), w.put(u1+"/consent/personalize", `{"decision":"deny"}`).String()} {
+	for _, told := range []string{"", w.revisions.Text(later, "u:u1"), w.put(u1+"/consent/personalize", `{"decision":"deny"}`)} {
 		if got := allow(told); got.status != http.StatusOK || !w.allows(person1, privacyfilter.Personalize) {
 			t.Errorf("%s: %s", told, got.body)
 		}
@@ -734,7 +737,7 @@ func TestEveryControlIsRecorded(t *testing.T) {
 			}
 			e.heard[0].Known = nil
 		}
-		newest = written.Revision
+		newest = w.place(u1, written.Revision).String()
 		if len(e.heard) != 1 || !proto.Equal(step.want, e.heard[0]) {
 			t.Errorf("%s %s: recorded %v, want %v", step.method, step.path, e.heard, step.want)
 		}

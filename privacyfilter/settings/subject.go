@@ -101,7 +101,7 @@ func private[T any](body T) *answer[T] { return &answer[T]{CacheControl: "no-sto
 
 // Written is the answer to a write that is obeyed everywhere.
 type Written struct {
-	Revision    string    `json:"revision" example:"1-5-4711" doc:"Place of the record. Clients echo the newest as consent.revision on events."`
+	Revision    string    `json:"revision" example:"AAAAAQAFAAAAAAAAEmeM0x5CkQfY2bHv" doc:"Of the record, for this person alone: opaque. Clients echo the newest as consent.revision on events."`
 	EffectiveAt time.Time `json:"effective_at" doc:"From then on every node obeys it."`
 }
 
