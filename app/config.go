@@ -148,6 +148,7 @@ func (c *Config) load() (*deployment, *rooms, error) {
 	r, err := loadRooms(c)
 	faults.Add(err)
 	faults.Add(d.checkFiles(c))
+	faults.Add(d.Keys.checkJurisdictions(c.Section("keys"), r.register))
 	return d, r, sorted(faults.Err())
 }
 

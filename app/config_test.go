@@ -229,6 +229,13 @@ func TestFaultsAreToldAtOnce(t *testing.T) {
 		},
 		{"a root key of zeroes", "server: {root_key: zero.key}", []string{"f.yaml:1:20: server.root_key: reading the root key: zero.key must hold random bytes"}},
 		{"half a certificate", "server: {tls: {cert: a.pem}}", []string{"f.yaml:1:15: server.tls: must name both cert and key, or neither"}},
+		{
+			"jurisdictions of no page, and of no register", "keys: {jurisdictions: {\"https://eu.example\": XX, shop.example: EU}}",
+			[]string{
+				"f.yaml:1:45: keys.jurisdictions.'https://eu.example': must be a jurisdiction that the register knows: CN, EU",
+				"f.yaml:1:63: keys.jurisdictions.'shop.example': " + httpx.OriginText,
+			},
+		},
 		{"no origins", "collector: {cors: {origins: [shop.example]}}", []string{"f.yaml:1:30: collector.cors.origins[0]: " + httpx.OriginText}},
 		{
 			"a feature that built-in rules read is gone", "features: [{sign_ups_per_ip: null}]",

@@ -23,6 +23,7 @@ import (
 	"sluice/internal/quota"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
+	"sluice/privacyfilter"
 )
 
 // deploymentYAML holds the built-in values of the sections that are about this deployment alone.
@@ -93,7 +94,8 @@ type keysConfig struct {
 	Server   []string `yaml:"server"`
 	Operator []string `yaml:"operator"`
 
-	Origins map[string][]string `yaml:"origins"`
+	Origins       map[string][]string `yaml:"origins"`
+	Jurisdictions map[string]string   `yaml:"jurisdictions"`
 }
 
 // demoKeys are public: the demo prints them. They work on loopback addresses alone.
@@ -246,6 +248,20 @@ func (k keysConfig) validate(section config.Section, faults *config.Faults) {
 			faults.Add(section.Errorf(".origins", "each "+httpx.OriginText))
 		}
 	}
+}
+
+// checkJurisdictions holds the jurisdictions of pages to the register.
+func (k keysConfig) checkJurisdictions(section config.Section, register *privacyfilter.Register) error {
+	var faults config.Faults
+	known := register.Jurisdictions()
+	for _, origin := range slices.Sorted(maps.Keys(k.Jurisdictions)) {
+		if path := ".jurisdictions" + config.Key(origin); !httpx.ValidOrigin(origin) {
+			faults.Add(section.Errorf(path, httpx.OriginText))
+		} else if !known[k.Jurisdictions[origin]] {
+			faults.Add(section.Errorf(path, "must be a jurisdiction that the register knows: %s", strings.Join(slices.Sorted(maps.Keys(known)), ", ")))
+		}
+	}
+	return faults.Err()
 }
 
 // none tells whether no key is configured.

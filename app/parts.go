@@ -331,7 +331,7 @@ func (p *parts) buildCollector() error {
 	p.follow("footprints", p.history)
 	settings.Register(p.api, settings.Options{
 		Log: p.log, View: p.consents, Policy: p.register, Ring: p.ring, Keys: p.keys, History: footprints{p.history},
-		Generation: n.deployment.Kafka.Generation, Placeholders: p.rooms.collector.Forms.Placeholders, Quotas: p.quotas, MaxBlocks: p.rooms.quotas.Blocks, UserToken: p.tokens.User, Lane: n.cluster.Lane, Registerer: p.registry, Logger: n.logger,
+		Generation: n.deployment.Kafka.Generation, Placeholders: p.rooms.collector.Forms.Placeholders, Jurisdictions: n.deployment.Keys.Jurisdictions, Quotas: p.quotas, MaxBlocks: p.rooms.quotas.Blocks, UserToken: p.tokens.User, Lane: n.cluster.Lane, Registerer: p.registry, Logger: n.logger,
 	})
 	return nil
 }

@@ -119,6 +119,27 @@ func (r *Register) PolicyAge(version string) int { return slices.Index(r.version
 // DefaultJurisdiction is the deployment's jurisdiction: it holds where a person's own is not recorded.
 func (r *Register) DefaultJurisdiction() string { return r.jurisdiction }
 
+// Jurisdictions are those that some purpose has a basis or a default for, and the deployment's own.
+func (r *Register) Jurisdictions() map[string]bool {
+	known := map[string]bool{r.jurisdiction: true}
+	for _, p := range r.purposes {
+		for name := range p.LegalBasis {
+			known[name] = true
+		}
+		for name := range p.Default {
+			known[name] = true
+		}
+	}
+	return known
+}
+
+// NoWider tells whether every purpose may do at most what it may in another jurisdiction, with the data of people who have chosen nothing.
+func (r *Register) NoWider(jurisdiction, than string) bool {
+	return jurisdiction == than || !slices.ContainsFunc(r.purposes, func(p *Purpose) bool {
+		return p.Tier.Optional() && p.Default[jurisdiction] && !p.Default[than]
+	})
+}
+
 // Purposes lists the purposes in the file's order. It must not be changed.
 func (r *Register) Purposes() []*Purpose { return r.purposes }
 

@@ -758,7 +758,7 @@ func (x *Account) GetFailureReason() string {
 	return ""
 }
 
-// Consent is what the client knew at capture. gpc and denied only narrow.
+// Consent is what the client knew at capture. gpc and denied only narrow. On the log, revision is a plain place (1-5-4711): ingest has read the client's.
 type Consent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Revision      string                 `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -1230,7 +1230,8 @@ type Control_Policy struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
 	Accepted      bool                   `protobuf:"varint,2,opt,name=accepted,proto3" json:"accepted,omitempty"`
-	Jurisdiction  string                 `protobuf:"bytes,3,opt,name=jurisdiction,proto3" json:"jurisdiction,omitempty"` // empty = the deployment's
+	Jurisdiction  string                 `protobuf:"bytes,3,opt,name=jurisdiction,proto3" json:"jurisdiction,omitempty"` // empty = the recorded one, at first the deployment's
+	Narrows       bool                   `protobuf:"varint,4,opt,name=narrows,proto3" json:"narrows,omitempty"`          // told with a write key: a jurisdiction in which a purpose may do more than in the recorded one has no effect
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1284,6 +1285,13 @@ func (x *Control_Policy) GetJurisdiction() string {
 		return x.Jurisdiction
 	}
 	return ""
+}
+
+func (x *Control_Policy) GetNarrows() bool {
+	if x != nil {
+		return x.Narrows
+	}
+	return false
 }
 
 type Control_Choice struct {
@@ -1604,10 +1612,10 @@ const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"\vsignup_time\x18\x03 \x01(\x12B\x06\xa2\xbb\x18\x02\x10\x01R\n" +
 	"signupTime\x12\x1c\n" +
 	"\x06status\x18\x04 \x01(\tB\x04\xa2\xbb\x18\x00R\x06status\x12+\n" +
-	"\x0efailure_reason\x18\x05 \x01(\tB\x04\xa2\xbb\x18\x00R\rfailureReason\"\xf3\x01\n" +
-	"\aConsent\x12M\n" +
-	"\brevision\x18\x01 \x01(\tB1\xa2\xbb\x18-\n" +
-	"+The newest that the client knew at capture.R\brevision\x12%\n" +
+	"\x0efailure_reason\x18\x05 \x01(\tB\x04\xa2\xbb\x18\x00R\rfailureReason\"\x8c\x02\n" +
+	"\aConsent\x12f\n" +
+	"\brevision\x18\x01 \x01(\tBJ\xa2\xbb\x18F\n" +
+	"DThe newest that the client knew at capture, as the settings gave it.R\brevision\x12%\n" +
 	"\x03gpc\x18\x02 \x01(\bB\x13\xa2\xbb\x18\x0f\n" +
 	"\rOnly narrows.R\x03gpc\x12r\n" +
 	"\x06denied\x18\x03 \x03(\tBZ\xa2\xbb\x18V\n" +
@@ -1628,7 +1636,7 @@ const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\t\n" +
 	"\x05EVENT\x10\x01\x12\v\n" +
-	"\aCONTROL\x10\x02\"\x9a\a\n" +
+	"\aCONTROL\x10\x02\"\xb4\a\n" +
 	"\aControl\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x129\n" +
 	"\x06policy\x18\x02 \x01(\v2\x1f.sluice.event.v1.Control.PolicyH\x00R\x06policy\x129\n" +
@@ -1637,11 +1645,12 @@ const file_ingest_eventpb_event_proto_rawDesc = "" +
 	"\x0edelete_history\x18\x05 \x01(\v2&.sluice.event.v1.Control.DeleteHistoryH\x00R\rdeleteHistory\x129\n" +
 	"\x06import\x18\x06 \x01(\v2\x1f.sluice.event.v1.Control.ImportH\x00R\x06import\x12\x18\n" +
 	"\asurface\x18\a \x01(\tR\asurface\x12\x19\n" +
-	"\x05known\x18\b \x01(\tH\x01R\x05known\x88\x01\x01\x1ab\n" +
+	"\x05known\x18\b \x01(\tH\x01R\x05known\x88\x01\x01\x1a|\n" +
 	"\x06Policy\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x1a\n" +
 	"\baccepted\x18\x02 \x01(\bR\baccepted\x12\"\n" +
-	"\fjurisdiction\x18\x03 \x01(\tR\fjurisdiction\x1a8\n" +
+	"\fjurisdiction\x18\x03 \x01(\tR\fjurisdiction\x12\x18\n" +
+	"\anarrows\x18\x04 \x01(\bR\anarrows\x1a8\n" +
 	"\x06Choice\x12\x18\n" +
 	"\apurpose\x18\x01 \x01(\tR\apurpose\x12\x14\n" +
 	"\x05allow\x18\x02 \x01(\bR\x05allow\x1a\x9e\x01\n" +

@@ -250,6 +250,7 @@ func (m *Control_Policy) CloneVT() *Control_Policy {
 	r.Version = m.Version
 	r.Accepted = m.Accepted
 	r.Jurisdiction = m.Jurisdiction
+	r.Narrows = m.Narrows
 	if len(m.unknownFields) > 0 {
 		r.unknownFields = make([]byte, len(m.unknownFields))
 		copy(r.unknownFields, m.unknownFields)
@@ -1225,6 +1226,16 @@ func (m *Control_Policy) MarshalToSizedBufferVT(dAtA []byte) (int, error) {
 	if m.unknownFields != nil {
 		i -= len(m.unknownFields)
 		copy(dAtA[i:], m.unknownFields)
+	}
+	if m.Narrows {
+		i--
+		if m.Narrows {
+			dAtA[i] = 1
+		} else {
+			dAtA[i] = 0
+		}
+		i--
+		dAtA[i] = 0x20
 	}
 	if len(m.Jurisdiction) > 0 {
 		i -= len(m.Jurisdiction)
@@ -2241,6 +2252,9 @@ func (m *Control_Policy) SizeVT() (n int) {
 	l = len(m.Jurisdiction)
 	if l > 0 {
 		n += 1 + l + protohelpers.SizeOfVarint(uint64(l))
+	}
+	if m.Narrows {
+		n += 2
 	}
 	n += len(m.unknownFields)
 	return n
@@ -4882,6 +4896,26 @@ func (m *Control_Policy) UnmarshalVT(dAtA []byte) error {
 			}
 			m.Jurisdiction = string(dAtA[iNdEx:postIndex])
 			iNdEx = postIndex
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Narrows", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Narrows = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])
@@ -8688,6 +8722,26 @@ func (m *Control_Policy) UnmarshalVTUnsafe(dAtA []byte) error {
 			}
 			m.Jurisdiction = stringValue
 			iNdEx = postIndex
+		case 4:
+			if wireType != 0 {
+				return fmt.Errorf("proto: wrong wireType = %d for field Narrows", wireType)
+			}
+			var v int
+			for shift := uint(0); ; shift += 7 {
+				if shift >= 64 {
+					return protohelpers.ErrIntOverflow
+				}
+				if iNdEx >= l {
+					return io.ErrUnexpectedEOF
+				}
+				b := dAtA[iNdEx]
+				iNdEx++
+				v |= int(b&0x7F) << shift
+				if b < 0x80 {
+					break
+				}
+			}
+			m.Narrows = bool(v != 0)
 		default:
 			iNdEx = preIndex
 			skippy, err := protohelpers.Skip(dAtA[iNdEx:])

@@ -126,12 +126,16 @@ func (a *act) overtaken(restricted *purposepb.Revision) bool {
 
 // policy accepts or withdraws. An acceptance yields to any newer one, too, since another jurisdiction may deny more. An older version than the accepted one
 // changes nothing, and neither does a version that the register does not know. If the record names no jurisdiction, the recorded one stays; without one it is
-// the deployment's.
+// the deployment's. A page may only narrow: where its jurisdiction permits more than the recorded one, its acceptance yields, and its withdrawal withdraws alone.
 func (a *act) policy(p *eventpb.Control_Policy) result {
-	if p.Accepted && a.overtaken(a.row.PolicyAt) {
+	place := p.Jurisdiction
+	widens := p.Narrows && place != "" && a.row.Jurisdiction != "" && !a.f.Register.NoWider(place, a.row.Jurisdiction)
+	if p.Accepted && (widens || a.overtaken(a.row.PolicyAt)) {
 		return overtaken
 	}
-	place := p.Jurisdiction
+	if widens {
+		place = ""
+	}
 	if place == "" {
 		place = a.row.Jurisdiction
 	}

@@ -101,6 +101,37 @@ func TestFloors(t *testing.T) {
 	expect(t, "risk", w.state("risk").Allow, true)
 }
 
+// TestPagesNarrow: of a record that was written with a write key, a jurisdiction that permits more than the recorded one has no effect, whatever the node that wrote
+// it knew: the acceptance yields, a withdrawal withdraws and leaves the jurisdiction.
+func TestPagesNarrow(t *testing.T) {
+	page := func(accepted bool, place string) *eventpb.Control {
+		c := policy(testVersion, accepted, place)
+		c.GetPolicy().Narrows = true
+		return c
+	}
+	for _, c := range []struct {
+		name     string
+		controls []*eventpb.Control
+		want     string
+	}{
+		{"the first word", []*eventpb.Control{page(true, "CN")}, testVersion + " CN"},
+		{"narrower", []*eventpb.Control{accept("CN"), page(true, "EU")}, testVersion + " EU"},
+		{"wider", []*eventpb.Control{accept("EU"), page(true, "CN")}, testVersion + " EU"},
+		{"wider, after a withdrawal", []*eventpb.Control{accept("EU"), withdraw(), page(true, "CN")}, " EU"},
+		{"wider, withdrawing", []*eventpb.Control{accept("EU"), page(false, "CN")}, " EU"},
+		{"narrower, withdrawing", []*eventpb.Control{accept("CN"), page(false, "EU")}, " EU"},
+		{"wider with a server key", []*eventpb.Control{accept("EU"), accept("CN")}, testVersion + " CN"},
+		{"none told", []*eventpb.Control{accept("EU"), withdraw(), page(true, "")}, testVersion + " EU"},
+	} {
+		w := newWorld(t)
+		for i, control := range c.controls {
+			w.control(control, start+int64(i)*minute)
+		}
+		row := w.row()
+		expect(t, c.name, row.PolicyVersion+" "+row.Jurisdiction, c.want)
+	}
+}
+
 // purges lists what the last record told the purposes' streams.
 func (w *world) purges() (lines []string) {
 	w.t.Helper()

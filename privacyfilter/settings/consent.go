@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"slices"
@@ -18,7 +19,7 @@ import (
 // Consent is what holds for a person.
 type Consent struct {
 	Policy       Policy                    `json:"policy"`
-	Jurisdiction string                    `json:"jurisdiction" doc:"The person's recorded one, else the deployment's."`
+	Jurisdiction string                    `json:"jurisdiction" doc:"The person's recorded one, else that of the page's origin with a write key, else the deployment's."`
 	Purposes     map[string]PurposeConsent `json:"purposes"`
 	Revision     string                    `json:"revision" doc:"Of the newest record, for this person alone: opaque; empty if there is none."`
 }
@@ -54,10 +55,7 @@ func (s *service) getConsent(ctx context.Context, _ *struct{}) (*answer[Consent]
 		record := a.Record()
 		out := Consent{
 			Policy:       Policy{Version: s.Policy.PolicyVersion(), Accepted: record.PolicyVersion == s.Policy.PolicyVersion()},
-			Jurisdiction: record.Jurisdiction, Purposes: make(map[string]PurposeConsent), Revision: s.revisionText(ctx, a),
-		}
-		if out.Jurisdiction == "" {
-			out.Jurisdiction = s.Policy.DefaultJurisdiction()
+			Jurisdiction: s.jurisdiction(subjectOf(ctx), record), Purposes: make(map[string]PurposeConsent), Revision: s.revisionText(ctx, a),
 		}
 		for _, p := range s.Policy.Purposes() {
 			out.Purposes[p.Name] = purposeConsent(a, record, p)
@@ -95,7 +93,7 @@ type policyInput struct {
 	Body struct {
 		Version      string `json:"version,omitempty" maxLength:"64" doc:"The version in force, as GET /v1/policy names it. May be left out when withdrawing."`
 		Accepted     bool   `json:"accepted" doc:"False withdraws the acceptance."`
-		Jurisdiction string `json:"jurisdiction,omitempty" maxLength:"16" doc:"Recorded for the person; unchanged if left out, and at first the deployment's."`
+		Jurisdiction string `json:"jurisdiction,omitempty" maxLength:"16" doc:"Recorded for the person; unchanged if left out, and at first the deployment's, or with a write key that of the page's origin. With a write key it must be one in which no purpose may do more."`
 	}
 }
 
@@ -111,13 +109,37 @@ func (s *service) putPolicy(ctx context.Context, in *policyInput) (*answer[Writt
 			told: in.Revision, opposite: (*restriction).GetDenyAll,
 			holds: func(a *consent.Access) bool {
 				record := a.Record()
-				return record.PolicyVersion == in.Body.Version && (in.Body.Jurisdiction == "" || record.Jurisdiction == in.Body.Jurisdiction)
+				told := c.control.GetPolicy().Jurisdiction
+				return record.PolicyVersion == in.Body.Version && (told == "" || record.Jurisdiction == told)
 			},
 		}
 	} else {
 		c.restrict, c.refuses = &restriction{DenyAll: true}, true
 	}
 	return s.change(ctx, c)
+}
+
+// jurisdiction is the person's as it stands: recorded, else the page's, else the deployment's.
+func (s *service) jurisdiction(who subject, record consent.Record) string {
+	return cmp.Or(record.Jurisdiction, who.page, s.Policy.DefaultJurisdiction())
+}
+
+// place makes the jurisdiction of a policy record what its caller may say. A server key is believed. With a write key it may narrow what stands, and what the page's
+// origin gives, and never replace them: whoever holds the key, which is public, would turn what is denied by default into what is allowed.
+func (s *service) place(who subject, a *consent.Access, policy *eventpb.Control_Policy) *httpx.Problem {
+	if !who.public {
+		return nil
+	}
+	policy.Narrows = true
+	stands, told := s.jurisdiction(who, a.Record()), policy.Jurisdiction
+	if told == "" && who.page != "" && s.Policy.NoWider(who.page, stands) {
+		policy.Jurisdiction = who.page
+	}
+	if told != "" && !(s.Policy.NoWider(told, stands) && s.Policy.NoWider(told, cmp.Or(who.page, stands))) {
+		const detail = "With a write key, the jurisdiction must be one in which no purpose may do more than in the person's own, the page's or the deployment's. A server key may name any."
+		return httpx.NewProblem(http.StatusForbidden, "server_key_expected", detail, httpx.FieldError{Pointer: "/jurisdiction", Code: "server_key_expected", Detail: detail})
+	}
+	return nil
 }
 
 func (s *service) checkPolicy(in *policyInput) error {

@@ -58,7 +58,7 @@ type History interface {
 	Footprints(id consent.Identity, limit int, before Position) (found []Footprint, more bool, err error)
 }
 
-// Options of the settings API. All but the last eight are required.
+// Options of the settings API. All up to Generation are required.
 type Options struct {
 	Log        Log
 	View       *consent.View
@@ -68,7 +68,8 @@ type Options struct {
 	History    History
 	Generation uint32 // of the log: the first part of every revision
 
-	Placeholders *canonical.Placeholders // ids that name nobody: they have no settings; nil = none
+	Placeholders  *canonical.Placeholders // ids that name nobody: they have no settings; nil = none
+	Jurisdictions map[string]string       // of pages, by their origin; every other page has the deployment's
 
 	// Quotas of those who write with a write key; nil: nobody has one.
 	Quotas *quota.Quotas
@@ -118,7 +119,7 @@ func Register(api *httpx.API, o Options) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &service{
-		Options: o, places: jurisdictions(o.Policy), revisions: privacyfilter.NewRevisions(o.Ring), restrictions: make(chan struct{}, maxRestrictions), permissions: make(chan struct{}, maxPermissions),
+		Options: o, places: o.Policy.Jurisdictions(), revisions: privacyfilter.NewRevisions(o.Ring), restrictions: make(chan struct{}, maxRestrictions), permissions: make(chan struct{}, maxPermissions),
 		strangers: make(chan struct{}, maxStrangers), imports: make(chan struct{}, maxImportWrites),
 	}
 	s.metrics = newMetrics(o.Registerer, s)
@@ -127,20 +128,6 @@ func Register(api *httpx.API, o Options) {
 	for _, k := range []kind{users, visitors} {
 		s.registerSubject(api, k)
 	}
-}
-
-// jurisdictions are those that some purpose has a basis or a default for, and the deployment's own.
-func jurisdictions(register *privacyfilter.Register) map[string]bool {
-	known := map[string]bool{register.DefaultJurisdiction(): true}
-	for _, p := range register.Purposes() {
-		for name := range p.LegalBasis {
-			known[name] = true
-		}
-		for name := range p.Default {
-			known[name] = true
-		}
-	}
-	return known
 }
 
 // change is one write: it restricts, or it permits.
@@ -169,6 +156,11 @@ func (s *service) change(ctx context.Context, c change) (*answer[Written], error
 	}
 	if a.Record().Pending >= maxPending {
 		return nil, later(s.refused(c.act, httpx.NewProblem(http.StatusTooManyRequests, "too_many_changes", "Too many changes of this person wait to be confirmed. Nothing was recorded.")))
+	}
+	if policy := c.control.GetPolicy(); policy != nil {
+		if problem := s.place(who, a, policy); problem != nil {
+			return nil, problem
+		}
 	}
 	known := a.Record().Known || who.kind == users // an account has a token, which nobody can make up
 	c.stranger = who.caller.Limited() && !known

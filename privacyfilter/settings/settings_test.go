@@ -445,7 +445,7 @@ func TestPagesThatWereLeftOpen(t *testing.T) {
 	other := privacyfilter.NewRevisions(seal.NewKeyring([32]byte{4}))
 	for name, told := range map[string]string{
 		"another person's": w.consent("/v1/users/u2").Revision, "a plain place": w.place(u1, page).String(), "a word": "newest",
-		"altered": page[:15] + "_" + page[16:], "of another deployment": other.Text(w.place(u1, page), "u:u1"),
+		"altered": page[:15] + string(page[15]^1) + page[16:], "of another deployment": other.Text(w.place(u1, page), "u:u1"),
 	} {
 		if got := allow(told); got.status != http.StatusUnprocessableEntity || w.problem(got).Code != "invalid_revision" {
 			t.Errorf("%s, %s: %s", name, told, got.body)
@@ -560,6 +560,62 @@ func TestKeys(t *testing.T) {
 	}
 	if got := w.call(http.MethodGet, u1+"/consent", "").header.Get("Cache-Control"); got != "no-store" {
 		t.Errorf("Cache-Control %q", got)
+	}
+}
+
+// TestJurisdictionOfPages: what a page says with its public key narrows the jurisdiction that stands, and never replaces it. A server key is believed.
+func TestJurisdictionOfPages(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Jurisdictions = map[string]string{"https://eu.example": "EU"} })
+	for i, c := range []struct {
+		name         string
+		server       string // recorded with a server key before
+		origin, told string
+		accepted     bool
+		status       int
+		want         string // that stands in the end
+	}{
+		{"none told", "", "", "", true, 200, "CN"},
+		{"the deployment's", "", "", "CN", true, 200, "CN"},
+		{"narrower than the deployment's", "", "", "EU", true, 200, "EU"},
+		{"wider than the recorded one", "EU", "", "CN", true, 403, "EU"},
+		{"wider than the recorded one, withdrawing", "EU", "", "CN", false, 403, "EU"},
+		{"the recorded one", "EU", "", "EU", true, 200, "EU"},
+		{"none told, another recorded", "EU", "", "", true, 200, "EU"},
+		{"none told, withdrawing", "EU", "", "", false, 200, "EU"},
+		{"the page's", "", "https://eu.example", "", true, 200, "EU"},
+		{"wider than the page's", "", "https://eu.example", "CN", true, 403, "EU"},
+		{"wider than the page's, which the recorded one is", "CN", "https://eu.example", "CN", true, 403, "CN"},
+		{"the page's narrows the recorded one", "CN", "https://eu.example", "", true, 200, "EU"},
+		{"of another page", "", "https://other.example", "", true, 200, "CN"},
+	} {
+		who := "/v1/visitors/j" + strconv.Itoa(i)
+		body := func(place string, accepted bool) string {
+			return fmt.Sprintf(`{"version":"2026-09","accepted":%v,"jurisdiction":%q}`, accepted, place)
+		}
+		if c.server != "" {
+			w.put(who+"/policy", body(c.server, true))
+		}
+		page := []string{"Authorization", "Bearer " + writeKey, "Origin", c.origin}
+		got := w.call(http.MethodPut, who+"/policy", body(c.told, c.accepted), page...)
+		if got.status != c.status || c.status == 403 && w.problem(got).Code != "server_key_expected" {
+			t.Errorf("%s: answered %s", c.name, got.body)
+		}
+		now := w.consent(who, page...)
+		if now.Jurisdiction != c.want {
+			t.Errorf("%s: %s stands, want %s", c.name, now.Jurisdiction, c.want)
+		}
+		if allows := now.Purposes[privacyfilter.Personalize].Effective == "allow"; allows != (c.want == "CN" && now.Policy.Accepted) {
+			t.Errorf("%s: personalization: %v", c.name, allows)
+		}
+	}
+	for _, place := range []string{"CN", "EU", "CN"} { // back and forth with a server key
+		w.put(u1+"/policy", `{"version":"2026-09","accepted":true,"jurisdiction":"`+place+`"}`)
+		if got := w.consent(u1).Jurisdiction; got != place {
+			t.Errorf("with a server key: %s, want %s", got, place)
+		}
+	}
+	if got := w.call(http.MethodPut, u1+"/policy", `{"version":"2026-09","accepted":true,"jurisdiction":"XX"}`, "Authorization", "Bearer "+writeKey, "User-Token", "u1"); w.problem(got).Code != "unknown_jurisdiction" {
+		t.Errorf("an unknown one: %s", got.body)
 	}
 }
 

@@ -36,6 +36,8 @@ type subject struct {
 	id     string
 	gpc    bool
 	caller quota.Caller // who asks
+	public bool         // the caller has a write key: what a page says of its person only narrows
+	page   string       // jurisdiction of the caller's page by its origin, empty where none is configured
 }
 
 func (s subject) key() string { return s.kind.prefix + s.id }
@@ -61,6 +63,9 @@ func (s *service) whose(api *httpx.API, k kind) huma.Middlewares {
 	return append(api.Secure(httpx.RoleServer, httpx.RoleWrite), func(ctx huma.Context, next func(huma.Context)) {
 		r, w := humago.Unwrap(ctx)
 		who := subject{kind: k, id: canonical.Text(ctx.Param(k.param)), gpc: httpx.HasGPC(r)}
+		if who.public = httpx.RoleFrom(ctx.Context()) == httpx.RoleWrite; who.public {
+			who.page = s.Jurisdictions[r.Header.Get("Origin")]
+		}
 		if !validID(who.id) {
 			httpx.WriteProblem(w, invalid("invalid_id", "/"+k.param, "must be 1 to 256 bytes of UTF-8"))
 			return
@@ -69,9 +74,8 @@ func (s *service) whose(api *httpx.API, k kind) huma.Middlewares {
 			httpx.WriteProblem(w, invalid(ingest.CodePlaceholder, "/"+k.param, detailPlaceholder))
 			return
 		}
-		role := httpx.RoleFrom(ctx.Context())
-		who.caller = s.Quotas.Caller(r, role)
-		if k == users && role == httpx.RoleWrite && !s.signedIn(r, who.id) {
+		who.caller = s.Quotas.Caller(r, httpx.RoleFrom(ctx.Context()))
+		if k == users && who.public && !s.signedIn(r, who.id) {
 			httpx.WriteProblem(w, httpx.NewProblem(http.StatusForbidden, "user_token_required", "There must be a user token of this account beside a write key."))
 			return
 		}

@@ -26,7 +26,7 @@ func ledgerSource(keep time.Duration, ring *seal.Keyring) *warehouse.Source {
 			"nothing here is deleted before its time. It says what was asked for: a record that yields to another one is here as well.",
 		Columns: []warehouse.Column{
 			{Name: "subject", Kind: warehouse.Bytes, Doc: "Whose choice it is: the log's pseudonym of the account, or of the device that has none. No other table has it."},
-			{Name: "revision", Kind: warehouse.String, Doc: "The record's place in the log: generation, partition and number, such as `1-5-4711`. The settings tell it to the person in another, sealed form."},
+			{Name: "revision", Kind: warehouse.String, Doc: "The record's place in the log: generation, partition and number, such as `1-5-4711`. The settings tell it to the person in another form, which nobody can make up."},
 			{Name: "time", Kind: warehouse.Time, Doc: "When it was received."},
 			{Name: "act", Kind: warehouse.String, Doc: "`policy`, `choice`, `block`, `delete_history` or `import`."},
 			{Name: "purpose", Kind: warehouse.String, Doc: "The purpose that was allowed or denied; empty = the policy, or no single purpose."},
