@@ -163,6 +163,9 @@ func (c *Config) Warnings(now time.Time) (config.Errors, error) {
 	if err != nil {
 		return nil, err
 	}
+	if tokens := rooms.collector; len(tokens.UserKeys) > 0 && (tokens.Issuer == "" || tokens.Audience == "") {
+		warnings = append(warnings, c.Section("collector").Errorf(".user_token", "an issuer and an audience should be named: any token counts that is signed with these keys, whatever it was made for"))
+	}
 	for _, longer := range rooms.register.LongerKept(builtin) {
 		warnings = append(warnings, c.Section(longer.Section).Errorf(longer.Path, "this is longer than the %s that are built in; the policy must say so", longer.Was))
 	}

@@ -3,6 +3,7 @@ package recommend
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -222,9 +223,12 @@ func TestNullsAreAbsent(t *testing.T) {
 
 func TestAWriteKeySpeaksForAnAccountOnlyBesideItsToken(t *testing.T) {
 	w := newWorld(t, testSurfaces)
-	w.userToken = func(r *http.Request) (string, bool) {
+	w.userToken = func(r *http.Request) (string, error) {
 		user := r.Header.Get("X-User")
-		return user, user != ""
+		if user == "" {
+			return "", errors.New("there must be one")
+		}
+		return user, nil
 	}
 	w.allow("u1", interaction(1, vocab.Type_VIEW_ITEM, "i30"))
 	w.allow("a1", interaction(1, vocab.Type_VIEW_ITEM, "i30"))

@@ -149,7 +149,7 @@ type world struct {
 	lists     *trending.Lists
 	now       time.Time
 	registry  *prometheus.Registry
-	userToken func(*http.Request) (string, bool)
+	userToken func(*http.Request) (string, error)
 	config    *Config
 	mux       *http.ServeMux
 	api       *httpx.API

@@ -83,7 +83,7 @@ type Options struct {
 	// Session is the personalize hash of a session id as interactions carry it (first 8 bytes of the pseudonym, big endian). nil: session ids are not looked at.
 	Session func(id string) uint64
 	// UserToken is the user id that a request's user token proves. nil: write keys never speak for an account.
-	UserToken  func(r *http.Request) (string, bool)
+	UserToken  func(r *http.Request) (string, error)
 	Now        func() time.Time // nil: time.Now
 	Registerer prometheus.Registerer
 	Logger     *slog.Logger // nil: silent

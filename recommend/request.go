@@ -254,7 +254,7 @@ func (s *service) identify(q *query, r *http.Request) {
 		return
 	}
 	if s.UserToken != nil {
-		if user, ok := s.UserToken(r); ok && user == q.person.UserID {
+		if user, err := s.UserToken(r); err == nil && user == q.person.UserID {
 			return
 		}
 	}

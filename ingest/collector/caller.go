@@ -24,6 +24,7 @@ type caller struct {
 	role     httpx.Role
 	trusted  bool   // a user_id counts as it is
 	user     string // whom a valid user token names
+	unproved error  // why there is none
 	gpc      bool
 	quota    quota.Caller
 	received int64 // Unix microseconds
@@ -46,9 +47,17 @@ func (c *Collector) callerOf(r *http.Request, roles ...httpx.Role) (*caller, *ht
 		gpc: httpx.HasGPC(r), quota: c.o.Quotas.Caller(r, role), received: c.now().UnixMicro(),
 	}
 	if !who.trusted {
-		who.user, _ = c.tokens.User(r)
+		who.user, who.unproved = c.tokens.User(r)
 	}
 	return who, nil
+}
+
+// proof says what the user token must have.
+func (who *caller) proof() string {
+	if who.unproved != nil {
+		return who.unproved.Error()
+	}
+	return "sub must be the user_id"
 }
 
 // settle limits a decoded event to what this caller may say. It completes the event from the request, sets aside what does not count, gives identifiers their
@@ -56,7 +65,7 @@ func (c *Collector) callerOf(r *http.Request, roles ...httpx.Role) (*caller, *ht
 func (c *Collector) settle(who *caller, ev *ingest.Event, warnings []ingest.Warning) ([]ingest.Warning, *ingest.Fault) {
 	if ev.UserId != "" && !who.trusted && ev.UserId != who.user {
 		ev.UserId = ""
-		warnings = append(warnings, ingest.Warning{Code: CodeUserNotVerified, Pointer: "/user_id", Detail: "this counts only beside a valid Sluice-User-Token for the same person; it was set aside"})
+		warnings = append(warnings, ingest.Warning{Code: CodeUserNotVerified, Pointer: "/user_id", Detail: "this counts only beside a user token of the same person; it was set aside: " + who.proof()})
 	}
 	if who.role != httpx.RoleServer {
 		if fault := forbidden(ev); fault != nil {

@@ -25,6 +25,7 @@ type Config struct {
 	TrustClientIdentity bool                // a write key's user_id counts without a token
 	UserKeys            []ed25519.PublicKey // that user tokens are signed with; none = no token is valid
 	Leeway              time.Duration       // between the signer's clock and ours
+	Issuer, Audience    string              // that a token's iss must be and its aud must have; empty: they are not asked
 	InFlight            int64               // bytes of bodies in memory at once
 	Remembered          int                 // ids of the newest events
 	MaxBacklog          int64               // accepted events that are not settled yet
@@ -40,6 +41,8 @@ type section struct {
 	UserToken           struct {
 		PublicKeys []string `yaml:"public_keys"`
 		Leeway     string   `yaml:"leeway"`
+		Issuer     string   `yaml:"issuer"`
+		Audience   string   `yaml:"audience"`
 	} `yaml:"user_token"`
 	InFlightMiB   int64    `yaml:"in_flight_mib"`
 	RememberedIDs int      `yaml:"remembered_ids"`
@@ -66,6 +69,7 @@ func Load(sections func(string) config.Section) (*Config, error) {
 
 func (raw *section) check(s config.Section, faults *config.Faults) *Config {
 	c := &Config{TrustClientIdentity: raw.TrustClientIdentity, InFlight: raw.InFlightMiB << 20, Remembered: raw.RememberedIDs, MaxBacklog: raw.MaxBacklog, Origins: raw.CORS.Origins}
+	c.Issuer, c.Audience = raw.UserToken.Issuer, raw.UserToken.Audience
 	c.Forms.Placeholders = canonical.NewPlaceholders(raw.Placeholders)
 	for _, d := range []struct {
 		path, text string

@@ -123,7 +123,7 @@ func TestPagesNarrow(t *testing.T) {
 		{"wider with a server key", []*eventpb.Control{accept("EU"), accept("CN")}, testVersion + " CN"},
 		{"none told", []*eventpb.Control{accept("EU"), withdraw(), page(true, "")}, testVersion + " EU"},
 	} {
-		w := newWorld(t)
+		w := newWorld(t, testRegister(t))
 		for i, control := range c.controls {
 			w.control(control, start+int64(i)*minute)
 		}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -89,9 +90,12 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 }
 
 // tokenHeader stands for the storefront's signed token.
-func tokenHeader(r *http.Request) (string, bool) {
+func tokenHeader(r *http.Request) (string, error) {
 	id := r.Header.Get("User-Token")
-	return id, id != ""
+	if id == "" {
+		return "", errors.New("there must be one")
+	}
+	return id, nil
 }
 
 // filter prepares the start of the real filter, and starts it.

@@ -77,7 +77,8 @@ type Options struct {
 	MaxBlocks int // items that one person may block, and as many categories; 0 = privacyfilter.MaxBlocks, which is the most
 
 	// UserToken is who the storefront says is signed in. Without it a write key changes visitors' settings alone.
-	UserToken  func(r *http.Request) (userID string, ok bool)
+	// Its error says what the token must have.
+	UserToken  func(r *http.Request) (userID string, err error)
 	Lane       *admission.Lane       // is narrow while a restriction is on its way; nil = none
 	Deadline   time.Duration         // for a write to be obeyed everywhere, 0 = 10 s
 	Logger     *slog.Logger          // nil = silent

@@ -2,6 +2,7 @@ package settings
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 	"unicode/utf8"
@@ -75,20 +76,31 @@ func (s *service) whose(api *httpx.API, k kind) huma.Middlewares {
 			return
 		}
 		who.caller = s.Quotas.Caller(r, httpx.RoleFrom(ctx.Context()))
-		if k == users && who.public && !s.signedIn(r, who.id) {
-			httpx.WriteProblem(w, httpx.NewProblem(http.StatusForbidden, "user_token_required", "There must be a user token of this account beside a write key."))
-			return
+		if k == users && who.public {
+			if err := s.signedIn(r, who.id); err != nil {
+				httpx.WriteProblem(w, httpx.NewProblem(http.StatusForbidden, "user_token_required", "There must be a user token of this account beside a write key: "+err.Error()+"."))
+				return
+			}
 		}
 		next(huma.WithValue(ctx, subjectKey{}, who))
 	})
 }
 
-func (s *service) signedIn(r *http.Request, userID string) bool {
+var (
+	errNoTokens    = errors.New("no user token counts here")
+	errOthersToken = errors.New("sub must be the user_id of the path")
+)
+
+// signedIn proves that the account's person is signed in. The error says what the request's token must have.
+func (s *service) signedIn(r *http.Request, userID string) error {
 	if s.UserToken == nil {
-		return false
+		return errNoTokens
 	}
-	id, ok := s.UserToken(r)
-	return ok && id == userID
+	id, err := s.UserToken(r)
+	if err == nil && id != userID {
+		err = errOthersToken
+	}
+	return err
 }
 
 const detailPlaceholder = "must be the id of one person; a word that stands for none is refused"
