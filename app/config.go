@@ -152,7 +152,8 @@ func (c *Config) load() (*deployment, *rooms, error) {
 	return d, r, sorted(faults.Err())
 }
 
-// Warnings lists what loads and needs a second look, as of now: rules that have expired or can never hit, longer retention, a root key that cannot be read.
+// Warnings lists what loads and needs a second look, as of now: rules that have expired or can never hit, longer retention, a root key that cannot be read,
+// keys that expire soon, user tokens that could be anybody's.
 func (c *Config) Warnings(now time.Time) (config.Errors, error) {
 	rooms, err := loadRooms(c)
 	if err != nil {
@@ -166,10 +167,15 @@ func (c *Config) Warnings(now time.Time) (config.Errors, error) {
 	if tokens := rooms.collector; len(tokens.UserKeys) > 0 && (tokens.Issuer == "" || tokens.Audience == "") {
 		warnings = append(warnings, c.Section("collector").Errorf(".user_token", "an issuer and an audience should be named: any token counts that is signed with these keys, whatever it was made for"))
 	}
+	d, err := loadDeployment(c)
+	if err != nil {
+		return nil, err
+	}
+	warnings = append(warnings, d.Keys.expiring(c.Section("keys"), now)...)
 	for _, longer := range rooms.register.LongerKept(builtin) {
 		warnings = append(warnings, c.Section(longer.Section).Errorf(longer.Path, "this is longer than the %s that are built in; the policy must say so", longer.Was))
 	}
-	if d, err := loadDeployment(c); err == nil && errors.Is(d.checkRootKey(), fs.ErrPermission) {
+	if errors.Is(d.checkRootKey(), fs.ErrPermission) {
 		warnings = append(warnings, c.Section("server").Errorf(".root_key", "this user may not read the file, so the key in it was not checked"))
 	}
 	var found config.Errors

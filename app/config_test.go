@@ -23,7 +23,7 @@ func TestDeploymentKeepsWhatIsLeftOut(t *testing.T) {
 			Warehouse: warehouseConfig{
 				Store: "parquet", Flush: "10s", ClickHouse: clickhouseConfig{Addresses: []string{}, Protocol: "native", Database: "sluice", User: "default"},
 			},
-			Keys: keysConfig{Write: []string{}, Server: []string{}, Operator: []string{}, Origins: map[string][]string{}},
+			Keys: keysConfig{Write: []string{}, Server: []string{}, Operator: []string{}, Origins: map[string][]string{}, NotBefore: map[string]string{}, Expires: map[string]string{}, Jurisdictions: map[string]string{}},
 			Log:  logConfig{Level: "info", Format: "text"},
 		}
 	}
@@ -204,11 +204,11 @@ func TestFaultsAreToldAtOnce(t *testing.T) {
 		{
 			"weak keys", "keys: {write: [\"\", aaaaaaaaaaaaaaaa], server: [\"\", short], operator: [demo_operator], origins: {other: [https://a.example], \"\": [a]}}",
 			[]string{
-				"f.yaml:1:16: keys.write[0]: must have at least 16 characters, 8 different ones among them; `openssl rand -hex 24` makes a key",
-				"f.yaml:1:20: keys.write[1]: must have at least 16 characters, 8 different ones among them; `openssl rand -hex 24` makes a key",
-				"f.yaml:1:48: keys.server[0]: must have at least 16 characters, 8 different ones among them; `openssl rand -hex 24` makes a key",
+				"f.yaml:1:16: keys.write[0]: must have at least 16 characters, 8 different ones among them; `sluice keys generate` makes a key",
+				"f.yaml:1:20: keys.write[1]: must have at least 16 characters, 8 different ones among them; `sluice keys generate` makes a key",
+				"f.yaml:1:48: keys.server[0]: must have at least 16 characters, 8 different ones among them; `sluice keys generate` makes a key",
 				"f.yaml:1:48: keys.server[0]: must stand once: a key has one role",
-				"f.yaml:1:52: keys.server[1]: must have at least 16 characters, 8 different ones among them; `openssl rand -hex 24` makes a key",
+				"f.yaml:1:52: keys.server[1]: must have at least 16 characters, 8 different ones among them; `sluice keys generate` makes a key",
 				"f.yaml:1:96: keys.origins: each " + httpx.OriginText,
 				"f.yaml:1:96: keys.origins: must have keys that stand under write",
 			},
@@ -217,7 +217,7 @@ func TestFaultsAreToldAtOnce(t *testing.T) {
 			"keys of wrong types, none of which is told",
 			"keys: {s3cret_of_ours: write, operator: {s3cret: a}, origins: {s3cret_of_pages: {https: a}, s3cret_of_others: 7}}",
 			[]string{
-				"f.yaml:1:8: keys: unknown key; it must be one of operator, origins, server, write",
+				"f.yaml:1:8: keys: unknown key; it must be one of expires, jurisdictions, not_before, operator, origins, server, write",
 				"f.yaml:1:41: keys.operator: must be a list, not a mapping",
 				"f.yaml:1:81: keys.origins: must be a list, not a mapping",
 				"f.yaml:1:111: keys.origins: must be a list, not a number",
@@ -232,8 +232,8 @@ func TestFaultsAreToldAtOnce(t *testing.T) {
 		{
 			"jurisdictions of no page, and of no register", "keys: {jurisdictions: {\"https://eu.example\": XX, shop.example: EU}}",
 			[]string{
-				"f.yaml:1:45: keys.jurisdictions.'https://eu.example': must be a jurisdiction that the register knows: CN, EU",
-				"f.yaml:1:63: keys.jurisdictions.'shop.example': " + httpx.OriginText,
+				"f.yaml:1:46: keys.jurisdictions: must be a jurisdiction that the register knows: CN, EU",
+				"f.yaml:1:64: keys.jurisdictions: " + httpx.OriginText,
 			},
 		},
 		{"no origins", "collector: {cors: {origins: [shop.example]}}", []string{"f.yaml:1:30: collector.cors.origins[0]: " + httpx.OriginText}},

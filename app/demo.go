@@ -46,9 +46,6 @@ func NewDemo(c *Config, o DemoOptions) (*Node, error) {
 	if err := refuseDemoKeys(d.Keys, o.Listen); err != nil {
 		return nil, err
 	}
-	if len(d.Keys.Server) == 0 {
-		return nil, c.asked("keys").Errorf(".server", "must hold a key: the demo's pages and shoppers call the API with it")
-	}
 	d.Server.Listen = o.Listen
 	if o.Data != "" {
 		d.Server.Data = o.Data
@@ -103,7 +100,7 @@ func (n *Node) hasShop() bool { return n.demo != nil && n.demo.Shop }
 
 // fillShop loads the demo's catalogue, and lets the simulated shoppers in while the shop's past is replayed.
 func (n *Node) fillShop(ctx context.Context) error {
-	o := shop.Options{BaseURL: n.url(), ServerKey: n.deployment.Keys.Server[0], Transport: n.transport(), N: n.demo.Shoppers, Seed: uint64(time.Now().UnixNano()), Logger: n.logger}
+	o := shop.Options{BaseURL: n.url(), ServerKey: n.key, Transport: n.transport(), N: n.demo.Shoppers, Seed: uint64(time.Now().UnixNano()), Logger: n.logger}
 	if err := shop.Load(ctx, o.BaseURL, o.ServerKey, o.Transport); err != nil {
 		if ctx.Err() != nil {
 			return nil

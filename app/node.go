@@ -3,6 +3,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -62,6 +63,7 @@ type Node struct {
 	began       time.Time
 	started     bool         // it has told of its start
 	certificate *certificate // of the listener; nil: it speaks plain HTTP
+	key         string       // with which its own pages and shoppers call its API; nobody else knows it
 	roles       []string
 	demo        *DemoOptions // nil on a cluster
 	logger      *slog.Logger
@@ -77,7 +79,14 @@ type Node struct {
 }
 
 func newNode(c *Config, d *deployment, r *rooms, roles []string, o Options) *Node {
-	return &Node{Options: o, config: c, deployment: d, rooms: r, roles: roles, logger: d.Log.logger(o.Stderr), shopLoaded: make(chan struct{})}
+	return &Node{Options: o, config: c, deployment: d, rooms: r, roles: roles, logger: d.Log.logger(o.Stderr), key: rand.Text(), shopLoaded: make(chan struct{})}
+}
+
+// keys are those that the API takes: the configured ones, and the node's own.
+func (n *Node) keys() *httpx.Keys {
+	keys := n.deployment.Keys.keys()
+	keys.Add(httpx.HashKey(n.key), httpx.Grant{Role: httpx.RoleServer})
+	return keys
 }
 
 func (n *Node) has(role string) bool { return slices.Contains(n.roles, role) }

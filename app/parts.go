@@ -95,7 +95,7 @@ func (p *parts) follow(what string, view follower) {
 
 // build makes the parts of the node's roles.
 func (n *Node) build(ctx context.Context) (*parts, error) {
-	p := &parts{rooms: n.rooms, node: n, memory: stream.NewMemory(n.deployment.Server.State << 20), stores: make(map[string]*stream.Store), registry: newRegistry(), api: httpx.NewAPI(n.Version, n.deployment.Keys.keys()), ready: &readiness{roles: n.roles}}
+	p := &parts{rooms: n.rooms, node: n, memory: stream.NewMemory(n.deployment.Server.State << 20), stores: make(map[string]*stream.Store), registry: newRegistry(), api: httpx.NewAPI(n.Version, n.keys()), ready: &readiness{roles: n.roles}}
 	if err := p.open(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
@@ -155,6 +155,7 @@ func (p *parts) open(ctx context.Context) (err error) {
 		return err
 	}
 	p.keys = pseudonym.New(p.ring)
+	n.deployment.Keys.tell(n.logger, p.registry, time.Now())
 	p.doors = admission.New(admission.Options{Places: n.deployment.Server.Places, Waiting: n.deployment.Server.Waiting, Lane: n.cluster.Lane, Registerer: p.registry})
 	p.tokens = collector.NewTokens(p.rooms.collector, time.Now)
 	p.consents = consent.NewView(n.cluster, p.register, p.ring, p.keys, consent.Options{
@@ -439,7 +440,7 @@ func (p *parts) buildWeb() error {
 	p.openCatalogue()
 	n := p.node
 	return web.Register(p.api, web.Options{
-		API: web.NewClient(n.url(), n.deployment.Keys.Server[0], n.transport()), Catalogue: shelves{p.catalogue}, Crowd: &n.crowd, Cards: demoCards,
+		API: web.NewClient(n.url(), n.key, n.transport()), Catalogue: shelves{p.catalogue}, Crowd: &n.crowd, Cards: demoCards,
 		Key: p.ring.Derive("web/cookies"), Attribution: shop.Attribution, Logger: n.logger,
 	})
 }

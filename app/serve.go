@@ -38,9 +38,6 @@ func New(c *Config, roles []string, o Options) (*Node, error) {
 	if err := refuseDemoKeys(d.Keys, d.Server.Listen); err != nil {
 		return nil, err
 	}
-	if slices.Contains(roles, roleWeb) && len(d.Keys.Server) == 0 {
-		return nil, c.asked("keys").Errorf(".server", "must hold a key: the role web calls the API with it")
-	}
 	n := newNode(c, d, r, roles, o)
 	n.cluster = cluster
 	n.cluster.Feed, n.cluster.Lane = stream.NewFeed(), admission.NewLane(0)

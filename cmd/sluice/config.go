@@ -51,6 +51,7 @@ type verdict struct {
 	Errors   []finding       `json:"errors"`
 	Warnings []finding       `json:"warnings"`
 	Changes  []config.Change `json:"changes"` // against what is built in
+	Keys     []app.KeyInfo   `json:"keys"`    // API keys, without the keys
 }
 
 // finding is an error or a warning, and where it is.
@@ -72,7 +73,7 @@ func findings(faults config.Errors) []finding {
 
 // checkConfig loads everything that a file can configure.
 func checkConfig(path string) (*verdict, error) {
-	v := &verdict{Errors: []finding{}, Warnings: []finding{}, Changes: []config.Change{}}
+	v := &verdict{Errors: []finding{}, Warnings: []finding{}, Changes: []config.Change{}, Keys: []app.KeyInfo{}}
 	c, err := app.Load(path)
 	if err != nil {
 		return v, err
@@ -84,6 +85,11 @@ func checkConfig(path string) (*verdict, error) {
 	if err != nil {
 		return v, err
 	}
+	keys, err := c.Keys()
+	if err != nil {
+		return v, err
+	}
+	v.Keys = append(v.Keys, keys...)
 	v.Valid, v.Warnings, v.Changes = true, findings(warnings), append(v.Changes, c.Changes()...)
 	return v, nil
 }
@@ -97,6 +103,9 @@ func (v *verdict) print(w io.Writer) {
 	}
 	for _, change := range v.Changes {
 		fmt.Fprintln(w, " ", change)
+	}
+	for _, key := range v.Keys {
+		fmt.Fprintln(w, "API key:", key)
 	}
 	for _, f := range v.Warnings {
 		fmt.Fprintf(w, "warning: %s:%d:%d: %s: %s\n", f.File, f.Line, f.Column, f.Field, f.Detail)

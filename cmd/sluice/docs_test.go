@@ -246,7 +246,7 @@ func (d *demo) checkMetrics(t *testing.T, guide string) {
 	}
 	for _, series := range alertSeries(t) { // the first occurrence of a series is no increase of it
 		name, label := series[0], series[1]
-		if !regexp.MustCompile(`(?m)^` + name + `(\{.*` + regexp.QuoteMeta(label) + `.*\})? \d`).Match(body) {
+		if !regexp.MustCompile(`(?m)^` + name + `(\{.*` + regexp.QuoteMeta(label) + `.*\})? (\d|\+Inf)`).Match(body) {
 			t.Errorf("no series of %s{%s} is there before its first occurrence: its alert would miss that", name, label)
 		}
 	}

@@ -3,16 +3,13 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
 	"strings"
 	"time"
 
 	"sluice/app"
 	"sluice/internal/httpx"
-	"sluice/internal/seal"
 	"sluice/internal/stream"
 	"sluice/internal/topics"
 )
@@ -28,7 +25,7 @@ type cli struct {
 	Migrate     migrateCmd     `cmd:"" help:"Bring ClickHouse's tables to this version."`
 	Register    registerCmd    `cmd:"" help:"Check, explain and compare the register of purposes and fields."`
 	Config      configCmd      `cmd:"" help:"Show and check the configuration."`
-	Keys        keysCmd        `cmd:"" help:"Make a root key."`
+	Keys        keysCmd        `cmd:"" help:"Make a root key, or API keys."`
 	Version     versionCmd     `cmd:"" help:"Print the version."`
 }
 
@@ -37,27 +34,6 @@ type versionCmd struct{}
 // Run prints the version.
 func (versionCmd) Run(env *environment) error {
 	fmt.Fprintln(env.stdout, "sluice", version)
-	return nil
-}
-
-type keysCmd struct {
-	Create keysCreateCmd `cmd:"" help:"Make the root key of a new deployment. Every node needs the same one: copy it, and back it up."`
-}
-
-type keysCreateCmd struct {
-	File string `arg:"" help:"File to make; one that is there already is left alone." type:"path"`
-}
-
-// Run makes the key.
-func (c *keysCreateCmd) Run(env *environment) error {
-	err := seal.Create(c.File)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is there already and was left alone: what is sealed under another key stays sealed", c.File)
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(env.stdout, "%s: a new root key. Put it on every node as server.root_key, and back it up: without it nothing that is kept can be read.\n", c.File)
 	return nil
 }
 

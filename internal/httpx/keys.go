@@ -3,9 +3,12 @@ package httpx
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Role is what a key may do. The roles do not include one another.
@@ -19,39 +22,86 @@ const (
 	RoleOperator      // metrics, dead letters, digests
 )
 
-// grant is what a key gives.
-type grant struct {
-	role    Role
-	origins []string // of the pages that may use it; none: every one, and whoever has no origin
+// String is the role's name in the configuration.
+func (r Role) String() string {
+	return [...]string{"none", "write", "server", "operator"}[r]
+}
+
+// Grant is what a key gives, and when.
+type Grant struct {
+	Role      Role
+	Hashed    bool      // only its hash is known: it is held to Weakness when it is shown
+	Origins   []string  // of the pages that may use it; none: every one, and whoever has no origin
+	NotBefore time.Time // zero: at any time
+	Expires   time.Time // zero: never
 }
 
 // from tells whether a request comes from a page that may use the key. A page that gets something from its own origin sends no Origin; its browser says same-origin.
-func (g *grant) from(r *http.Request) bool {
+func (g *Grant) from(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	if origin == "" && r.Header.Get("Sec-Fetch-Site") == "same-origin" {
 		origin = "://" + r.Host
 	}
-	return len(g.origins) == 0 || slices.ContainsFunc(g.origins, func(bound string) bool {
+	return len(g.Origins) == 0 || slices.ContainsFunc(g.Origins, func(bound string) bool {
 		return bound == origin || strings.HasPrefix(origin, "://") && strings.HasSuffix(bound, origin)
 	})
 }
 
+// KeyHash is what is kept of a key: its SHA-256. A key cannot be guessed, so that nothing slower is needed to hide it.
+type KeyHash [sha256.Size]byte
+
+// HashKey hashes a key.
+func HashKey(key string) KeyHash { return sha256.Sum256([]byte(key)) }
+
+// KeyHashPrefix begins the text of a hash.
+const KeyHashPrefix = "sha256:"
+
+// ParseKeyHash reads the form that String writes.
+func ParseKeyHash(text string) (h KeyHash, ok bool) {
+	digits, ok := strings.CutPrefix(text, KeyHashPrefix)
+	if !ok || len(digits) != 2*len(h) {
+		return h, false
+	}
+	_, err := hex.Decode(h[:], []byte(digits))
+	return h, err == nil
+}
+
+// String is the form in which a configuration may hold the key: "sha256:" and 64 hexadecimal digits.
+func (h KeyHash) String() string { return KeyHashPrefix + hex.EncodeToString(h[:]) }
+
+// Fingerprint tells keys apart in logs and metrics.
+func (h KeyHash) Fingerprint() string { return hex.EncodeToString(h[:4]) }
+
 // Keys knows the configured API keys by their hash.
-type Keys struct{ grants map[[32]byte]grant }
+type Keys struct {
+	hashes []KeyHash
+	grants []Grant
+	now    func() time.Time
+}
 
 // NewKeys takes keys in the clear and keeps only their hashes.
 func NewKeys(roles map[string]Role) *Keys {
-	k := &Keys{grants: make(map[[32]byte]grant, len(roles))}
+	k := &Keys{now: time.Now}
 	for key, role := range roles {
-		k.grants[sha256.Sum256([]byte(key))] = grant{role: role}
+		k.Add(HashKey(key), Grant{Role: role})
 	}
 	return k
 }
 
-// Bind lets a key be used by pages of these origins alone. It is called before requests are served.
-func (k *Keys) Bind(key string, origins []string) {
-	hash := sha256.Sum256([]byte(key))
-	k.grants[hash] = grant{role: k.grants[hash].role, origins: origins}
+// Add lets in a key by its hash. It is called before requests are served.
+func (k *Keys) Add(hash KeyHash, g Grant) {
+	k.hashes, k.grants = append(k.hashes, hash), append(k.grants, g)
+}
+
+// find is what a key gives, nil if it is not known. It takes the same time for every key: they are few.
+func (k *Keys) find(key string) (found *Grant) {
+	hash := HashKey(key)
+	for i := range k.hashes {
+		if subtle.ConstantTimeCompare(hash[:], k.hashes[i][:]) == 1 {
+			found = &k.grants[i]
+		}
+	}
+	return found
 }
 
 // given is the key of a request: `Authorization: Bearer KEY`, Basic with the key as user name, or, for a beacon, which cannot set headers, `?key=`.
@@ -80,16 +130,20 @@ func (k *Keys) Admit(r *http.Request, roles ...Role) (Role, *Problem) {
 	if key == "" {
 		return RoleNone, NewProblem(http.StatusUnauthorized, "missing_key", "The request must have a key: Authorization: Bearer KEY.")
 	}
-	held, known := k.grants[sha256.Sum256([]byte(key))]
-	switch {
-	case !known, inQuery && held.role != RoleWrite:
+	held := k.find(key)
+	switch now := k.now(); {
+	case held == nil, inQuery && held.Role != RoleWrite, now.Before(held.NotBefore):
 		return RoleNone, NewProblem(http.StatusUnauthorized, "invalid_key", "The key must be one of this deployment's.")
-	case !slices.Contains(roles, held.role):
+	case !held.Expires.IsZero() && !now.Before(held.Expires):
+		return RoleNone, NewProblem(http.StatusUnauthorized, "expired_key", "The key must be one that has not expired.")
+	case held.Hashed && Weakness(key) != "":
+		return RoleNone, NewProblem(http.StatusUnauthorized, "weak_key", "The key "+Weakness(key)+".")
+	case !slices.Contains(roles, held.Role):
 		return RoleNone, NewProblem(http.StatusForbidden, "wrong_key", "This key's role may not do this.")
 	case !held.from(r):
 		return RoleNone, NewProblem(http.StatusForbidden, "wrong_origin", "The request must come from a page of an origin that this key is bound to.")
 	}
-	return held.role, nil
+	return held.Role, nil
 }
 
 // Require lets a request pass if its key has one of the roles: 401 without a valid key, 403 with another role's. The role travels in the context.
