@@ -154,6 +154,9 @@ func (p *parts) open(ctx context.Context) (err error) {
 	if err := n.data.checkKey(p.ring.Fingerprint()); err != nil {
 		return err
 	}
+	if err := n.checkRootKey(ctx, p.ring.Fingerprint()); err != nil {
+		return err
+	}
 	p.keys = pseudonym.New(p.ring)
 	n.deployment.Keys.tell(n.logger, p.registry, time.Now())
 	p.doors = admission.New(admission.Options{Places: n.deployment.Server.Places, Waiting: n.deployment.Server.Waiting, Lane: n.cluster.Lane, Registerer: p.registry})

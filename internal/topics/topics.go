@@ -33,6 +33,7 @@ const (
 	Decisions   = "decisions"    // risk decisions
 	DeadLetters = "dead-letters" // inputs that could not be accepted, sealed
 	Nodes       = "nodes"        // heartbeats of nodes, compacted
+	Deployment  = "deployment"   // what all nodes must agree on: the fingerprint of the root key, compacted
 )
 
 // State is the changelog topic of an engine.
@@ -80,6 +81,7 @@ func All(partitions int32, replicas int) []Topic {
 		{Decisions, partitions, kept(180 * day), "risk decisions"},
 		{DeadLetters, partitions, kept(30 * day), "inputs that could not be accepted"},
 		{Nodes, 1, compacted(), "heartbeats"},
+		{Deployment, 1, compacted(), "the fingerprint of the root key"},
 	}
 	for _, engine := range Engines {
 		all = append(all, Topic{State(engine), partitions, compacted(), "changelog of the engine " + engine})
