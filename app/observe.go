@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -199,8 +201,26 @@ func registerHealth(api *httpx.API, readiness *readiness, registry *prometheus.R
 		}
 		writeJSON(w, status, now)
 	})
+	documentHealth(api)
 	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	api.Mux.Handle("GET /metrics", api.Keys.Require(metrics, httpx.RoleOperator))
+}
+
+// documentHealth describes what monitoring asks for.
+func documentHealth(api *httpx.API) {
+	of := func(id, path, summary string, security []map[string][]string, answer *huma.Response) {
+		api.Document(&huma.Operation{
+			OperationID: id, Method: http.MethodGet, Path: path, Tags: []string{"state"}, Summary: summary, Security: security, Responses: map[string]*huma.Response{"200": answer},
+		})
+	}
+	text := func(doc string) *huma.Response {
+		return &huma.Response{Description: doc, Content: map[string]*huma.MediaType{"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
+	}
+	operator := httpx.Security(httpx.RoleOperator)
+	of("get-health", "/healthz", "Whether the process lives", httpx.Security(), api.Answer(reflect.TypeFor[map[string]string](), "It does."))
+	of("get-readiness", "/readyz", "Whether requests may be sent here, to ?role=NAME or any; 503 with the same members if not", httpx.Security(), api.Answer(reflect.TypeFor[state](), "They may."))
+	of("get-metrics", "/metrics", "Metrics in Prometheus' format", operator, text("The metrics."))
+	of("get-profiles", "/debug/pprof/", "Go's profiles", operator, text("The names of the profiles."))
 }
 
 func writeJSON(w http.ResponseWriter, status int, body any) {

@@ -40,7 +40,7 @@ type lagAnswer struct {
 func registerState(api *httpx.API, cluster stream.Cluster) {
 	huma.Register(api.Huma, huma.Operation{
 		OperationID: "get-lag", Method: http.MethodGet, Path: "/v1/state/lag", Tags: []string{"state"}, Summary: "Records still to be processed",
-		Middlewares: api.Secure(httpx.RoleServer, httpx.RoleOperator),
+		Middlewares: api.Secure(httpx.RoleServer, httpx.RoleOperator), Security: httpx.Security(httpx.RoleServer, httpx.RoleOperator),
 	}, func(ctx context.Context, _ *struct{}) (*lagAnswer, error) {
 		lag, err := stream.Lag(ctx, cluster, streamRoles())
 		if err != nil {
@@ -53,7 +53,7 @@ func registerState(api *httpx.API, cluster stream.Cluster) {
 	huma.Register(api.Huma, huma.Operation{
 		OperationID: "get-digest", Method: http.MethodGet, Path: "/v1/state/digest", Tags: []string{"state"}, Summary: "Digest of everything that is kept",
 		Description: "Per store the sum modulo 2^256 of SHA-256(length of key, key, value). Equal logs give equal digests. It reads every changelog: ask /v1/state/lag while waiting.",
-		Middlewares: api.Secure(httpx.RoleOperator),
+		Middlewares: api.Secure(httpx.RoleOperator), Security: httpx.Security(httpx.RoleOperator),
 	}, func(ctx context.Context, _ *struct{}) (*struct{ Body *stream.StateDigest }, error) {
 		digest, err := stream.Digest(ctx, cluster, streamRoles(), projections())
 		if err != nil {

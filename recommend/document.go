@@ -29,7 +29,7 @@ func document(api *httpx.API) {
 		"422": "The request is not valid; errors name the fields.", "429": "Too many lists are asked for, or this one could not have been ready in time; see Retry-After.",
 		"503": "The request names a person, and this node cannot know what they have consented to now. Retry, or ask without a person.",
 	}
-	security := []map[string][]string{{"key": {}}}
+	security := httpx.Security(httpx.RoleWrite, httpx.RoleServer)
 	gpc, token := httpx.GPC("The list is not personal."), httpx.UserToken()
 	api.Document(&huma.Operation{
 		OperationID: "recommend", Method: http.MethodPost, Path: "/v1/recommendations", Tags: []string{"ranking"}, Summary: "Recommend items for a place of the storefront",

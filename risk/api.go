@@ -132,6 +132,7 @@ func Register(api *httpx.API, o APIOptions) {
 	}
 	api.Document(&huma.Operation{
 		OperationID: "decide", Method: http.MethodPost, Path: "/v1/decisions", Tags: []string{"decisions"}, Summary: "Decide about a sign-up, login or payment",
+		Security: httpx.Security(httpx.RoleServer),
 		Description: "The body is one event, as on POST /v1/events, of at most 32 KiB; it is also collected. " +
 			"The same id with the same body gets the stored answer, byte for byte. Server key.",
 		RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: eventSchema, Example: paymentExample}}},
@@ -146,11 +147,11 @@ func Register(api *httpx.API, o APIOptions) {
 	})
 	huma.Register(api.Huma, huma.Operation{
 		OperationID: "list-decisions", Method: http.MethodGet, Path: "/v1/decisions", Tags: []string{"decisions"},
-		Summary: "List the newest decisions, by outcome", Middlewares: api.Secure(httpx.RoleServer, httpx.RoleOperator),
+		Summary: "List the newest decisions, by outcome", Middlewares: api.Secure(httpx.RoleServer, httpx.RoleOperator), Security: httpx.Security(httpx.RoleServer, httpx.RoleOperator),
 	}, d.list)
 	huma.Register(api.Huma, huma.Operation{
 		OperationID: "show-decision", Method: http.MethodGet, Path: "/v1/decisions/{decision_id}", Tags: []string{"decisions"},
-		Summary: "Show a decision with the values that it stands on", Middlewares: api.Secure(httpx.RoleServer, httpx.RoleOperator),
+		Summary: "Show a decision with the values that it stands on", Middlewares: api.Secure(httpx.RoleServer, httpx.RoleOperator), Security: httpx.Security(httpx.RoleServer, httpx.RoleOperator),
 	}, d.show)
 }
 

@@ -20,15 +20,13 @@ func (c *Collector) Register(api *httpx.API) {
 	huma.Register(api.Huma, huma.Operation{
 		OperationID: "delete-item", Method: http.MethodDelete, Path: "/v1/items/{id}", Tags: []string{"catalogue"}, Summary: "Remove an item from the catalogue",
 		Description:   "Server key. Removing an item that is not there is done. No list that is asked for afterwards holds the item. 409 `no_catalogue`: nothing was ever posted, so lists hold what events name.",
-		DefaultStatus: http.StatusNoContent, Middlewares: server, Security: keyed, Errors: []int{http.StatusConflict, http.StatusServiceUnavailable},
+		DefaultStatus: http.StatusNoContent, Middlewares: server, Security: httpx.Security(httpx.RoleServer), Errors: []int{http.StatusConflict, http.StatusServiceUnavailable},
 	}, c.deleteItem)
 	huma.Register(api.Huma, huma.Operation{
 		OperationID: "get-replay", Method: http.MethodGet, Path: "/v1/replays/{run}", Tags: []string{"replays"}, Summary: "How the filter has settled a run's rows so far",
-		Description: "Server key. A row that was sent twice is counted once. A run that is not known has none.", Middlewares: server, Security: keyed,
+		Description: "Server key. A row that was sent twice is counted once. A run that is not known has none.", Middlewares: server, Security: httpx.Security(httpx.RoleServer),
 	}, c.getRun)
 }
-
-var keyed = []map[string][]string{{"key": {}}}
 
 // document describes the operations that plain handlers serve.
 func document(api *httpx.API) {
@@ -39,7 +37,7 @@ func document(api *httpx.API) {
 		Description: "One event, an array of events, one event a line, or {\"sent_at\":…,\"events\":[…]}; plain, gzip or zstd. An event has at most 32 KiB, a body 5 MiB when it is decompressed, " +
 			"a request 10,000 events. A write key may post browsing types; its user_id counts only beside a Sluice-User-Token (a JWT, EdDSA, signed by the storefront, with sub and exp). " +
 			"jurisdiction, order, account, payments, what happens to an account, and labels need a server key. Sec-GPC: 1 counts for every event of the request.",
-		Security: keyed,
+		Security: httpx.Security(httpx.RoleWrite, httpx.RoleServer),
 		Parameters: []*huma.Param{
 			{Name: "key", In: "query", Description: "A write key, for beacons, which cannot set headers.", Schema: &huma.Schema{Type: huma.TypeString}},
 			httpx.UserToken(), httpx.GPC("It counts for every event of the request."),
@@ -56,7 +54,7 @@ func document(api *httpx.API) {
 	api.Document(&huma.Operation{
 		OperationID: "post-items", Method: http.MethodPost, Path: "/v1/items", Tags: []string{"catalogue"}, Summary: "Add or replace catalogue items",
 		Description: "NDJSON, one item a line, at most 64 KiB each; 5 MiB and 10,000 items a request. An item replaces the one with its item_id as a whole. Server key.",
-		Security:    keyed, RequestBody: api.Body(reflect.TypeFor[catalogueItem](), itemExample, typeNDJSON, typeJSON),
+		Security:    httpx.Security(httpx.RoleServer), RequestBody: api.Body(reflect.TypeFor[catalogueItem](), itemExample, typeNDJSON, typeJSON),
 		Responses: d.responses(map[string]answered{
 			"202": {"Taken. Accepted items are durable.", reflect.TypeFor[itemsAnswer]()}, "422": {rejected, reflect.TypeFor[itemsAnswer]()},
 			"400": {"The body cannot be read.", problemType}, "401": {"No valid key.", problemType}, "403": {"Another role's key.", problemType},
@@ -67,7 +65,7 @@ func document(api *httpx.API) {
 	api.Document(&huma.Operation{
 		OperationID: "post-replay-events", Method: http.MethodPost, Path: "/v1/replays/{run}/events", Tags: []string{"replays"}, Summary: "Send rows of a replayed file",
 		Description: "NDJSON, one row per line, row numbers from 1; 5 MiB and 10,000 rows a request. A row may be sent again: it is settled once, by its number. Server key. `sluice replay` does this.",
-		Security:    keyed, RequestBody: api.Body(reflect.TypeFor[replayedRow](), map[string]any{"row": 1, "event": eventExample}, typeNDJSON, typeJSON),
+		Security:    httpx.Security(httpx.RoleServer), RequestBody: api.Body(reflect.TypeFor[replayedRow](), map[string]any{"row": 1, "event": eventExample}, typeNDJSON, typeJSON),
 		Parameters: []*huma.Param{{Name: "run", In: "path", Required: true, Description: "16 hexadecimal digits, the sender's choice.", Schema: &huma.Schema{Type: huma.TypeString, Pattern: "^[0-9a-fA-F]{16}$"}}},
 		Responses: d.responses(map[string]answered{
 			"202": {"Taken. accepted + denied + rejected = the rows of the request.", reflect.TypeFor[rowsAnswer]()}, "422": {rejected, reflect.TypeFor[rowsAnswer]()},

@@ -74,6 +74,7 @@ func Register(api *httpx.API, s *Store, gate Gate) {
 		OperationID: "post-dead-letters", Method: http.MethodPost, Path: "/v1/dead-letters", Tags: []string{"dead letters"}, Summary: "Keep rejected rows of a replay",
 		Description: "NDJSON, at most 5 MiB and 10,000 lines: {stage, code, pointer, detail, source, position, payload, user_id, anonymous_id, type, jurisdiction}. " +
 			"The last four are asked of the gate and not kept. Server key. Answers {accepted, denied}; a faulty line refuses the whole request.",
+		Security:    httpx.Security(httpx.RoleServer),
 		RequestBody: api.Body(reflect.TypeFor[posted](), letterExample, "application/x-ndjson", "application/json"),
 		Responses: map[string]*huma.Response{
 			"202": api.Answer(reflect.TypeFor[postedAnswer](), "Kept."), "400": {Description: "The body cannot be read."}, "413": {Description: "Too large, or too many lines."},
@@ -82,13 +83,13 @@ func Register(api *httpx.API, s *Store, gate Gate) {
 	})
 	operator := api.Secure(httpx.RoleOperator)
 	huma.Register(api.Huma, huma.Operation{
-		OperationID: "list-dead-letters", Method: http.MethodGet, Path: "/v1/dead-letters", Tags: []string{"dead letters"}, Summary: "List dead letters, newest first", Middlewares: operator,
+		OperationID: "list-dead-letters", Method: http.MethodGet, Path: "/v1/dead-letters", Tags: []string{"dead letters"}, Summary: "List dead letters, newest first", Middlewares: operator, Security: httpx.Security(httpx.RoleOperator),
 	}, s.list)
 	huma.Register(api.Huma, huma.Operation{
-		OperationID: "show-dead-letter", Method: http.MethodGet, Path: "/v1/dead-letters/{id}", Tags: []string{"dead letters"}, Summary: "Show a dead letter with its payload", Middlewares: operator,
+		OperationID: "show-dead-letter", Method: http.MethodGet, Path: "/v1/dead-letters/{id}", Tags: []string{"dead letters"}, Summary: "Show a dead letter with its payload", Middlewares: operator, Security: httpx.Security(httpx.RoleOperator),
 	}, s.get)
 	huma.Register(api.Huma, huma.Operation{
-		OperationID: "mark-dead-letter", Method: http.MethodPost, Path: "/v1/dead-letters/{id}/redriven", Tags: []string{"dead letters"}, Summary: "Mark a dead letter as driven again", Middlewares: operator,
+		OperationID: "mark-dead-letter", Method: http.MethodPost, Path: "/v1/dead-letters/{id}/redriven", Tags: []string{"dead letters"}, Summary: "Mark a dead letter as driven again", Middlewares: operator, Security: httpx.Security(httpx.RoleOperator),
 	}, s.mark)
 }
 

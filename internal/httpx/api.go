@@ -25,9 +25,12 @@ func NewAPI(version string, keys *Keys) *API {
 	config.DocsPath = ""     // no page that loads scripts from elsewhere
 	config.Info.Description = "Consent-filtered recommendations and risk decisions from one stream. Every error is a problem (RFC 9457) with a stable code."
 	config.Tags = tags
-	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"key": {
-		Type: "http", Scheme: "bearer", Description: "An API key. A write key is public, in pages; a server key is the storefront's back end; an operator key reads metrics, dead letters and digests.",
-	}}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		schemeKey: {
+			Type: "http", Scheme: "bearer", Description: "An API key. A write key is public, in pages; a server key is the storefront's back end; an operator key reads metrics, dead letters and digests.",
+		},
+		schemeToken: {Type: "apiKey", In: "header", Name: userTokenHeader, Description: tokenText},
+	}
 	config.OnAddOperation = append(config.OnAddOperation, complete)
 	return &API{Mux: mux, Keys: keys, Huma: humago.New(mux, config)}
 }
@@ -44,13 +47,35 @@ var tags = []*huma.Tag{
 	{Name: "state", Description: "How far the stream is, and a digest of what it keeps."},
 }
 
-// complete adds to an operation's description what holds for all of them: a key, and problems as the body of every error.
-func complete(doc *huma.OpenAPI, op *huma.Operation) {
-	if op.Security == nil {
-		op.Security = []map[string][]string{{"key": {}}}
+// Names of the security schemes.
+const (
+	schemeKey   = "key"
+	schemeToken = "user_token"
+)
+
+// Security says which keys an operation takes: any of the roles'; without roles none is asked for.
+func Security(roles ...Role) []map[string][]string {
+	if len(roles) == 0 {
+		return []map[string][]string{{}}
 	}
+	needs := make([]map[string][]string, len(roles))
+	for i, role := range roles {
+		needs[i] = map[string][]string{schemeKey: {role.String()}}
+	}
+	return needs
+}
+
+// SecurityOfAccount is that of an operation on an account: a server key, or a write key beside the account's user token.
+func SecurityOfAccount() []map[string][]string {
+	needs := Security(RoleServer, RoleWrite)
+	needs[1][schemeToken] = []string{}
+	return needs
+}
+
+// complete adds to an operation's description what holds for all of them: problems as the body of every error.
+func complete(doc *huma.OpenAPI, op *huma.Operation) {
 	problem := map[string]*huma.MediaType{"application/problem+json": {Schema: doc.Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "Problem")}}
-	if op.Responses["default"] == nil {
+	if op.Responses["default"] == nil && op.Security != nil && len(op.Security[0]) > 0 {
 		for status, what := range map[string]string{"401": "No key, or one that is not known.", "403": "A key with another role, or one that is bound to other pages."} {
 			if op.Responses[status] == nil {
 				op.Responses[status] = &huma.Response{Description: what}
@@ -79,11 +104,15 @@ func (a *API) Answer(of reflect.Type, doc string) *huma.Response {
 	return &huma.Response{Description: doc, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}}}
 }
 
+const (
+	userTokenHeader = "Sluice-User-Token"
+	tokenText       = "Proof of who is signed in, beside a write key: a JWT (EdDSA) with sub and exp, signed by the storefront."
+)
+
 // UserToken describes the header that proves who is signed in. A storefront's back end makes it, and it comes beside a write key.
 func UserToken() *huma.Param {
 	return &huma.Param{
-		Name: "Sluice-User-Token", In: "header", Schema: &huma.Schema{Type: huma.TypeString},
-		Description: "Proof of who is signed in, beside a write key: a JWT (EdDSA) with sub and exp, signed by the storefront.",
+		Name: userTokenHeader, In: "header", Schema: &huma.Schema{Type: huma.TypeString}, Description: tokenText,
 	}
 }
 

@@ -209,7 +209,7 @@ func (s *service) registerPolicy(api *httpx.API) {
 	}
 	huma.Register(api.Huma, huma.Operation{
 		OperationID: "get-policy", Method: http.MethodGet, Path: "/v1/policy", Summary: "The policy in force, and every purpose that the register names", Tags: []string{"settings"},
-		Middlewares: api.Secure(httpx.RoleServer, httpx.RoleWrite), Security: []map[string][]string{{"key": {}}}, Errors: []int{http.StatusUnauthorized, http.StatusForbidden},
+		Middlewares: api.Secure(httpx.RoleServer, httpx.RoleWrite), Security: httpx.Security(httpx.RoleServer, httpx.RoleWrite), Errors: []int{http.StatusUnauthorized, http.StatusForbidden},
 	}, func(context.Context, *struct{}) (*struct{ Body PolicyText }, error) {
 		return &struct{ Body PolicyText }{text}, nil
 	})

@@ -38,6 +38,7 @@ func (s *service) registerImports(api *httpx.API) {
 		Description: "NDJSON, at most 5 MiB and 10,000 lines: {subject, policy_version, jurisdiction, grants}. The subject is u: and a user id, or a: and an anonymous id. " +
 			"An import yields to every record that its subject has already. Server key. Answers {accepted, ignored} when every node obeys: ignored counts lines of which a grant yielded. " +
 			"A faulty line refuses the whole request.",
+		Security: httpx.Security(httpx.RoleServer),
 		RequestBody: api.Body(reflect.TypeFor[imported](), imported{Subject: "u:ada", PolicyVersion: s.Policy.PolicyVersion(), Jurisdiction: "CN", Grants: []string{privacyfilter.Personalize}},
 			"application/x-ndjson", "application/json"),
 		Responses: map[string]*huma.Response{

@@ -31,6 +31,14 @@ var (
 	visitors = kind{"visitor", "/v1/visitors/{anonymous_id}", "anonymous_id", "The device's visitor id, which only the visitor and the shop know.", "a:"}
 )
 
+// security says who may act for such a subject.
+func (k kind) security() []map[string][]string {
+	if k == users {
+		return httpx.SecurityOfAccount()
+	}
+	return httpx.Security(httpx.RoleServer, httpx.RoleWrite)
+}
+
 // subject is the person that a request's settings belong to.
 type subject struct {
 	kind   kind
@@ -130,7 +138,7 @@ func (s *service) registerSubject(api *httpx.API, k kind) {
 		}
 		return huma.Operation{
 			OperationID: id, Method: method, Path: k.path + path, Summary: summary, Description: description, Tags: []string{"settings"},
-			Middlewares: s.whose(api, k), MaxBodyBytes: maxBody, Security: []map[string][]string{{"key": {}}}, Errors: errors,
+			Middlewares: s.whose(api, k), MaxBodyBytes: maxBody, Security: k.security(), Errors: errors,
 			Parameters: []*huma.Param{httpx.UserToken(), {Name: k.param, In: "path", Required: true, Description: k.doc, Schema: &huma.Schema{Type: huma.TypeString}}},
 		}
 	}
