@@ -231,6 +231,72 @@ func TestNothingOfBeforeIsUsed(t *testing.T) {
 	eventually(t, "a personal answer", func() bool { return d.rank(who).Personalized })
 }
 
+// TestRevisionsOfOthers: a revision shows what was known for its own subject alone: not the visitor's for the account that signs in on the device, not one of before for
+// what was captured before a deletion. A restart changes nothing of that.
+func TestRevisionsOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	d := startDemo(t, dir, "--shop", "none", "--shoppers", "0")
+	d.crowdOf(30)
+	post := func(event map[string]any) (warning string) {
+		var answer struct {
+			Accepted int
+			Warnings []struct{ Code string }
+		}
+		d.ask(http.MethodPost, "/v1/events", event, &answer)
+		if answer.Accepted != 1 || len(answer.Warnings) > 1 {
+			t.Fatalf("%v: %+v", event, answer)
+		}
+		for _, w := range answer.Warnings {
+			warning = w.Code
+		}
+		return warning
+	}
+	personal := func(who string) bool {
+		d.settled()
+		var r ranking
+		d.ask(http.MethodPost, "/v1/recommendations", map[string]any{"surface": "home", who: "one"}, &r)
+		return r.Personalized
+	}
+	const account, device = "/v1/users/one", "/v1/visitors/one" // of the same id
+	policy := map[string]any{"version": d.policy(), "accepted": true, "jurisdiction": "CN"}
+	d.set(http.MethodPut, account+"/policy", policy)
+	d.set(http.MethodPut, account+"/consent/personalize", map[string]string{"decision": "deny"})
+	whileOff := time.Now()
+	own := d.set(http.MethodPut, account+"/consent/personalize", map[string]string{"decision": "allow"})
+	visitors := d.set(http.MethodPut, device+"/policy", policy) // newer than all of the account's
+
+	signedIn := func(id, revision string, captured time.Time) map[string]any {
+		event := view(id, "one", "item-2", revision, captured, 0)
+		event["user_id"] = "one"
+		return event
+	}
+	if got := post(signedIn("merged", visitors, whileOff)); got != "revision_not_verified" || personal("user_id") {
+		t.Errorf("the visitor's revision on the account's event: %q, personal %v", got, personal("user_id"))
+	}
+	if got := post(view("split", "one", "item-2", own, whileOff, 0)); got != "revision_not_verified" || personal("anonymous_id") {
+		t.Errorf("the account's revision on the visitor's event: %q, personal %v", got, personal("anonymous_id"))
+	}
+	if got := post(signedIn("own", own, whileOff)); got != "" {
+		t.Errorf("the account's own: %q", got)
+	}
+	eventually(t, "a personal answer to the account", func() bool { return personal("user_id") })
+	deleted := d.set(http.MethodDelete, account+"/history", nil)
+	if got := post(signedIn("before", own, whileOff)); got != "" || personal("user_id") {
+		t.Errorf("of before a deletion: %q, personal %v", got, personal("user_id"))
+	}
+	if code := d.stop(); code != exitDone {
+		t.Fatalf("exit %d", code)
+	}
+	d = startDemo(t, dir, "--shop", "none", "--shoppers", "0")
+	if got := post(signedIn("before the restart", own, whileOff)); got != "" || personal("user_id") {
+		t.Errorf("of before a deletion, after a restart: %q, personal %v", got, personal("user_id"))
+	}
+	if got := post(signedIn("after", deleted, whileOff)); got != "" {
+		t.Errorf("of after the deletion, after a restart: %q", got)
+	}
+	eventually(t, "a personal answer with the revision of the deletion", func() bool { return personal("user_id") })
+}
+
 // TestDeletedFootprintIsGone: from the history, from the features, and from what the features of many people are made of.
 func TestDeletedFootprintIsGone(t *testing.T) {
 	d := startEmpty(t, t.TempDir())
