@@ -106,7 +106,7 @@ func (d *dataDir) sign() error {
 }
 
 // dataFormat is the version of everything that a data directory holds. It counts up whenever an older directory cannot be read any more.
-const dataFormat = "7"
+const dataFormat = "8"
 
 // formatFile marks a directory that Sluice made, and says in which format.
 const formatFile = "format"
