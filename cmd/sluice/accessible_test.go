@@ -53,9 +53,7 @@ func TestPagesAreAccessible(t *testing.T) {
 	look("notice", "/")
 	look("privacy-before", "/settings/privacy")
 	b.do("accepting", chromedp.Navigate(d.url+"/"), chromedp.Click(chromedp.CSS(`.policy button[value="yes"]`)), chromedp.WaitNotPresent(chromedp.CSS(".policy")))
-	if focus := b.get(`document.activeElement.id`); focus != "notice" {
-		t.Errorf("after the notice was answered the focus is at %q", focus)
-	}
+	b.focuses("notice")
 	for _, item := range []string{"85123A", "22384"} {
 		b.do("looking at an item", chromedp.Navigate(d.url+"/shop/items/"+item), chromedp.WaitVisible(chromedp.CSS("article.item h1")))
 	}
@@ -122,15 +120,21 @@ func (b *tab) keepsTheFocus(url string) {
 	b.do("home", chromedp.Navigate(url+"/"), chromedp.WaitVisible(chromedp.CSS("#personal .card")))
 	const cards = `document.querySelectorAll("#personal .card").length`
 	before := b.get(cards)
-	b.do("blocking", chromedp.Click(chromedp.CSS("#personal details.why summary")), chromedp.Click(chromedp.CSS("#personal details.why form button")))
+	b.do("why this", chromedp.Click(chromedp.CSS("#personal details.why summary")), chromedp.WaitVisible(chromedp.CSS("#personal details.why p")))
+	b.shot("why")
+	b.do("blocking", chromedp.Click(chromedp.CSS("#personal details.why form button")))
 	eventually(b.t, "the card goes", func() bool { return b.get(cards) != before })
-	if b.get(`document.activeElement.closest(".card") !== null`) != "true" || b.get(`document.getElementById("said").textContent`) == "" {
-		b.t.Errorf("after a card was blocked the focus is at %s, said: %s", b.get(`document.activeElement.outerHTML.slice(0, 80)`), b.get(`document.getElementById("said").textContent`))
-	}
+	eventually(b.t, "the focus at a card's neighbour, and a word about the card", func() bool {
+		return b.get(`document.activeElement.closest(".card") !== null && document.getElementById("said").textContent !== ""`) == "true"
+	})
 	b.do("privacy", chromedp.Navigate(url+"/settings/privacy"), chromedp.Click(chromedp.CSS(`[id="switch-marketing.sms"]`)), chromedp.WaitVisible(chromedp.CSS(".notice")))
-	if focus := b.get(`document.activeElement.id`); focus != "switch-marketing.sms" {
-		b.t.Errorf("after a switch was turned the focus is at %q", focus)
-	}
+	b.focuses("switch-marketing.sms")
+}
+
+// focuses waits until the page's script has given the focus to an element.
+func (b *tab) focuses(id string) {
+	b.t.Helper()
+	eventually(b.t, "the focus at "+id, func() bool { return b.get(`document.activeElement.id`) == id })
 }
 
 // checkOut buys with the card that the cheats pass around, and tells where its order is shown. The cart has something in it again afterwards.
