@@ -120,6 +120,7 @@ func TestConsentFields(t *testing.T) {
 	sealed := map[string]string{
 		"subject":              "a raw identifier",
 		"block.id":             "what somebody does not want to see proves no consent",
+		"policy.narrows":       "how the filter is to read the jurisdiction, of which the ledger's reader sees what was told",
 		"delete_history.event": "the history's pseudonym: it would join both tables",
 	}
 	table := sourceOf(t, topics.Ledger).Tables[0]
