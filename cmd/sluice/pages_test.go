@@ -76,7 +76,7 @@ func (b *tab) shot(name string) {
 }
 
 // TestShopperSwitchesPersonalizationOff walks through the shop as a newcomer does: accept, look around, see a personal row, block something,
-// switch recommendations off, see what everyone sees, delete a footprint.
+// switch recommendations off, see what everyone sees, delete a footprint, withdraw, and accept again.
 func TestShopperSwitchesPersonalizationOff(t *testing.T) {
 	b := &tab{t: t, ctx: browser(t)}
 	d := startDemo(t, t.TempDir(), "--shop", "retail", "--shoppers", "40")
@@ -131,4 +131,10 @@ func TestShopperSwitchesPersonalizationOff(t *testing.T) {
 	if after := b.get(count); after == before {
 		t.Errorf("%s footprints, as before one was deleted", after)
 	}
+
+	b.do("withdrawing", settings, chromedp.Click(chromedp.CSS(`#policy-button[value="withdraw"]`)), chromedp.WaitVisible(chromedp.CSS(`#policy-button[value="yes"]`)))
+	if personalized() {
+		t.Error("personal after the acceptance was withdrawn")
+	}
+	b.do("accepting again", settings, chromedp.Click(chromedp.CSS(`#policy-button[value="yes"]`)), chromedp.WaitVisible(chromedp.CSS(`#policy-button[value="withdraw"]`)))
 }
