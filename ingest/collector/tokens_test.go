@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -31,7 +32,7 @@ func TestTokenClaims(t *testing.T) {
 	public, private := keyPair(t)
 	_, stranger := keyPair(t)
 	const eddsa = `{"alg":"EdDSA","kid":"any","typ":"JWT"}`
-	at := func(d time.Duration) string { return fmt.Sprint(now.Add(d).Unix()) }
+	at := func(d time.Duration) string { return strconv.FormatInt(now.Add(d).Unix(), 10) }
 	good := `"sub":"ada","iss":"https://shop.example","aud":"sluice","exp":` + at(time.Hour)
 	tokens := NewTokens(&Config{UserKeys: []ed25519.PublicKey{public}, Leeway: 30 * time.Second, Issuer: "https://shop.example", Audience: "sluice"}, func() time.Time { return now })
 	plain := NewTokens(&Config{UserKeys: []ed25519.PublicKey{public}}, func() time.Time { return now })

@@ -135,7 +135,8 @@ func (s *service) place(who subject, a *consent.Access, policy *eventpb.Control_
 	if told == "" && who.page != "" && s.Policy.NoWider(who.page, stands) {
 		policy.Jurisdiction = who.page
 	}
-	if told != "" && !(s.Policy.NoWider(told, stands) && s.Policy.NoWider(told, cmp.Or(who.page, stands))) {
+	widens := !s.Policy.NoWider(told, stands) || !s.Policy.NoWider(told, cmp.Or(who.page, stands))
+	if told != "" && widens {
 		const detail = "With a write key, the jurisdiction must be one in which no purpose may do more than in the person's own, the page's or the deployment's. A server key may name any."
 		return httpx.NewProblem(http.StatusForbidden, "server_key_expected", detail, httpx.FieldError{Pointer: "/jurisdiction", Code: "server_key_expected", Detail: detail})
 	}
