@@ -190,7 +190,7 @@ type room struct {
 	n int
 }
 
-// open tells whether events may be accepted now. It is asked before a body is read, so that a refusal costs little.
+// open tells whether events may be accepted now. It is asked before a body is kept and decoded, so that a refusal costs little.
 func (c *Collector) open() *httpx.Problem {
 	if c.o.Backlog == nil || c.o.Backlog.Open() {
 		return nil

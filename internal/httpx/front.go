@@ -38,7 +38,7 @@ func (f *Front) Serve(w http.ResponseWriter, r *http.Request, next func(http.Res
 		next(w, r)
 		return
 	}
-	body := &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w), waits: r.Header.Get("Expect") != ""}
+	body := &timedBody{ReadCloser: r.Body, control: http.NewResponseController(w), grace: min(drainTime, f.Timeout), waits: r.Header.Get("Expect") != ""}
 	_ = body.control.SetReadDeadline(time.Now().Add(f.Timeout)) // a writer that knows no deadlines is a test's
 	r.Body = body
 	answer := &timedAnswer{ResponseWriter: w, body: body}
@@ -86,13 +86,17 @@ func ValidOrigin(text string) bool {
 type timedBody struct {
 	io.ReadCloser
 	control *http.ResponseController
-	waits   bool // the client sends it once it is asked to
-	ended   bool // nothing more comes
-	slow    bool // the deadline passed
+	grace   time.Duration // that drain may take
+	waits   bool          // the client sends it once it is asked to
+	ended   bool          // nothing more comes
+	slow    bool          // the deadline passed
 }
 
-// drained is how much of a body is read for its client's sake: as much as a route may read.
-const drained = 5 << 20 // bytes
+// What is read of a body for its client's sake.
+const (
+	drained   = 5 << 20 // bytes, as much as a route may read
+	drainTime = 2 * time.Second
+)
 
 // Read notes a deadline that passed, and lifts it once the body is there: what the request does then has its own time.
 func (b *timedBody) Read(p []byte) (int, error) {
@@ -114,6 +118,7 @@ func (b *timedBody) drain() {
 	if b.ended || b.waits {
 		return
 	}
+	_ = b.control.SetReadDeadline(time.Now().Add(b.grace)) // a writer that knows no deadlines is a test's
 	_, _ = io.CopyN(io.Discard, b, drained)
 	b.slow = false // the refusal stands
 }
@@ -130,7 +135,7 @@ type timedAnswer struct {
 // WriteHeader begins the answer.
 func (a *timedAnswer) WriteHeader(status int) {
 	if a.begun || !a.body.slow {
-		if !a.begun && status >= http.StatusBadRequest {
+		if !a.begun && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable) {
 			a.body.drain()
 		}
 		a.begun = a.begun || status >= http.StatusOK

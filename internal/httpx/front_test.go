@@ -77,6 +77,7 @@ func TestSlowBodies(t *testing.T) {
 		_, _ = w.Write([]byte("own"))
 	})
 	routes.HandleFunc("/ignores", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) })
+	routes.HandleFunc("/busy", func(w http.ResponseWriter, _ *http.Request) { WriteProblem(w, Overloaded()) })
 	routes.HandleFunc("/says-nothing", func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) })
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { front.Serve(w, r, routes.ServeHTTP) }))
 	defer server.Close()
@@ -87,6 +88,8 @@ func TestSlowBodies(t *testing.T) {
 		{"half a chunk", "/reads", "Transfer-Encoding: chunked", "5\r\nab", "408 Request Timeout"},
 		{"a route that says nothing", "/says-nothing", "Content-Length: 200", "{", "408 Request Timeout"},
 		{"a route that does not read", "/ignores", "Content-Length: 200", "{", "401 Unauthorized"},
+		{"a busy route that does not read", "/busy", "Content-Length: 5000000", "{", "429 Too Many Requests"},
+		{"an unknown route", "/nowhere", "Content-Length: 5000000", "{", "404 Not Found"},
 		{"a whole body", "/reads", "Content-Length: 2\r\nConnection: close", "{}", "200 OK"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -16,7 +16,7 @@ import (
 // BacklogOptions bound a backlog.
 type BacklogOptions struct {
 	Limit     int64          // entries that may wait, at most; from there on Take refuses
-	Lag       time.Duration  // how long an entry should wait at most: Take refuses from as many entries on as are settled in about so long; 0 = Limit alone
+	Lag       time.Duration  // how long an entry should wait at most: how many may wait follows how old the oldest is; 0 = Limit alone
 	Every     time.Duration  // between two looks at the log while something waits; 100 ms if 0
 	PerRecord func() float64 // entries that a record of the input holds, as far as this process knows; nil = 1
 	Logger    *slog.Logger   // nil = silent

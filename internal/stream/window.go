@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// leastWindow may wait however long it takes: so much may come at once.
+	// leastWindow is a window's least size, unless the limit is smaller: a burst of so many entries is taken, however slowly they are settled.
 	leastWindow = 10_000
 	// windowGain is how much of the way to the target one look goes, on a logarithmic scale: what it changes shows half a second later, and it must not swing.
 	windowGain = 1. / 16
@@ -31,10 +31,12 @@ type ended struct {
 func newWindow(limit int64, target time.Duration) window {
 	w := window{limit: limit, target: target, size: float64(limit)}
 	if target > 0 {
-		w.size = min(w.size, leastWindow)
+		w.size = w.least()
 	}
 	return w
 }
+
+func (w *window) least() float64 { return float64(min(w.limit, leastWindow)) }
 
 // entries is how many may wait.
 func (w *window) entries() int64 { return int64(w.size) }
@@ -58,9 +60,9 @@ func (w *window) move(age time.Duration, waiting int64, refused bool) {
 	switch {
 	case w.target == 0:
 	case age > w.target:
-		w.size = max(min(w.size, leastWindow), min(w.size, float64(waiting))*w.pull(age))
+		w.size = max(w.least(), min(w.size, float64(waiting))*w.pull(age))
 	case refused:
-		w.size = min(float64(w.limit), w.size*w.pull(max(age, backlogEvery)))
+		w.size = min(float64(w.limit), w.size*max(1, w.pull(max(age, backlogEvery)))) // an age below the time between two looks is not known
 	}
 }
 

@@ -100,4 +100,12 @@ func TestTheWindowHasBounds(t *testing.T) {
 	look(w, time.Second, 7_000, 6_500, false, 11_000)
 	look(w, time.Minute, 8_000, 6_500, true, 10_000) // few wait, for long
 	look(w, time.Minute, 8_000, 8_000, false, 10_000)
+	w = stream.NewWindow(11_000, 10*time.Millisecond) // less than the time between two looks
+	for range 10_000 {
+		look(w, 100*time.Millisecond, 10_000, 10_000, true, 10_000)
+	}
+	w = stream.NewWindow(2_000, 10*time.Millisecond)
+	for range 10_000 {
+		look(w, 100*time.Millisecond, 10_000, 9_000, true, 2_000)
+	}
 }
