@@ -28,9 +28,9 @@ type Options struct {
 	Now        func() time.Duration  // a clock that never goes back; nil = time since New
 }
 
-// hold is how long a refused request is held before it is answered. Whoever sends the next one after each answer is slowed down by it, and takes no processor
+// hold is how long a refused request is held before it is answered: no longer than most refusals ask to wait. Whoever sends the next one after each answer is slowed down by it, and takes no processor
 // from others meanwhile.
-const hold = 500 * time.Millisecond
+const hold = 2 * time.Second
 
 // Quotas counts what callers ask for. It is safe for concurrent use. Nil Quotas refuse nothing.
 type Quotas struct {

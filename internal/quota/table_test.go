@@ -118,7 +118,7 @@ func check(t *testing.T, limit Limit, ops []byte) {
 	accounts := make(map[uint64]*account)
 	now, newest := second, second
 	for ; len(ops) >= opBytes; ops = ops[opBytes:] {
-		key, n := uint64(ops[0]%32)*shardCount, int(ops[1]%30)
+		key, n := uint64(ops[0]%32)*shardCount, int(ops[1]%30)+1
 		now += int64(int16(binary.LittleEndian.Uint16(ops[2:]))) * (int64(ops[4]) << 16)
 		now = max(0, now)
 		newest = max(newest, now)
@@ -137,7 +137,7 @@ func check(t *testing.T, limit Limit, ops []byte) {
 		}
 		a.full = begin + int64(n)*b.each
 		a.taken += float64(n)
-		if most := limit.Rate*float64(newest)/float64(second) + limit.Burst + 30; a.taken > most {
+		if most := limit.Rate*float64(newest)/float64(second) + limit.Burst + 31; a.taken > most {
 			t.Fatalf("key %d got %g tokens, of at most %g", key, a.taken, most)
 		}
 	}

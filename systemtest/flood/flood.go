@@ -23,7 +23,7 @@ type Command struct {
 	run.Flags
 	Config     string        `help:"Configuration file of the node; empty: what is built in." type:"path"`
 	Identities int           `help:"New visitors that are tried in each phase." default:"50000"`
-	Arrivals   int           `help:"New visitors who are trying at any moment." default:"256"`
+	Arrivals   int           `help:"New visitors who are trying at any moment." default:"1000"`
 	Writes     int           `help:"Settings writes that are on their way at any moment." default:"2000"`
 	Addresses  int           `help:"Addresses that the first phase comes from, of 127.0.0.0/8; the second one comes from one." default:"4000"`
 	People     int           `help:"People who were there before, and opt out and in again." default:"64"`
