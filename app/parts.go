@@ -254,8 +254,8 @@ func (p *parts) openLog() (err error) {
 		return err
 	}
 	p.add(func() error { p.log.Close(); return nil })
-	const held = 4 // one of so many connections may wait for a refusal
-	p.quotas = quota.New(quota.Options{Config: p.rooms.quotas, Proxies: n.deployment.Server.proxies, Held: n.deployment.Server.Connections / held, Registerer: p.registry})
+	p.quotas = quota.New(quota.Options{Config: p.rooms.quotas, Proxies: n.deployment.Server.proxies, Held: n.deployment.Server.Connections * 3 / 4, // from there on the listener closes connections after their answer
+		Registerer: p.registry})
 	p.runs = filter.NewRuns(n.cluster, p.stores["filter"])
 	roles := streamRoles()
 	p.backlog = stream.NewBacklog(n.cluster, roles[0], roles[1:2], stream.BacklogOptions{Limit: p.rooms.collector.MaxBacklog, Lag: p.rooms.collector.MaxLag, PerRecord: p.log.EventsPerRecord, Logger: n.logger})
