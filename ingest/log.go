@@ -203,7 +203,8 @@ func (l *Log) EventsPerRecord() float64 {
 	return l.events / l.packed
 }
 
-// AppendControl writes control records, which are never packed since each is named by its offset, and tells where each stands. received is Unix microseconds. Errors and durability are Append's.
+// AppendControl writes control records and tells where each stands. They are never packed, since each is named by its offset. received is Unix microseconds.
+// Errors and durability are Append's.
 func (l *Log) AppendControl(ctx context.Context, controls []*eventpb.Control, received int64) ([]Position, error) {
 	recs := make([]kgo.Record, len(controls))
 	s := l.begin(len(controls))

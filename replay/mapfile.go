@@ -34,7 +34,8 @@ type Map struct {
 // idReference on the right of a map stands for the event's own id.
 const idReference = "$id"
 
-// LoadMap reads a map file, or takes the built-in map of a table of the warehouse ("warehouse:risk_events"); set, entries of the form field=value, overrides its `set`. Errors are *config.Error: file, line, column, field and what it must be.
+// LoadMap reads a map file, or takes the built-in map of a table of the warehouse ("warehouse:risk_events"). set has entries of the form field=value, which
+// override the file's `set`. Errors are config.Errors: file, line, column, field, and what it must be.
 func LoadMap(file string, set []string) (*Map, error) {
 	if name, ok := strings.CutPrefix(file, TablePrefix); ok {
 		return tableMap(name, set)

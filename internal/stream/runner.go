@@ -40,8 +40,8 @@ const (
 	// fetchWait is how long a broker may hold the answer to a fetch while nothing comes. What comes is answered at once; every idle client asks every broker
 	// anew this often, which is what a cluster at rest is busy with.
 	fetchWait = time.Second
-	// produceLinger is longer than it takes to produce a transaction's records. The flush cuts it short, so each broker gets one request. Each further request would cost the
-	// transaction coordinator a replicated write of its own, to add its partitions (KIP-890).
+	// produceLinger is longer than it takes to produce a transaction's records. The flush cuts it short, so each broker gets one request. Each further request
+	// would cost the transaction coordinator a replicated write of its own, to add its partitions (KIP-890).
 	produceLinger  = time.Second
 	sessionTimeout = 10 * time.Second       // after which the group takes a silent member's partitions
 	idlePoll       = 500 * time.Millisecond // so that checkpoints are written without input
