@@ -302,7 +302,7 @@ func repeated(stored *riskpb.Decision, p *Pending) (*riskpb.Decision, string, *h
 }
 
 // decide makes a decision and writes it with its event. If an earlier write of the event ended in doubt, it writes the same decision again. Whichever of the
-// two the log has, it is the one that was answered.
+// two the log has is the one that was answered.
 func (a *decisions) decide(ctx context.Context, id ID, p *Pending) (*riskpb.Decision, string, *httpx.Problem) {
 	made, data, problem := a.draft(ctx, id, p)
 	if problem != nil {

@@ -69,7 +69,7 @@ type person struct {
 	n, m                   uint32 // interactions, sessions
 }
 
-// interaction is a Interaction as it is kept; its session is the person's with the number run.
+// interaction is an Interaction as it is kept; its session is the person's with the number run.
 type interaction struct {
 	event uint64
 	time  int64
