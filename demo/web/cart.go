@@ -122,7 +122,7 @@ func pounds(pence int) string { return fmt.Sprintf("%d.%02d", pence/100, pence%1
 
 func (s *site) cart(v *visit) error {
 	return v.render("cart", http.StatusOK, map[string]any{
-		"Title": "Cart", "OrderID": randomID(), "Basket": s.basket(v.Cart), "Cards": s.Cards, "Countries": countries, "MaxQuantity": maxQuantity,
+		"Title": "Cart", "Order": v.draw(time.Now()), "Basket": s.basket(v.Cart), "Cards": s.Cards, "Countries": countries, "MaxQuantity": maxQuantity,
 	})
 }
 
@@ -140,13 +140,20 @@ func (s *site) addToCart(v *visit) error {
 		return errNotFound
 	}
 	before, wanted := quantityOf(v.Cart, item.ID), 1
-	if n, ok := v.quantity(); ok {
-		wanted = max(1, n)
+	if v.r.PostForm.Has("quantity") { // an item's own page; a card adds one
+		if wanted, ok = v.quantity(); !ok || wanted == 0 {
+			v.tell(fmt.Sprintf("The quantity must be a number from 1 to %d.", maxQuantity))
+			return v.back("/shop/cart")
+		}
 	}
 	cart := withQuantity(v.Cart, item.ID, before+wanted)
 	more := quantityOf(cart, item.ID) - before
-	if more == 0 {
-		v.tell(fmt.Sprintf("Your cart is full: it takes %d different items, and %d of each.", maxCart, maxQuantity))
+	switch {
+	case more == 0 && before == 0:
+		v.tell(fmt.Sprintf("Your cart is full: it takes at most %d different items.", maxCart))
+		return v.back("/shop/cart")
+	case more == 0:
+		v.tell(fmt.Sprintf("Your cart has %d × %s: it takes no more of one item.", before, item.Title))
 		return v.back("/shop/cart")
 	}
 	v.send("add_to_cart", []cartLine{{item.ID, more}}, nil)
@@ -199,11 +206,14 @@ type Card struct {
 // countries are where the demo delivers to, and where its cards are from.
 var countries = []string{"GB", "DE", "FR", "NL", "US"}
 
-// order is what the browser keeps of its newest order.
+// order is what the browser keeps of its newest order. The decision holds for this cart, at this value, until it expires.
 type order struct {
-	ID       string `json:"order"`
-	Decision string `json:"decision"`
-	Placed   bool   `json:"placed"`
+	ID       string    `json:"order"`
+	Decision string    `json:"decision"`
+	Cart     string    `json:"cart"` // fingerprint
+	Value    string    `json:"value"`
+	Expires  time.Time `json:"expires"`
+	Placed   bool      `json:"placed"`
 }
 
 // decision is a decision as the API shows it.
@@ -216,7 +226,8 @@ type decision struct {
 		Text     string `json:"text"`
 		TellUser bool   `json:"tell_user"`
 	} `json:"reasons"`
-	AppealToken string `json:"appeal_token"`
+	AppealToken string    `json:"appeal_token"`
+	ExpiresAt   time.Time `json:"expires_at"`
 }
 
 // Told are the reasons that the person may be told.
@@ -229,43 +240,50 @@ func (d *decision) Told() (texts []string) {
 	return texts
 }
 
-// maxOrderID bounds the id that a form brings.
-const maxOrderID = 32
+// drawnFor is how long a cart page can be paid from: the payment bears the page's time.
+const drawnFor = 15 * time.Minute
 
-// buy asks for a decision about the payment, and acts on it. The page of the cart gave the order its id: pressed twice, it is one payment.
+// draw makes the id of the order that a cart page may become, with the time of the page. A button that is pressed twice sends the same payment twice, which is
+// decided once.
+func (v *visit) draw(now time.Time) string {
+	text := randomID() + "." + strconv.FormatInt(now.UnixMilli(), 10)
+	return text + "." + v.site.sign("draw", v.Anonymous+"\x00"+text)
+}
+
+// drawn reads what draw made for this visitor.
+func (v *visit) drawn(text string, now time.Time) (id string, at time.Time, ok bool) {
+	i := strings.LastIndexByte(text, '.')
+	if i < 0 || !hmac.Equal([]byte(text[i+1:]), []byte(v.site.sign("draw", v.Anonymous+"\x00"+text[:i]))) {
+		return "", at, false
+	}
+	id, millis, _ := strings.Cut(text[:i], ".")
+	n, err := strconv.ParseInt(millis, 10, 64)
+	at = time.UnixMilli(n)
+	return id, at, err == nil && now.Sub(at) <= drawnFor
+}
+
+// buy asks for a decision about the payment, and acts on it.
 func (s *site) buy(v *visit) error {
 	b := s.basket(v.Cart)
 	if len(b.Lines) == 0 {
 		return v.back("/shop/cart")
 	}
-	card, billing, shipping := v.r.PostFormValue("card"), v.r.PostFormValue("billing"), v.r.PostFormValue("shipping")
-	i := slices.IndexFunc(s.Cards, func(c Card) bool { return c.Name == card })
-	if i < 0 || !slices.Contains(countries, billing) || !slices.Contains(countries, shipping) {
-		return errNotFound
+	id, at, ok := v.drawn(v.r.PostFormValue("order"), time.Now())
+	if !ok {
+		return v.again("This page of your cart was old. Please look at your cart, and press the button again.")
 	}
-	o := order{ID: v.r.PostFormValue("order")}
-	if o.ID == "" || len(o.ID) > maxOrderID {
-		return errNotFound
+	payment, err := v.payment(id, at, b)
+	if err != nil {
+		return err
 	}
-	payment := v.event("payment", nil)
-	payment["id"] = "pay-" + o.ID
-	payment["order"] = map[string]any{
-		"order_id": o.ID, "value": b.Total, "currency": b.Currency, "payment_instrument": v.instrument(s.Cards[i]), "billing_country": billing, "shipping_country": shipping,
-	}
-	payment["device"] = map[string]any{"id": v.Anonymous}
-	if host, _, err := net.SplitHostPort(v.r.RemoteAddr); err == nil {
-		payment["network"] = map[string]any{"ip": host}
-	}
-	var made decision
-	err := s.API.do(v.r.Context(), v.person, http.MethodPost, "/v1/decisions", payment, &made)
-	if hasCode(err, "id_reused") || hasCode(err, "in_flight") { // the button was pressed twice
-		http.Redirect(v.w, v.r, "/shop/order", http.StatusSeeOther)
-		return nil
+	made, err := v.decide(payment)
+	if hasCode(err, "id_reused") {
+		return v.again("This order has been sent already, with another cart or another card. Please look at your cart, and press the button again.")
 	}
 	if err != nil {
 		return err
 	}
-	o.Decision = made.ID
+	o := order{ID: id, Decision: made.ID, Cart: v.cartMark(), Value: b.Total, Expires: made.ExpiresAt}
 	switch made.Outcome {
 	case "allow":
 		v.place(&o, b)
@@ -276,6 +294,56 @@ func (s *site) buy(v *visit) error {
 	http.Redirect(v.w, v.r, "/shop/order", http.StatusSeeOther)
 	return nil
 }
+
+// again shows the cart with what has to be done again, and why.
+func (v *visit) again(notice string) error {
+	v.tell(notice)
+	http.Redirect(v.w, v.r, "/shop/cart", http.StatusSeeOther)
+	return nil
+}
+
+// payment is the event that is decided about, from the form.
+func (v *visit) payment(id string, at time.Time, b basket) (map[string]any, error) {
+	card, billing, shipping := v.r.PostFormValue("card"), v.r.PostFormValue("billing"), v.r.PostFormValue("shipping")
+	i := slices.IndexFunc(v.site.Cards, func(c Card) bool { return c.Name == card })
+	if i < 0 || !slices.Contains(countries, billing) || !slices.Contains(countries, shipping) {
+		return nil, errNotFound
+	}
+	payment := v.event("payment", nil)
+	payment["id"], payment["time"] = "pay-"+id, at.UTC().Format(time.RFC3339Nano)
+	payment["order"] = map[string]any{
+		"order_id": id, "value": b.Total, "currency": b.Currency, "payment_instrument": v.instrument(v.site.Cards[i]), "billing_country": billing, "shipping_country": shipping,
+	}
+	payment["device"] = map[string]any{"id": v.Anonymous}
+	if host, _, err := net.SplitHostPort(v.r.RemoteAddr); err == nil {
+		payment["network"] = map[string]any{"ip": host}
+	}
+	return payment, nil
+}
+
+// While the same payment is being decided, for another press of the button, its answer is asked for again.
+const (
+	decidePause = 100 * time.Millisecond
+	decideTries = 50
+)
+
+func (v *visit) decide(payment map[string]any) (made decision, err error) {
+	for range decideTries {
+		err = v.site.API.do(v.r.Context(), v.person, http.MethodPost, "/v1/decisions", payment, &made)
+		if !hasCode(err, "in_flight") {
+			return made, err
+		}
+		select {
+		case <-v.r.Context().Done():
+			return made, v.r.Context().Err()
+		case <-time.After(decidePause):
+		}
+	}
+	return made, err
+}
+
+// cartMark tells carts apart.
+func (v *visit) cartMark() string { return v.site.sign("cart", cartText(v.Cart)) }
 
 // instrument is the card's token; a card of the shopper's own has one that nobody else has.
 func (v *visit) instrument(c Card) string {
@@ -296,21 +364,30 @@ func (v *visit) place(o *order, b basket) {
 	o.Placed = true
 }
 
-// confirmOrder is the demo's stand-in for the card's own check, after which a challenged order goes on.
+// confirmOrder is the demo's stand-in for the card's own check, after which a challenged order goes on: the one that was decided about, while the decision holds.
+// An order that is confirmed twice is placed once, since its events have ids of its own.
 func (s *site) confirmOrder(v *visit) error {
 	o, ok := v.newestOrder()
-	b := s.basket(v.Cart)
-	if !ok || o.Placed || len(b.Lines) == 0 {
-		return v.back("/shop/cart")
+	if !ok {
+		return errNotFound
 	}
 	made, err := v.decision(o.Decision)
 	if err != nil {
 		return err
 	}
-	if made.Outcome != "challenge" {
+	b := s.basket(v.Cart)
+	switch {
+	case o.Placed:
+		http.Redirect(v.w, v.r, "/shop/order", http.StatusSeeOther)
+		return nil
+	case made.Outcome != "challenge":
 		return errNotFound
+	case !time.Now().Before(o.Expires):
+		return v.again("The time to confirm this payment has passed. Please pay again: it is decided anew.")
+	case len(b.Lines) == 0, o.Cart != v.cartMark(), o.Value != b.Total:
+		return v.again("Your cart is no longer the one that was to be paid. Please pay again: it is decided anew.")
 	}
-	v.send("verification", nil, nil)
+	v.send("verification", nil, map[string]any{"id": "verify-" + o.ID})
 	v.place(&o, b)
 	v.keepOrder(o)
 	http.Redirect(v.w, v.r, "/shop/order", http.StatusSeeOther)

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"sluice/internal/httpx"
@@ -23,7 +25,8 @@ type Client struct {
 
 // NewClient makes a client of the API at base ("http://127.0.0.1:8080"), over a transport of its own unless that is nil.
 func NewClient(base, key string, transport http.RoundTripper) *Client {
-	return &Client{base: base, key: key, http: &http.Client{Timeout: 15 * time.Second, Transport: transport}}
+	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse } // a redirect would repeat a write elsewhere
+	return &Client{base: base, key: key, http: &http.Client{Timeout: 15 * time.Second, Transport: transport, CheckRedirect: stay}}
 }
 
 // person is who a request is about.
@@ -74,8 +77,9 @@ type consentState struct {
 }
 
 type purposeState struct {
-	Effective string `json:"effective"`
-	Because   string `json:"because"`
+	Effective string  `json:"effective"`
+	Choice    *string `json:"choice"` // the person's own; nil: none
+	Because   string  `json:"because"`
 }
 
 // policyText is what GET /v1/policy answers.
@@ -112,6 +116,9 @@ type written struct {
 
 // do sends a request and decodes the answer; a problem comes back as *httpx.Problem.
 func (c *Client) do(ctx context.Context, who person, method, path string, body, into any) error {
+	if segments := strings.Split(path, "/"); slices.Contains(segments, ".") || slices.Contains(segments, "..") { // an id that would name another path
+		return errNotFound
+	}
 	var payload io.Reader
 	if body != nil {
 		data, err := json.Marshal(body)

@@ -148,11 +148,13 @@ func (s *site) signIn(v *visit) error {
 	return v.back("/")
 }
 
-// signOut starts a fresh anonymous id, so that what follows joins neither the account nor the browser's past.
+// signOut starts a fresh anonymous id, so that what follows joins neither the account nor the browser's past. The account's cart and order go with it.
 func (s *site) signOut(v *visit) error {
 	v.setCookie(cookieUser, "", -time.Second)
 	v.setCookie(cookieRevision, "", -time.Second)
 	v.setCookie(cookieVisitor, randomID(), 365*24*time.Hour)
+	v.setCookie(cookieOrder, "", -time.Second)
+	v.setCart(nil)
 	return v.back("/")
 }
 

@@ -37,26 +37,63 @@ func (v *visit) consent() (consentState, error) {
 	return *state, nil
 }
 
-// decidePolicy records an acceptance, or its end. Declining records nothing: nobody's refusal is stored; the browser alone remembers not to ask again.
+// decidePolicy records an acceptance, or its end.
 func (s *site) decidePolicy(v *visit) error {
-	version, decision := v.r.PostFormValue("version"), v.r.PostFormValue("accept")
-	if decision == "no" {
-		v.setCookie(cookieDeclined, version, declinedFor)
-		v.tell("Declined: nothing of what you look at is stored. Privacy has a button to accept after all.")
+	version := v.r.PostFormValue("version")
+	switch v.r.PostFormValue("accept") {
+	case "yes":
+		return v.acceptPolicy(version)
+	case "no":
+		return v.decline(version)
+	case "withdraw":
+		if err := v.withdraw(version, "You have withdrawn. The button to accept again is below."); err != nil {
+			return err
+		}
+		return v.back("/settings/privacy")
+	default:
+		return errAnswer
+	}
+}
+
+func (v *visit) acceptPolicy(version string) error {
+	var answer written
+	err := v.site.API.do(v.r.Context(), v.person, http.MethodPut, v.path()+"/policy", map[string]any{"version": version, "accepted": true}, &answer)
+	if hasCode(err, "unknown_policy_version") {
+		v.tell("The notice has changed meanwhile, so nothing was accepted. Please read the new one.")
 		return v.back("/")
 	}
-	var answer written
-	body := map[string]any{"version": version, "accepted": decision == "yes"}
-	if err := s.API.do(v.r.Context(), v.person, http.MethodPut, v.path()+"/policy", body, &answer); err != nil {
+	if err != nil {
 		return err
 	}
-	if decision == "yes" {
-		v.accept(answer, "Thank you. Privacy has a button to withdraw, and a switch for every choice.")
+	v.accept(answer, "Thank you. Privacy has a button to withdraw, and a switch for every choice.")
+	return v.back("/")
+}
+
+// decline records nothing: nobody's refusal is stored; the browser alone remembers not to ask again. An acceptance that holds, given in another tab, is withdrawn.
+func (v *visit) decline(version string) error {
+	state, err := v.consent()
+	if err != nil {
+		return err
+	}
+	if state.Policy.Accepted {
+		if err := v.withdraw(version, "Declined: you had accepted before, and that is withdrawn. Nothing of what you look at is stored. Privacy has a button to accept after all."); err != nil {
+			return err
+		}
 		return v.back("/")
 	}
 	v.setCookie(cookieDeclined, version, declinedFor)
-	v.accept(answer, "You have withdrawn. The button to accept again is below.")
-	return v.back("/settings/privacy")
+	v.tell("Declined: nothing of what you look at is stored. Privacy has a button to accept after all.")
+	return v.back("/")
+}
+
+func (v *visit) withdraw(version, notice string) error {
+	var answer written
+	if err := v.site.API.do(v.r.Context(), v.person, http.MethodPut, v.path()+"/policy", map[string]any{"version": version, "accepted": false}, &answer); err != nil {
+		return err
+	}
+	v.setCookie(cookieDeclined, version, declinedFor)
+	v.accept(answer, notice)
+	return nil
 }
 
 // declinedFor is how long a browser remembers that its user declined.
@@ -64,9 +101,9 @@ const declinedFor = 180 * 24 * time.Hour
 
 // choose turns the switch of a purpose.
 func (s *site) choose(v *visit) error {
-	purpose, decision := v.r.PathValue("purpose"), "deny"
-	if v.r.PostFormValue("decision") == "allow" {
-		decision = "allow"
+	purpose, decision := v.r.PathValue("purpose"), v.r.PostFormValue("decision")
+	if decision != "allow" && decision != "deny" {
+		return errAnswer
 	}
 	var answer written
 	who := v.person
@@ -169,6 +206,8 @@ func (p purposeState) why(tier string) string {
 		words = onWords[p.Because]
 	}
 	switch {
+	case p.chosen() && !p.On() && words != "":
+		return "You switched it on, and it stays off for now. " + words
 	case words != "":
 		return words
 	case p.On() && tier == "legal":
@@ -182,6 +221,14 @@ func (p purposeState) why(tier string) string {
 
 // On tells whether the purpose is allowed.
 func (p purposeState) On() bool { return p.Effective == "allow" }
+
+// chosen tells whether the switch is on: it shows the person's own choice, and what holds where they made none.
+func (p purposeState) chosen() bool {
+	if p.Choice == nil {
+		return p.On()
+	}
+	return *p.Choice == "allow"
+}
 
 // personalize is the purpose that has its own words and place.
 const personalize = "personalize"
@@ -214,7 +261,8 @@ var kinds = map[string]string{
 type purposeLine struct {
 	purpose
 	Title, Kind string
-	On          bool
+	On          bool // allowed now
+	Chosen      bool // by the switch
 	Why         string
 }
 
@@ -225,7 +273,7 @@ func purposeLines(purposes []purpose, state consentState) []*purposeLine {
 	lines := make([]*purposeLine, len(purposes))
 	for i, p := range purposes {
 		now := state.Purposes[p.Name]
-		lines[i] = &purposeLine{purpose: p, Title: titleOf(p.Name), Kind: kinds[p.Tier], On: now.On(), Why: now.why(p.Tier)}
+		lines[i] = &purposeLine{purpose: p, Title: titleOf(p.Name), Kind: kinds[p.Tier], On: now.On(), Chosen: now.chosen(), Why: now.why(p.Tier)}
 	}
 	return lines
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"sluice/internal/httpx"
 )
@@ -61,7 +62,7 @@ func (s *site) newVisit(w http.ResponseWriter, r *http.Request) *visit {
 	v := &visit{w: w, r: r, site: s}
 	v.GPC = httpx.HasGPC(r)
 	v.Anonymous = v.cookie(cookieVisitor)
-	if v.Anonymous == "" {
+	if len(v.Anonymous) != idLength { // none, or one that this site never gave
 		v.Anonymous = randomID()
 		v.setCookie(cookieVisitor, v.Anonymous, 365*24*time.Hour)
 	}
@@ -119,12 +120,15 @@ func (v *visit) notice() string {
 // back sends the browser to where the form was, within this site.
 func (v *visit) back(fallback string) error {
 	to := v.r.PostFormValue("back")
-	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.Contains(to, "\\") {
+	if !strings.HasPrefix(to, "/") || strings.HasPrefix(to, "//") || strings.ContainsFunc(to, leadsAway) {
 		to = fallback
 	}
 	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
 	return nil
 }
+
+// leadsAway tells which characters browsers read as "/", or drop, so that the rest of an address means another site.
+func leadsAway(c rune) bool { return c == '\\' || unicode.IsControl(c) }
 
 // fail shows an error as a page that tells what to do, not what broke inside.
 func (v *visit) fail(err error) {
@@ -134,6 +138,8 @@ func (v *visit) fail(err error) {
 		status, message = http.StatusForbidden, "This form has expired. Please go back, reload the page, and try again."
 	case errors.Is(err, errNotFound), hasStatus(err, http.StatusNotFound):
 		status, message = http.StatusNotFound, "This page does not exist (any more)."
+	case errors.Is(err, errAnswer):
+		status, message = http.StatusBadRequest, "This form sent an answer that it does not have. Please go back, reload the page, and use its own buttons."
 	case errors.Is(err, errMethod):
 		status, message = http.StatusMethodNotAllowed, "This address does not take what was sent to it. Please go back, and use the page's own buttons."
 	case hasStatus(err, http.StatusConflict):
@@ -142,9 +148,10 @@ func (v *visit) fail(err error) {
 		status, message = http.StatusServiceUnavailable, "The shop is too busy right now. Please try again in a moment."
 	case hasStatus(err, http.StatusServiceUnavailable):
 		status, message = http.StatusServiceUnavailable, "Your settings cannot be read right now, so nothing is shown rather than something wrong. Please try again in a moment."
+	case hasStatus(err, http.StatusBadRequest), hasStatus(err, http.StatusUnprocessableEntity):
+		status, message = http.StatusBadRequest, refusal(err)
 	}
-	var problem *httpx.Problem
-	if status == http.StatusInternalServerError && !errors.As(err, &problem) {
+	if status == http.StatusInternalServerError {
 		v.site.Logger.Error("a page failed", "path", v.r.Pattern, "error", err)
 	}
 	if renderErr := v.render("error", status, map[string]any{"Message": message, "Title": http.StatusText(status)}); renderErr != nil {
@@ -152,10 +159,30 @@ func (v *visit) fail(err error) {
 	}
 }
 
+// refusals say what must be, by the API's code.
+var refusals = map[string]string{
+	"invalid_cursor":         "This link to older footprints no longer holds. Please open Privacy, and go on from there.",
+	"not_switchable":         "This use of your data has no switch: it is necessary for the shop, or the law asks for it.",
+	"unknown_policy_version": "The notice has changed meanwhile. Please go back to the shop, and read the new one.",
+}
+
+// refusal is why the API did not take what it was asked.
+func refusal(err error) string {
+	var problem *httpx.Problem
+	if errors.As(err, &problem) && refusals[problem.Code] != "" {
+		return refusals[problem.Code]
+	}
+	return "Something in this address or form is not as it must be: it is too long, or not one of what the page offers. Please go back, reload the page, and use its own links and buttons."
+}
+
 var (
+	errAnswer   = errors.New("the form has no such answer")
 	errNotFound = errors.New("not found")
 	errMethod   = errors.New("method not allowed")
 )
+
+// idLength is that of randomID, in characters.
+const idLength = 16
 
 func randomID() string {
 	var data [12]byte

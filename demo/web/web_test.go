@@ -6,13 +6,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice/internal/httpx"
 )
@@ -52,6 +55,9 @@ type api struct {
 	busy             bool
 	unreadable       bool      // the history
 	outcome          string    // of decisions; empty: allow
+	expired          bool      // decisions are
+	choice           string    // member of personalize: "allow" or "deny"; empty = none
+	refuses          string    // code of the 422 that writes and histories get
 	seen             *[]string // "METHOD path body" of what was written, if somebody wants to know
 }
 
@@ -72,7 +78,19 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if strings.HasPrefix(r.URL.Path, "/v1/decisions") {
-		fmt.Fprintf(w, `{"decision_id":"d1","outcome":%q,"score":350,"reasons":[{"text":"Many payments with this card.","tell_user":true},{"text":"Between us.","tell_user":false}],"appeal_token":"object-1"}`, cmp.Or(a.outcome, "allow"))
+		expires := time.Now().Add(time.Hour)
+		if a.expired {
+			expires = time.Now().Add(-time.Hour)
+		}
+		fmt.Fprintf(w, `{"expires_at":%q,"decision_id":"d1","outcome":%q,"score":350,"reasons":[{"text":"Many payments with this card.","tell_user":true},{"text":"Between us.","tell_user":false}],"appeal_token":"object-1"}`, expires.Format(time.RFC3339), cmp.Or(a.outcome, "allow"))
+		return
+	}
+	if a.refuses != "" && (r.Method == http.MethodPut || strings.HasSuffix(r.URL.Path, "/history")) {
+		httpx.WriteProblem(w, httpx.NewProblem(http.StatusUnprocessableEntity, a.refuses, "No."))
+		return
+	}
+	if strings.Contains(r.URL.Path, "/redirected/") {
+		http.Redirect(w, r, "/elsewhere", http.StatusTemporaryRedirect)
 		return
 	}
 	if a.busy && strings.HasSuffix(r.URL.Path, "/recommendations") {
@@ -89,8 +107,12 @@ func (a api) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, `{"revision":"1-0-1"}`)
 		return
 	}
+	choice := "null"
+	if a.choice != "" {
+		choice = strconv.Quote(a.choice)
+	}
 	answers := map[string]string{
-		"consent": fmt.Sprintf(`{"policy":{"version":"1","accepted":%t},"purposes":{"personalize":{"effective":%q,"because":%q},"risk":{"effective":"allow","because":""}}}`, accepted, effective, code),
+		"consent": fmt.Sprintf(`{"policy":{"version":"1","accepted":%t},"purposes":{"personalize":{"effective":%q,"choice":%s,"because":%q},"risk":{"effective":"allow","because":""}}}`, accepted, effective, choice, code),
 		"policy":  `{"version":"1","purposes":[{"name":"personalize","doc":"Lists.","tier":"switchable","clause":"2(2)"},{"name":"marketing.sms","doc":"Commercial text messages.","tier":"additional","clause":"2(2)"},{"name":"risk","doc":"Safety.","tier":"legal","clause":"2(9)"}]}`,
 		"blocks":  `{"items":["lamp","gone"],"categories":["Lamps"]}`,
 		"history": `{"items":[{"event_id":"e","type":"view_item","time":"2026-11-24T08:00:00Z","item_ids":["lamp"]}]}`,
@@ -172,6 +194,19 @@ func (s *shop) signIn() {
 	if status, _ := s.send(http.MethodPost, "/shop/sign-in", url.Values{"user": {"ada"}, "token": {match[1]}}); status != http.StatusSeeOther {
 		s.t.Fatalf("signing in: %d", status)
 	}
+}
+
+var orderField = regexp.MustCompile(`name="order" value="([^"]+)"`)
+
+// drawn is the order that the page of the cart may become.
+func (s *shop) drawn() string {
+	s.t.Helper()
+	_, page := s.send(http.MethodGet, "/shop/cart", nil)
+	match := orderField.FindStringSubmatch(page)
+	if match == nil {
+		s.t.Fatalf("nothing can be paid on the page:\n%s", page)
+	}
+	return match[1]
 }
 
 // expect checks what stands on a page, and what does not ("!…").
@@ -295,6 +330,110 @@ func TestDecliningIsNotForEver(t *testing.T) {
 	expect("/settings/privacy", accept, "!"+withdraw)
 }
 
+// TestDecliningEndsAnAcceptance: who accepts in one tab and declines in another has not accepted.
+func TestDecliningEndsAnAcceptance(t *testing.T) {
+	policy := ""
+	s := openShop(t, api{visitor: "allow choice", policy: &policy})
+	_, page := s.send(http.MethodGet, "/settings/privacy", nil)
+	form := url.Values{"accept": {"yes"}, "version": {"1"}, "token": formToken.FindStringSubmatch(page)[1:2]}
+	s.send(http.MethodPost, "/shop/policy", form)
+	form.Set("accept", "no")
+	s.send(http.MethodPost, "/shop/policy", form)
+	_, page = s.send(http.MethodGet, "/settings/privacy", nil)
+	if s.expect(page, "you had accepted before, and that is withdrawn", "Accept the notice"); policy != `{"accepted":false,"version":"1"}` {
+		t.Errorf("declining wrote %s", policy)
+	}
+	policy = `"accepted":true`
+	for _, answer := range []string{"", "maybe"} {
+		form.Set("accept", answer)
+		if status, _ := s.send(http.MethodPost, "/shop/policy", form); status != http.StatusBadRequest || policy != `"accepted":true` {
+			t.Errorf("%q: %d, wrote %s", answer, status, policy)
+		}
+	}
+}
+
+// TestAChoiceThatIsOverriddenCanBeTakenBack: the switch shows what the person chose, and its note what holds.
+func TestAChoiceThatIsOverriddenCanBeTakenBack(t *testing.T) {
+	for choice, want := range map[string]string{"allow": `value="deny" role="switch" aria-checked="true"`, "deny": `value="allow" role="switch" aria-checked="false"`, "": `value="allow" role="switch" aria-checked="false"`} {
+		s := openShop(t, api{visitor: "deny gpc", choice: choice})
+		_, page := s.send(http.MethodGet, "/settings/privacy", nil)
+		s.expect(page, `name="decision" `+want+` aria-labelledby="title-personalize"`, "Your browser sends Global Privacy Control.")
+		if choice == "allow" {
+			s.expect(page, "You switched it on, and it stays off for now. Your browser sends")
+		}
+	}
+}
+
+// TestSignOutTakesTheCart: nothing of the account stays in the browser.
+func TestSignOutTakesTheCart(t *testing.T) {
+	s := openShop(t, api{account: "allow choice", visitor: "allow choice", outcome: "block"})
+	s.signIn()
+	_, page := s.send(http.MethodGet, "/shop/items/lamp", nil)
+	form := url.Values{"token": formToken.FindStringSubmatch(page)[1:2], "card": {"own"}, "billing": {"GB"}, "shipping": {"GB"}}
+	s.send(http.MethodPost, "/shop/items/lamp/cart", form)
+	form.Set("order", s.drawn())
+	s.send(http.MethodPost, "/shop/cart/buy", form)
+	if s.cookies[cookieCart] == nil || s.cookies[cookieOrder] == nil {
+		t.Fatal("there is no cart and order to be taken")
+	}
+	s.send(http.MethodPost, "/shop/sign-out", form)
+	if s.cookies[cookieCart] != nil || s.cookies[cookieOrder] != nil || s.cookies[cookieUser] != nil {
+		t.Errorf("the browser keeps %v", s.cookies)
+	}
+}
+
+// TestRefusalsSayWhatMustBe: what the API does not take is no fault of the shop.
+func TestRefusalsSayWhatMustBe(t *testing.T) {
+	for code, c := range map[string]struct{ path, says string }{
+		"not_switchable":         {"POST /settings/privacy/consent/risk", "has no switch"},
+		"invalid_cursor":         {"GET /settings/privacy?cursor=x", "no longer holds"},
+		"invalid_id":             {"POST /settings/privacy/consent/personalize", "too long"},
+		"unknown_policy_version": {"POST /shop/policy", ""},
+	} {
+		s := openShop(t, api{visitor: "allow choice", refuses: code})
+		_, page := s.send(http.MethodGet, "/shop/items/lamp", nil)
+		form := url.Values{"decision": {"deny"}, "accept": {"yes"}, "version": {"0"}, "token": formToken.FindStringSubmatch(page)[1:2]}
+		method, path, _ := strings.Cut(c.path, " ")
+		status, page := s.send(method, path, form)
+		if c.says == "" { // the notice itself is shown again
+			_, page = s.send(http.MethodGet, "/", nil)
+			c.says = "nothing was accepted"
+		} else if status != http.StatusBadRequest {
+			t.Errorf("%s: answered %d", code, status)
+		}
+		s.expect(page, c.says, "!Something went wrong")
+	}
+}
+
+// TestAddressesStayWhereTheyAre: an id is never another path, no write is repeated elsewhere, and a form leads back within the site.
+func TestAddressesStayWhereTheyAre(t *testing.T) {
+	var seen []string
+	s := openShop(t, api{visitor: "allow choice", seen: &seen})
+	_, page := s.send(http.MethodGet, "/settings/privacy", nil)
+	token := formToken.FindStringSubmatch(page)[1:2]
+	for _, id := range []string{".", ".."} {
+		if status, _ := s.send(http.MethodPost, "/settings/privacy/footprints/delete", url.Values{"token": token, "event_id": {id}}); status != http.StatusNotFound {
+			t.Errorf("%s: answered %d", id, status)
+		}
+	}
+	if len(seen) != 0 {
+		t.Errorf("written: %q", seen)
+	}
+	behind := httptest.NewServer(api{seen: &seen})
+	defer behind.Close()
+	if err := NewClient(behind.URL, "k", nil).do(t.Context(), person{}, http.MethodDelete, "/v1/redirected/x", nil, nil); err == nil || len(seen) != 1 {
+		t.Errorf("a redirect was followed: %v, %q", err, seen)
+	}
+	for back, want := range map[string]string{"/shop/cart": "/shop/cart", "/\t/evil": "/", "//evil": "/", "/\\evil": "/", "https://evil": "/", "/\n/evil": "/"} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/shop/sign-out", strings.NewReader(url.Values{"back": {back}}.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		if err := (&visit{w: w, r: r}).back("/"); err != nil || w.Header().Get("Location") != want {
+			t.Errorf("%q leads to %q: %v", back, w.Header().Get("Location"), err)
+		}
+	}
+}
+
 // TestBusy: a shop that is refused a list says so, and not that something is broken.
 func TestBusy(t *testing.T) {
 	status, page := openShop(t, api{visitor: "allow choice", busy: true}).send(http.MethodGet, "/", nil)
@@ -392,7 +531,19 @@ func TestCart(t *testing.T) {
 	seen = nil
 	post("/shop/cart", "id", "lamp", "quantity", "2.5")
 	cart("must be a number from 0 to 99", `value="3"`)
-	post("/shop/cart/buy", "card", "own", "billing", "GB", "shipping", "FR", "order", "o1")
+	for _, quantity := range []string{"0", "-1", "two"} {
+		post("/shop/items/lamp/cart", "quantity", quantity)
+		cart("must be a number from 1 to 99", `value="3"`)
+	}
+	if len(seen) != 0 {
+		t.Errorf("what changes nothing was written: %q", seen)
+	}
+	post("/shop/cart", "id", "lamp", "quantity", "99")
+	post("/shop/items/lamp/cart")
+	cart("Your cart has 99 × Brass &amp; Glass Lamp: it takes no more of one item.")
+	post("/shop/cart", "id", "lamp", "quantity", "3")
+	seen = nil
+	post("/shop/cart/buy", "card", "own", "billing", "GB", "shipping", "FR", "order", s.drawn())
 	cart("It is empty")
 	_, page = s.send(http.MethodGet, "/shop/order", nil)
 	s.expect(page, "Your order is placed", "d1", "!object-1")
@@ -420,11 +571,101 @@ func TestPressedTwice(t *testing.T) {
 	var seen []string
 	s := openShop(t, api{visitor: "allow choice", seen: &seen, outcome: "twice"})
 	_, page := s.send(http.MethodGet, "/shop/items/lamp", nil)
-	form := url.Values{"token": formToken.FindStringSubmatch(page)[1:2], "card": {"own"}, "billing": {"GB"}, "shipping": {"GB"}, "order": {"o1"}}
+	form := url.Values{"token": formToken.FindStringSubmatch(page)[1:2], "card": {"own"}, "billing": {"GB"}, "shipping": {"GB"}}
 	s.send(http.MethodPost, "/shop/items/lamp/cart", form)
+	form.Set("order", s.drawn())
 	if status, _ := s.send(http.MethodPost, "/shop/cart/buy", form); status != http.StatusSeeOther || len(seen) != 3 { // a view, the cart, one try
 		t.Errorf("answered %d; written: %q", status, seen)
 	}
+	_, page = s.send(http.MethodGet, "/shop/cart", nil)
+	s.expect(page, "This order has been sent already", "Glass Lamp")
+}
+
+// TestOnePageIsOnePayment: a page of the cart gives the same payment however often its button is pressed, and none that it did not make.
+func TestOnePageIsOnePayment(t *testing.T) {
+	var seen []string
+	s := openShop(t, api{visitor: "allow choice", seen: &seen, outcome: "block"})
+	_, page := s.send(http.MethodGet, "/shop/items/lamp", nil)
+	form := url.Values{"token": formToken.FindStringSubmatch(page)[1:2], "card": {"own"}, "billing": {"GB"}, "shipping": {"GB"}}
+	s.send(http.MethodPost, "/shop/items/lamp/cart", form)
+	form.Set("order", s.drawn())
+	seen = nil
+	s.send(http.MethodPost, "/shop/cart/buy", form)
+	s.send(http.MethodPost, "/shop/cart/buy", form)
+	sentAt := regexp.MustCompile(`"sent_at":"[^"]*"`)
+	if len(seen) != 2 || sentAt.ReplaceAllString(seen[0], "") != sentAt.ReplaceAllString(seen[1], "") || !strings.Contains(seen[0], `"id":"pay-`) {
+		t.Errorf("written: %q", seen)
+	}
+	v := &visit{person: person{Anonymous: "v"}, site: new(site)}
+	now := time.Now()
+	made := v.draw(now)
+	if _, at, ok := v.drawn(made, now.Add(drawnFor-time.Second)); !ok || at.UnixMilli() != now.UnixMilli() {
+		t.Errorf("a page of 15 minutes: %t, %v", ok, at)
+	}
+	other := &visit{person: person{Anonymous: "w"}, site: v.site}
+	_, _, old := v.drawn(made, now.Add(drawnFor+time.Second))
+	_, _, others := other.drawn(made, now)
+	_, _, altered := v.drawn("x"+made, now)
+	_, _, none := v.drawn("", now)
+	if old || others || altered || none {
+		t.Errorf("old %t, another visitor's %t, altered %t, none %t", old, others, altered, none)
+	}
+}
+
+// TestAChallengeIsForOneCart: confirming places what was decided about, once, and while the decision holds.
+func TestAChallengeIsForOneCart(t *testing.T) {
+	for name, c := range map[string]struct {
+		expired bool
+		before  func(s *shop, post func(path string, pairs ...string)) // confirming
+		says    string
+		placed  int
+	}{
+		"as it was":       {says: "Your order is placed", placed: 1},
+		"another cart":    {says: "no longer the one", before: func(_ *shop, post func(string, ...string)) { post("/shop/cart", "id", "lamp", "quantity", "99") }},
+		"an empty cart":   {says: "no longer the one", before: func(_ *shop, post func(string, ...string)) { post("/shop/cart", "id", "lamp", "quantity", "0") }},
+		"too late":        {says: "has passed", expired: true},
+		"twice":           {says: "Your order is placed", placed: 1, before: func(_ *shop, post func(string, ...string)) { post("/shop/order/confirm") }},
+		"with old cookie": {says: "Your order is placed", placed: 1, before: replayed},
+	} {
+		var seen []string
+		s := openShop(t, api{visitor: "allow choice", seen: &seen, outcome: "challenge", expired: c.expired})
+		_, page := s.send(http.MethodGet, "/shop/items/lamp", nil)
+		token := formToken.FindStringSubmatch(page)[1]
+		post := func(path string, pairs ...string) {
+			form := url.Values{"token": {token}}
+			for i := 0; i < len(pairs); i += 2 {
+				form.Set(pairs[i], pairs[i+1])
+			}
+			s.send(http.MethodPost, path, form)
+		}
+		post("/shop/items/lamp/cart")
+		post("/shop/cart/buy", "card", "own", "billing", "GB", "shipping", "GB", "order", s.drawn())
+		if c.before != nil {
+			c.before(s, post)
+		}
+		post("/shop/order/confirm")
+		_, page = s.send(http.MethodGet, "/shop/order", nil)
+		_, cart := s.send(http.MethodGet, "/shop/cart", nil)
+		if !strings.Contains(page+cart, c.says) {
+			t.Errorf("%s: neither the order nor the cart says %q:\n%s", name, c.says, page)
+		}
+		ids := make(map[string]bool)
+		for _, line := range seen {
+			if strings.Contains(line, `"purchase"`) {
+				ids[regexp.MustCompile(`"id":"buy-[^"]*"`).FindString(line)] = true
+			}
+		}
+		if len(ids) != c.placed || ids[""] {
+			t.Errorf("%s: %d purchases, want %d: %q", name, len(ids), c.placed, seen)
+		}
+	}
+}
+
+// replayed confirms, and goes back to the cookies of before.
+func replayed(s *shop, post func(path string, pairs ...string)) {
+	before := maps.Clone(s.cookies)
+	post("/shop/order/confirm")
+	s.cookies = before
 }
 
 // TestCheckoutObeysTheDecision: a payment that is not allowed is no purchase; the person learns what they may, and nobody else learns anything.
@@ -441,8 +682,9 @@ func TestCheckoutObeysTheDecision(t *testing.T) {
 		var seen []string
 		s := openShop(t, api{visitor: "allow choice", outcome: c.outcome, seen: &seen})
 		_, page := s.send(http.MethodGet, "/shop/items/lamp", nil)
-		form := url.Values{"token": formToken.FindStringSubmatch(page)[1:2], "card": {"own"}, "billing": {"GB"}, "shipping": {"GB"}, "order": {"o1"}}
+		form := url.Values{"token": formToken.FindStringSubmatch(page)[1:2], "card": {"own"}, "billing": {"GB"}, "shipping": {"GB"}}
 		s.send(http.MethodPost, "/shop/items/lamp/cart", form)
+		form.Set("order", s.drawn())
 		seen = nil
 		s.send(http.MethodPost, "/shop/cart/buy", form)
 		_, page = s.send(http.MethodGet, "/shop/order", nil)
@@ -455,7 +697,7 @@ func TestCheckoutObeysTheDecision(t *testing.T) {
 		if confirmed := len(seen) == 3 && strings.Contains(seen[2], `"purchase"`); confirmed != (c.outcome == "challenge") {
 			t.Errorf("%s: confirming answers %d, written: %q", c.outcome, status, seen)
 		}
-		s.cookies[cookieVisitor].Value = "somebody-else"
+		s.cookies[cookieVisitor].Value = "somebody-else-00"
 		if status, _ := s.send(http.MethodGet, "/shop/order", nil); status != http.StatusNotFound {
 			t.Errorf("%s: another visitor sees the order: %d", c.outcome, status)
 		}

@@ -2,12 +2,18 @@
 
 const say = (text) => { document.getElementById("said").textContent = text; };
 
+const plainly = new WeakSet(); // forms that the browser sends by itself
+
 // A card that is blocked disappears at once, while the form does its work. The focus goes to the card that takes its place.
 async function block(form, submitter) {
   const card = form.closest(".card");
   const title = card.querySelector(".title").textContent;
-  const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form, submitter)), redirect: "manual" });
-  if (answer.type !== "opaqueredirect" && !answer.ok) return form.submit();
+  const body = new URLSearchParams(new FormData(form, submitter));
+  const answer = await fetch(form.action, { method: "POST", body, redirect: "manual" }).catch(() => null);
+  if (!answer || (answer.type !== "opaqueredirect" && !answer.ok)) {
+    plainly.add(form);
+    return form.requestSubmit(submitter); // the browser shows what is wrong
+  }
   const next = card.nextElementSibling ?? card.previousElementSibling;
   const held = card.contains(document.activeElement);
   const kind = form.elements.kind.value;
@@ -22,7 +28,7 @@ const remember = (submitter) => sessionStorage.setItem(place, JSON.stringify({ p
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.closest(".card") && form.action.endsWith("/shop/block")) {
+  if (form.closest(".card") && form.action.endsWith("/shop/block") && !plainly.has(form)) {
     event.preventDefault();
     block(form, event.submitter);
   } else if (form.method === "post") {
