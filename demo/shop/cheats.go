@@ -2,6 +2,7 @@ package shop
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -39,8 +40,12 @@ func (s *Shoppers) pay(ctx context.Context, p payment) (outcome string, err erro
 }
 
 func (s *Shoppers) decide(ctx context.Context, event map[string]any) (outcome string, err error) {
+	data, err := json.Marshal(event)
+	if err != nil {
+		return "", err
+	}
 	var answer struct{ Outcome string }
-	err = s.api.json(ctx, http.MethodPost, "/v1/decisions", event, &answer)
+	err = s.api.insist(ctx, http.MethodPost, "/v1/decisions", "application/json", data, &answer)
 	return answer.Outcome, err
 }
 

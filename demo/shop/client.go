@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 )
@@ -60,25 +61,31 @@ func (e *statusError) Error() string {
 const (
 	firstPause   = 50 * time.Millisecond
 	longestPause = time.Second
-	patience     = time.Minute
 )
 
-// insist calls again while the server is busy, or cannot know consent yet: a demo that starts on a slow machine must not end for that.
+// insist calls again while the server is busy, cannot know consent yet, or does not answer: a demo on a slow machine must not end for that. It gives up when
+// the context ends.
 func (c *client) insist(ctx context.Context, method, path, contentType string, body []byte, into any) error {
-	left := patience
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		err := c.call(ctx, method, path, contentType, body, into)
-		var answer *statusError
-		if !errors.As(err, &answer) || answer.status != http.StatusTooManyRequests && answer.status != http.StatusServiceUnavailable || left <= 0 {
+		if !passes(err) {
 			return err
 		}
-		left -= pause
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(pause):
 		}
 	}
+}
+
+// passes tells whether the same request may succeed a moment later.
+func passes(err error) bool {
+	if answer := (*statusError)(nil); errors.As(err, &answer) {
+		return answer.status == http.StatusTooManyRequests || answer.status == http.StatusServiceUnavailable
+	}
+	network := net.Error(nil)
+	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func (c *client) json(ctx context.Context, method, path string, body, into any) error {

@@ -232,3 +232,30 @@ func TestLoadInsists(t *testing.T) {
 		t.Errorf("asked %d times: %v", asked, err)
 	}
 }
+
+// TestCheatsAreHeldUpAndGoOn: a server that is busy, or breaks a connection off, is asked again, with the same event.
+func TestCheatsAreHeldUpAndGoOn(t *testing.T) {
+	var bodies []string
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		switch bodies = append(bodies, string(body)); len(bodies) {
+		case 1:
+			w.WriteHeader(http.StatusTooManyRequests)
+		case 2:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case 3:
+			panic(http.ErrAbortHandler)
+		default:
+			_, _ = io.WriteString(w, `{"outcome":"block"}`)
+		}
+	}))
+	defer api.Close()
+	s, err := NewShoppers(Options{N: 1, BaseURL: api.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	outcome, err := s.pay(t.Context(), payment{id: "p", user: "u", card: "c", value: "1.00"})
+	if err != nil || outcome != "block" || len(bodies) != 4 || bodies[0] != bodies[3] {
+		t.Errorf("%q after %d requests: %v", outcome, len(bodies), err)
+	}
+}
