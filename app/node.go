@@ -243,7 +243,7 @@ func end(stop context.CancelFunc, group *errgroup.Group) error {
 const requestTime = time.Minute
 
 func (n *Node) httpServer(ctx context.Context, p *parts) *http.Server {
-	front := &httpx.Front{Timeout: n.rooms.collector.Timeout, Origins: n.deployment.Keys.origins(n.rooms.collector.Origins), Crowded: n.listener.crowded}
+	front := &httpx.Front{Timeout: n.rooms.collector.Timeout, Origins: n.deployment.Keys.origins(n.rooms.collector.Origins), Local: n.deployment.Keys.holdsDemoKey(), Crowded: n.listener.crowded}
 	return &http.Server{
 		Handler:           measured(p.api, front, p.registry, n.logger),
 		ReadHeaderTimeout: 10 * time.Second,

@@ -14,7 +14,7 @@ import (
 	"sluice/risk/riskpb"
 )
 
-// keptNewest is how many decisions of each outcome can be listed, the newest.
+// keptNewest is how many decisions of each outcome are kept for the list, the newest. An answer has at most 100; the rest fill in for those that have expired.
 const keptNewest = 500
 
 // newest are the newest decisions of each outcome: heaps, the oldest first, since partitions are read side by side and so not in the order of time. The log's

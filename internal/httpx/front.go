@@ -3,9 +3,11 @@ package httpx
 import (
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"path"
 	"strings"
 	"time"
 )
@@ -14,6 +16,7 @@ import (
 type Front struct {
 	Timeout time.Duration   // for a body to come
 	Origins map[string]bool // of pages that may call the API ("https://shop.example")
+	Local   bool            // only requests for a name of this machine are answered: the keys are known to all
 	Crowded func() bool     // whether connections run out, so that each is closed after its answer; nil: never
 }
 
@@ -31,6 +34,14 @@ func (f *Front) Serve(w http.ResponseWriter, r *http.Request, next func(http.Res
 	if f.Crowded != nil && f.Crowded() {
 		w.Header().Set("Connection", "close")
 	}
+	if f.Local && !loopback(r.Host) {
+		WriteProblem(w, NewProblem(http.StatusMisdirectedRequest, "misdirected", "With the demo's keys, Host must be localhost or a loopback address: a page elsewhere could give its own name this address."))
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, "/v1/") && !straight(r.URL.EscapedPath()) {
+		WriteProblem(w, NewProblem(http.StatusNotFound, "not_found", "A path must have no segment that is empty, . or ..; /openapi.json lists what there is."))
+		return
+	}
 	if f.cors(w, r) {
 		return
 	}
@@ -47,6 +58,19 @@ func (f *Front) Serve(w http.ResponseWriter, r *http.Request, next func(http.Res
 		answer.WriteHeader(http.StatusRequestTimeout)
 	}
 }
+
+// loopback tells whether a Host header names this machine, with any port.
+func loopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// straight tells whether a path means what it says. The mux would redirect another one, and a client that follows would repeat a deletion of "history/." as one
+// of the whole history.
+func straight(p string) bool { return p == path.Clean(p) || p == path.Clean(p)+"/" }
 
 // cors lets pages of a configured origin call the API, and answers their preflight. It tells other origins nothing.
 func (f *Front) cors(w http.ResponseWriter, r *http.Request) (answered bool) {

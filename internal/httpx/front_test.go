@@ -174,3 +174,43 @@ func TestRoutesDoNotShortenABodysTime(t *testing.T) {
 		t.Error(answer.Status)
 	}
 }
+
+// TestDemoKeysWorkOnThisMachineAlone: a page elsewhere that gives its own name a loopback address reaches nothing.
+func TestDemoKeysWorkOnThisMachineAlone(t *testing.T) {
+	next := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
+	for host, want := range map[string]int{
+		"localhost": 204, "LOCALHOST:8080": 204, "127.0.0.1:8080": 204, "127.9.9.9": 204, "[::1]:8080": 204, "[::1]": 204,
+		"evil.example": 421, "evil.example:8080": 421, "localhost.evil.example": 421, "127.0.0.1.evil.example:80": 421, "192.0.2.1": 421, "": 421,
+	} {
+		for _, local := range []bool{true, false} {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil)
+			r.Host = host
+			w := httptest.NewRecorder()
+			(&Front{Local: local}).Serve(w, r, next)
+			if expected := map[bool]int{true: want, false: 204}[local]; w.Code != expected {
+				t.Errorf("%q, demo keys %t: %d, want %d", host, local, w.Code, expected)
+			}
+		}
+	}
+}
+
+// TestNoWriteIsRedirected: the API answers a path that is not straight itself, so that no client repeats its request elsewhere.
+func TestNoWriteIsRedirected(t *testing.T) {
+	mux := http.NewServeMux()
+	deleted := 0
+	mux.HandleFunc("DELETE /v1/visitors/{id}/history", func(http.ResponseWriter, *http.Request) { deleted++ })
+	mux.HandleFunc("DELETE /v1/visitors/{id}/history/{event}", func(http.ResponseWriter, *http.Request) {})
+	for path, want := range map[string]int{
+		"/v1/visitors/v/history": 200, "/v1/visitors/v/history/e": 200, "/v1/visitors/v/history/%2E": 200, "/v1/visitors/v/history/a%2F..": 200,
+		"/v1/visitors/v/history/.": 404, "/v1/visitors/v/history/..": 404, "/v1/visitors/v/history/e/..": 404, "/v1//visitors/v/history": 404,
+	} {
+		w := httptest.NewRecorder()
+		new(Front).Serve(w, httptest.NewRequestWithContext(t.Context(), http.MethodDelete, path, nil), mux.ServeHTTP)
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", path, w.Code, want)
+		}
+	}
+	if deleted != 1 {
+		t.Errorf("%d histories were deleted", deleted)
+	}
+}
