@@ -8,10 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"sluice/demo/shop"
 	"sluice/demo/web"
@@ -19,6 +18,8 @@ import (
 	"sluice/internal/broker"
 	"sluice/internal/seal"
 	"sluice/internal/stream"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // DemoOptions are what a demo has beside its configuration.
@@ -108,41 +109,52 @@ func (n *Node) fillShop(ctx context.Context) error {
 		return err
 	}
 	close(n.shopLoaded)
+	marks := &pastMarks{data: n.data}
+	if err := marks.read(); err != nil {
+		return err
+	}
+	o.Until, o.Visited = marks.mark.Until, marks.mark.Shoppers
+	o.Sent = func(shoppers int) error { return marks.note(func(m *pastMark) { m.Shoppers = shoppers }) }
 	shoppers, err := shop.NewShoppers(o)
 	if err != nil {
 		return err
 	}
 	n.crowd.shoppers.Store(shoppers)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return n.replayPast(ctx, o) })
+	group.Go(func() error { return n.replayPast(ctx, o, marks) })
 	group.Go(func() error { return shoppers.Run(ctx) })
 	return group.Wait()
 }
 
-// pastFile says in a data directory when the shop's past ends, and whether all of it is there: it is replayed once.
+// pastFile says in a data directory when the past ends, whether all of the shop's is there, and how many shoppers have theirs: each is sent once.
 const pastFile = "past.json"
 
 type pastMark struct {
-	Until time.Time `json:"until"`
-	Done  bool      `json:"done"`
+	Until    time.Time `json:"until"`
+	Done     bool      `json:"done"`
+	Shoppers int       `json:"shoppers"`
+}
+
+// pastMarks keeps the mark in its file.
+type pastMarks struct {
+	mu   sync.Mutex // guards mark once others may note
+	mark pastMark
+	data *dataDir
 }
 
 // replayPast replays the shop's past into a new data directory, or goes on with one that was broken off.
-func (n *Node) replayPast(ctx context.Context, o shop.Options) error {
-	mark, err := readPast(n.data.join(pastFile))
+func (n *Node) replayPast(ctx context.Context, o shop.Options, marks *pastMarks) error {
+	done := false
+	if err := marks.note(func(m *pastMark) { done = m.Done }); err != nil {
+		return err
+	}
+	past, err := shop.NewPast(o, o.Until)
 	if err != nil {
 		return err
 	}
-	past, err := shop.NewPast(o, mark.Until)
-	if err != nil {
-		return err
-	}
-	n.crowd.past.Store(&replayedPast{past: past, done: mark.Done})
-	if mark.Done {
+	n.crowd.past.Store(&replayedPast{past: past, done: done})
+	if done {
 		return nil
-	}
-	if err := n.notePast(mark); err != nil {
-		return err
 	}
 	if err := past.Run(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -150,33 +162,36 @@ func (n *Node) replayPast(ctx context.Context, o shop.Options) error {
 		}
 		return err
 	}
-	mark.Done = true
 	n.crowd.past.Store(&replayedPast{past: past, done: true})
-	return n.notePast(mark)
+	return marks.note(func(m *pastMark) { m.Done = true })
 }
 
-// readPast reads the mark; a directory without one has a past that ends now.
-func readPast(path string) (mark pastMark, err error) {
-	data, err := os.ReadFile(path)
+// read reads the mark; a directory without one has a past that ends now.
+func (p *pastMarks) read() error {
+	data, err := os.ReadFile(p.data.join(pastFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return pastMark{Until: time.Now().UTC()}, nil
+		p.mark.Until = time.Now().UTC()
+		return p.note(func(*pastMark) {}) // before anything of it is sent
 	}
 	if err == nil {
-		err = json.Unmarshal(data, &mark)
+		err = json.Unmarshal(data, &p.mark)
 	}
 	if err != nil {
-		return mark, fmt.Errorf("reading how far the shop's past is replayed: %w", err)
+		return fmt.Errorf("reading how far the shop's past is replayed: %w", err)
 	}
-	return mark, nil
+	return nil
 }
 
-// notePast writes the mark.
-func (n *Node) notePast(mark pastMark) error {
-	data, err := json.Marshal(mark)
+// note changes the mark and writes it.
+func (p *pastMarks) note(change func(*pastMark)) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	change(&p.mark)
+	data, err := json.Marshal(p.mark)
 	if err != nil {
 		return err
 	}
-	return n.data.write(pastFile, string(data)+"\n")
+	return p.data.write(pastFile, string(data)+"\n")
 }
 
 // crowd is who else is in the demo's shop, as its pages say it; also before anybody is.

@@ -77,6 +77,9 @@ func (p *Past) Run(ctx context.Context) error {
 	}
 	began := time.Now()
 	r := &replaying{p: p, items: items, version: version, seen: make(map[int]bool), run: fmt.Sprintf("%016x", p.until.UnixNano())}
+	if r.before, err = r.settled(ctx); err != nil {
+		return err
+	}
 	if err := p.each(func(row int, o *Order) error { return r.add(ctx, row, o) }); err != nil {
 		return err
 	}
@@ -100,7 +103,8 @@ type replaying struct {
 	seen     map[int]bool // customers whose consent is imported
 	imports  []any
 	rows     []any
-	accepted int // rows, in all
+	accepted int // rows, by this run of the program
+	before   int // rows that were settled when it began
 }
 
 func (r *replaying) add(ctx context.Context, row int, o *Order) error {
@@ -152,17 +156,26 @@ func (r *replaying) send(ctx context.Context) error {
 	return nil
 }
 
-// settle waits until so many rows are settled.
+// settled is how many rows of the past are settled, those that were sent twice counted twice.
+func (r *replaying) settled(ctx context.Context) (int, error) {
+	var run struct{ Accepted, Duplicate, Denied, Rejected int }
+	if err := r.p.api.insist(ctx, http.MethodGet, "/v1/replays/"+r.run, "application/json", nil, &run); err != nil {
+		return 0, fmt.Errorf("asking how the past is settled: %w", err)
+	}
+	return run.Accepted + run.Duplicate + run.Denied + run.Rejected, nil
+}
+
+// settle waits until so many rows are settled, beside those that were when the program started.
 func (r *replaying) settle(ctx context.Context, rows int) error {
 	ticker := time.NewTicker(settleEvery)
 	defer ticker.Stop()
 	for {
-		var run struct{ Accepted, Duplicate, Denied, Rejected int }
-		if err := r.p.api.insist(ctx, http.MethodGet, "/v1/replays/"+r.run, "application/json", nil, &run); err != nil {
-			return fmt.Errorf("asking how the past is settled: %w", err)
+		settled, err := r.settled(ctx)
+		if err != nil {
+			return err
 		}
-		settled := run.Accepted + run.Duplicate + run.Denied + run.Rejected
-		r.p.replayed.Store(int64(min(settled, r.p.orders)))
+		settled -= r.before
+		r.p.replayed.Store(int64(min(max(settled, r.before), r.p.orders)))
 		if settled >= rows {
 			return nil
 		}

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -80,6 +81,7 @@ func TestPastEndsNow(t *testing.T) {
 func TestPastGoesOn(t *testing.T) {
 	var mu sync.Mutex // guards what follows
 	allowed, runs, rows := make(map[string]bool), make(map[string]bool), make(map[uint64]string)
+	settled, posted, ahead := 0, 0, 0 // rows settled, posted in this start, and most that waited
 	busy := true
 	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
@@ -95,7 +97,10 @@ func TestPastGoesOn(t *testing.T) {
 				allowed[person.Subject] = true
 			}
 		case r.Method == http.MethodGet:
-			fmt.Fprintf(w, `{"accepted":%d}`, len(rows))
+			fmt.Fprintf(w, `{"accepted":%d,"duplicate":%d}`, len(rows), settled-len(rows))
+			if settled = min(settled+batchOrders/2, posted); posted%2000 > batchOrders { // else half a batch until it is asked again
+				settled = posted
+			}
 		case busy && len(rows) > 1000:
 			busy = false
 			w.WriteHeader(http.StatusUnprocessableEntity)
@@ -119,6 +124,8 @@ func TestPastGoesOn(t *testing.T) {
 				rows[row.Row] = text
 				n++
 			}
+			ahead = max(ahead, posted-settled)
+			posted += n
 			fmt.Fprintf(w, `{"accepted":%d}`, n)
 		}
 	}))
@@ -137,8 +144,8 @@ func TestPastGoesOn(t *testing.T) {
 	if err := p.Run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(rows) != p.Orders() || p.Replayed() != p.Orders() || len(runs) != 1 {
-		t.Errorf("%d rows of %d, %d told, in %d runs", len(rows), p.Orders(), p.Replayed(), len(runs))
+	if len(rows) != p.Orders() || p.Replayed() != p.Orders() || len(runs) != 1 || settled < p.Orders() || ahead > batchOrders {
+		t.Errorf("%d rows of %d, %d told, in %d runs; %d settled, %d waited", len(rows), p.Orders(), p.Replayed(), len(runs), settled, ahead)
 	}
 }
 
@@ -257,5 +264,49 @@ func TestCheatsAreHeldUpAndGoOn(t *testing.T) {
 	outcome, err := s.pay(t.Context(), payment{id: "p", user: "u", card: "c", value: "1.00"})
 	if err != nil || outcome != "block" || len(bodies) != 4 || bodies[0] != bodies[3] {
 		t.Errorf("%q after %d requests: %v", outcome, len(bodies), err)
+	}
+}
+
+// TestShoppersHaveOnePast: a second start sends the past of new shoppers alone, and knows who has opted out.
+func TestShoppersHaveOnePast(t *testing.T) {
+	var ids []string
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for lines := json.NewDecoder(r.Body); r.URL.Path == "/v1/events" && lines.More(); {
+			var event struct{ ID string }
+			_ = lines.Decode(&event)
+			ids = append(ids, event.ID)
+		}
+		_, _ = io.WriteString(w, `{"purposes":{"personalize":{"choice":"deny"}}}`)
+	}))
+	defer api.Close()
+	marked := 0
+	start := func(n, visited int) *Shoppers {
+		t.Helper()
+		ids = nil
+		s, err := NewShoppers(Options{N: n, BaseURL: api.URL, Until: time.Unix(1_790_000_000, 0), Visited: visited, Sent: func(n int) error { marked = n; return nil }})
+		if err == nil {
+			err = s.past(t.Context())
+		}
+		if err == nil {
+			err = s.recall(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := start(10, 0)
+	first := ids
+	if len(first) != 10*pastVisits*pastViews || marked != 10 || s.OptedOut() != 1 {
+		t.Errorf("%d events, %d marked, %d opted out", len(first), marked, s.OptedOut())
+	}
+	if start(10, 0); !slices.Equal(ids, first) { // broken off before it was marked
+		t.Error("the same past is sent with other ids")
+	}
+	if start(12, 10); len(ids) != 2*pastVisits*pastViews || marked != 12 {
+		t.Errorf("%d events of two new shoppers, %d marked", len(ids), marked)
+	}
+	if start(5, 12); len(ids) != 0 || marked != 12 {
+		t.Errorf("%d events of known shoppers, %d marked", len(ids), marked)
 	}
 }

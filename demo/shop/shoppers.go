@@ -18,6 +18,9 @@ type Options struct {
 	Transport http.RoundTripper // nil: the default
 	N         int
 	Seed      uint64
+	Until     time.Time                // when the shop's past ends: the shoppers' is of the weeks before. The same time makes the same past
+	Visited   int                      // shoppers who have a past already: the first so many
+	Sent      func(shoppers int) error // notes how many have one now; nil: nobody does
 	Logger    *slog.Logger
 }
 
@@ -93,6 +96,9 @@ func (s *Shoppers) Run(ctx context.Context) (err error) {
 	if err := s.past(ctx); err != nil {
 		return s.end(ctx, fmt.Errorf("sending the shoppers' past: %w", err))
 	}
+	if err := s.recall(ctx); err != nil {
+		return s.end(ctx, fmt.Errorf("asking who has opted out: %w", err))
+	}
 	if err := s.cheat(ctx); err != nil {
 		return s.end(ctx, fmt.Errorf("letting the cheats try: %w", err))
 	}
@@ -124,25 +130,27 @@ const (
 	pastViews  = 5  // of a visit
 )
 
-// past imports the shoppers' acceptance and sends their visits of the past weeks.
+// past imports the shoppers' acceptance and sends their visits of the past weeks, once: those who have a past get no other.
 func (s *Shoppers) past(ctx context.Context) error {
 	var imports, events []any
-	now := time.Now()
 	for shopper := range s.o.N {
 		if declines(shopper) {
 			continue
 		}
 		imports = append(imports, acceptance(s.id(shopper), s.version))
-		random := rand.New(rand.NewPCG(s.o.Seed, uint64(shopper))) //nolint:gosec // a simulation
+		if shopper < s.o.Visited {
+			continue
+		}
+		random := rand.New(rand.NewPCG(uint64(s.o.Until.UnixNano()), uint64(shopper))) //nolint:gosec // a simulation
 		for visit := range pastVisits {
-			at := now.Add(-time.Hour - time.Duration(random.IntN(pastDays*24*60))*time.Minute)
+			at := s.o.Until.Add(-time.Hour - time.Duration(random.IntN(pastDays*24*60))*time.Minute)
 			for k := range pastViews {
 				kind := "view_item"
 				if k == pastViews-1 {
 					kind = "add_to_cart"
 				}
 				at = at.Add(time.Duration(20+random.IntN(90)) * time.Second)
-				events = append(events, s.event(shopper, kind, s.shelves.pick(s.tastes[shopper], random), at, fmt.Sprintf("past-%d-%d-%d", now.UnixNano(), visit, k)))
+				events = append(events, s.event(shopper, kind, s.shelves.pick(s.tastes[shopper], random), at, fmt.Sprintf("past-%d-%d-%d", s.o.Until.UnixNano(), visit, k)))
 			}
 		}
 	}
@@ -152,6 +160,28 @@ func (s *Shoppers) past(ctx context.Context) error {
 	for from := 0; from < len(events); from += 500 {
 		if err := s.api.lines(ctx, "/v1/events", events[from:min(from+500, len(events))], nil); err != nil {
 			return err
+		}
+	}
+	if s.o.Sent == nil {
+		return nil
+	}
+	return s.o.Sent(max(s.o.Visited, s.o.N))
+}
+
+// recall reads who has switched personalization off at an earlier start.
+func (s *Shoppers) recall(ctx context.Context) error {
+	for shopper := range s.o.N {
+		if !isOptedOut(shopper) || declines(shopper) {
+			continue
+		}
+		var state struct {
+			Purposes map[string]struct{ Choice string }
+		}
+		if err := s.api.insist(ctx, http.MethodGet, "/v1/users/"+s.id(shopper)+"/consent", "application/json", nil, &state); err != nil {
+			return err
+		}
+		if state.Purposes["personalize"].Choice == "deny" && s.out[shopper].CompareAndSwap(false, true) {
+			s.optedOut.Add(1)
 		}
 	}
 	return nil
