@@ -26,11 +26,12 @@ type Limits struct {
 
 // Config is the limits of every quota.
 type Config struct {
-	Events     Limits `yaml:"events"`
-	Settings   Limits `yaml:"settings"`
-	Identities Limits `yaml:"identities"`
-	OptOuts    Limits `yaml:"opt_outs"`
-	Blocks     int    `yaml:"blocks"` // items that one person may block, and as many categories; also with a server key
+	Events      Limits `yaml:"events"`
+	Settings    Limits `yaml:"settings"`
+	Withdrawals Limits `yaml:"withdrawals"` // by address alone
+	Identities  Limits `yaml:"identities"`
+	OptOuts     Limits `yaml:"opt_outs"`
+	Blocks      int    `yaml:"blocks"` // items that one person may block, and as many categories; also with a server key
 }
 
 const (
@@ -53,7 +54,7 @@ func Load(sections func(string) config.Section) (*Config, error) {
 	for _, q := range []struct {
 		path string
 		of   Limits
-	}{{".events", c.Events}, {".settings", c.Settings}, {".identities", c.Identities}, {".opt_outs", c.OptOuts}} {
+	}{{".events", c.Events}, {".settings", c.Settings}, {".withdrawals", c.Withdrawals}, {".identities", c.Identities}, {".opt_outs", c.OptOuts}} {
 		q.of.check(s, q.path, &faults)
 	}
 	for _, path := range []struct {
@@ -63,6 +64,9 @@ func Load(sections func(string) config.Section) (*Config, error) {
 		if path.of != (Limit{}) {
 			faults.Add(s.Errorf(path.path, "must not be set: a subject is new once"))
 		}
+	}
+	if c.Withdrawals.Key != (Limit{}) || c.Withdrawals.Subject != (Limit{}) {
+		faults.Add(s.Errorf(".withdrawals", "must be set by address alone: no caller may use up what others withdraw, and a subject's count as its settings"))
 	}
 	if c.Blocks < 1 || c.Blocks > mostBlocks {
 		faults.Add(s.Errorf(".blocks", "must be between 1 and %d", mostBlocks))

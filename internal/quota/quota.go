@@ -40,7 +40,7 @@ type Quotas struct {
 	places  chan struct{}
 	hold    time.Duration
 
-	events, settings, identities, optOuts quota
+	events, settings, withdrawals, identities, optOuts quota
 }
 
 // by is who is counted.
@@ -72,13 +72,13 @@ func New(o Options) *Quotas {
 	}
 	q := &Quotas{proxies: o.Proxies, now: o.Now, seed: maphash.MakeSeed(), places: make(chan struct{}, o.Held), hold: hold}
 	refused := prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "sluice_quota_refused_total", Help: "Requests with a write key that were answered 429 `quota`, by quota (events, settings, identities, opt_outs) and by what was counted (key, address, subject).",
+		Name: "sluice_quota_refused_total", Help: "Requests with a write key that were answered 429 `quota`, by quota (events, settings, withdrawals, identities, opt_outs) and by what was counted (key, address, subject).",
 	}, []string{"quota", "by"})
 	for _, of := range []struct {
 		into   *quota
 		name   string
 		limits Limits
-	}{{&q.events, "events", o.Config.Events}, {&q.settings, "settings", o.Config.Settings}, {&q.identities, "identities", o.Config.Identities}, {&q.optOuts, "opt_outs", o.Config.OptOuts}} {
+	}{{&q.events, "events", o.Config.Events}, {&q.settings, "settings", o.Config.Settings}, {&q.withdrawals, "withdrawals", o.Config.Withdrawals}, {&q.identities, "identities", o.Config.Identities}, {&q.optOuts, "opt_outs", o.Config.OptOuts}} {
 		of.into.name = of.name
 		for i, l := range [kinds]Limit{bySubject: of.limits.Subject, byAddress: of.limits.Address, byKey: of.limits.Key} {
 			of.into.tables[i] = newTable(l, sets)
@@ -142,16 +142,19 @@ func (c Caller) Events(n int) *httpx.Problem {
 	return c.takeAll(&c.q.events, n)
 }
 
-// Setting counts a settings write of a subject: by the subject alone, or also by the address, or also by the key.
+// Address is the caller's address as quotas tell addresses apart. A caller without quotas has none.
+func (c Caller) Address() (id uint64, limited bool) { return c.address, c.q != nil }
+
+// Setting counts a settings write of a subject: by the subject and the address, or also by the key.
 func (c Caller) Setting(subject string, whose Reach) *httpx.Problem {
 	if c.q == nil {
 		return nil
 	}
 	problem := c.take(&c.q.settings, bySubject, c.subject(subject), 1)
-	if problem == nil && whose >= OfAddress {
+	if problem == nil {
 		problem = c.take(&c.q.settings, byAddress, c.address, 1)
 	}
-	if problem == nil && whose >= OfKey {
+	if problem == nil && whose == OfKey {
 		problem = c.take(&c.q.settings, byKey, c.key, 1)
 	}
 	return problem
@@ -162,10 +165,21 @@ type Reach uint8
 
 // A reach includes those before it.
 const (
-	OfSubject Reach = iota
-	OfAddress
+	OfAddress Reach = iota
 	OfKey
 )
+
+// Withdrawal counts a settings write by which a subject of whom something is recorded withdraws, denies or deletes: by the subject, like its other writes, and apart
+// from them by the address. A key has no such quota: callers elsewhere cannot use it up.
+func (c Caller) Withdrawal(subject string) *httpx.Problem {
+	if c.q == nil {
+		return nil
+	}
+	if problem := c.take(&c.q.settings, bySubject, c.subject(subject), 1); problem != nil {
+		return problem
+	}
+	return c.take(&c.q.withdrawals, byAddress, c.address, 1)
+}
 
 // Identity counts a subject of whom nothing was known.
 func (c Caller) Identity() *httpx.Problem {

@@ -80,13 +80,16 @@ func TestWhoIsRefusedTakesNothingOfOthers(t *testing.T) {
 }
 
 func TestReach(t *testing.T) {
-	q := quotas(new(clock), Config{Settings: Limits{Key: Limit{1, 1}, Address: Limit{1, 1}, Subject: Limit{1, 1}}})
+	q := quotas(new(clock), Config{Settings: Limits{Key: Limit{1, 1}, Address: Limit{1, 1}, Subject: Limit{1, 1}}, Withdrawals: Limits{Address: Limit{1, 2}}})
 	one := caller(q, "203.0.113.1:1", "pk")
 	expect(t, "the first", one.Setting("a", OfKey), "", "")
 	expect(t, "by address", one.Setting("b", OfAddress), "settings of this address", "1")
 	expect(t, "by key", caller(q, "203.0.113.2:1", "pk").Setting("c", OfKey), "settings of this key", "1")
-	expect(t, "by itself", one.Setting("d", OfSubject), "", "")
-	expect(t, "by itself again", one.Setting("d", OfSubject), "settings of this subject", "1")
+	expect(t, "by itself", one.Withdrawal("d"), "", "")
+	expect(t, "by itself again", one.Withdrawal("d"), "settings of this subject", "1")
+	expect(t, "of an address", one.Withdrawal("e"), "", "")
+	expect(t, "of an address again", one.Withdrawal("f"), "withdrawals of this address", "1")
+	expect(t, "elsewhere", caller(q, "203.0.113.3:1", "pk").Withdrawal("g"), "", "")
 }
 
 func TestNewPeople(t *testing.T) {
@@ -102,7 +105,7 @@ func TestServerKeysHaveNoQuota(t *testing.T) {
 	q := quotas(new(clock), Config{Events: Limits{Address: Limit{1, 1}}})
 	for _, c := range []Caller{{}, q.Caller(request("203.0.113.1:1"), httpx.RoleServer), (*Quotas)(nil).Caller(request("203.0.113.1:1"), httpx.RoleWrite)} {
 		for range 3 {
-			for _, problem := range []*httpx.Problem{c.Post(), c.EventsOf("a", 10), c.Events(10), c.Setting("a", OfKey), c.Identity(), c.OptOut()} {
+			for _, problem := range []*httpx.Problem{c.Post(), c.EventsOf("a", 10), c.Events(10), c.Setting("a", OfKey), c.Withdrawal("a"), c.Identity(), c.OptOut()} {
 				expect(t, "no quota", problem, "", "")
 			}
 		}
@@ -119,12 +122,12 @@ func TestMetricsNameNobody(t *testing.T) {
 	c := caller(q, "203.0.113.1:1", "pk")
 	c.Events(1)
 	c.Events(1)
-	const want = `# HELP sluice_quota_refused_total Requests with a write key that were answered 429 ` + "`quota`" + `, by quota (events, settings, identities, opt_outs) and by what was counted (key, address, subject).
+	const want = `# HELP sluice_quota_refused_total Requests with a write key that were answered 429 ` + "`quota`" + `, by quota (events, settings, withdrawals, identities, opt_outs) and by what was counted (key, address, subject).
 # TYPE sluice_quota_refused_total counter
 `
 	var lines strings.Builder
 	lines.WriteString(want)
-	for _, quota := range []string{"events", "identities", "opt_outs", "settings"} {
+	for _, quota := range []string{"events", "identities", "opt_outs", "settings", "withdrawals"} {
 		for _, by := range []string{"address", "key", "subject"} {
 			value := "0"
 			if quota == "events" && by == "address" {
@@ -221,6 +224,7 @@ func TestFaultyConfigurations(t *testing.T) {
 		{"quotas: {identities: {subject: {rate: 1, burst: 1}}}", "identities.subject: must not be set: a subject is new once"},
 		{"quotas: {opt_outs: {address: {rate: .inf, burst: 1}}}", "opt_outs.address.rate: must be between"},
 		{"quotas: {opt_outs: {address: {rate: .nan, burst: 1}}}", "opt_outs.address.rate: must be between"},
+		{"quotas: {withdrawals: {key: {rate: 1, burst: 1}}}", "withdrawals: must be set by address alone"},
 		{"quotas: {blocks: 1001}", "blocks: must be between 1 and 1000"},
 		{"quotas: {events: {country: {rate: 1}}}", "country"},
 	} {

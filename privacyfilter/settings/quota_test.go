@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sluice/internal/httpx"
 	"sluice/internal/quota"
 	"sluice/privacyfilter"
 	"sluice/privacyfilter/consent"
@@ -91,7 +92,7 @@ func TestStrangersHavePlacesOfTheirOwn(t *testing.T) {
 		{"a person permits", change{}, s.permissions},
 		{"a person restricts", change{restrict: new(restriction)}, s.restrictions},
 	} {
-		if s.placesOf(&test.c) != test.want {
+		if places, _ := s.placesOf(&test.c); places != test.want {
 			t.Error(test.name)
 		}
 	}
@@ -104,14 +105,14 @@ func TestStrangersWaitForAPlace(t *testing.T) {
 		if !enter(t.Context(), places, false) || enter(t.Context(), places, false) {
 			t.Error("one place, taken twice or not at all")
 		}
-		if enter(t.Context(), places, true) || time.Since(began) != strangerWait {
+		if enter(t.Context(), places, true) || time.Since(began) != placeWait {
 			t.Errorf("a place after %v", time.Since(began))
 		}
 		go func() {
-			time.Sleep(strangerWait / 2)
+			time.Sleep(placeWait / 2)
 			<-places
 		}()
-		if !enter(t.Context(), places, true) || time.Since(began) != strangerWait*3/2 {
+		if !enter(t.Context(), places, true) || time.Since(began) != placeWait*3/2 {
 			t.Errorf("no place when one was free, after %v", time.Since(began))
 		}
 		gone, cancel := context.WithCancel(t.Context())
@@ -120,4 +121,62 @@ func TestStrangersWaitForAPlace(t *testing.T) {
 			t.Error("a place for one who has gone")
 		}
 	})
+}
+
+// TestNoAddressFillsThePlaces: writes that wait at one address keep out that address alone, and leave nothing behind.
+func TestNoAddressFillsThePlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{restrictions: make(chan struct{}, 8), restricting: newShares(2)}
+		quotas := quota.New(quota.Options{Config: new(quota.Config)})
+		from := func(peer string) context.Context {
+			r := &http.Request{RemoteAddr: peer, Header: make(http.Header)}
+			return context.WithValue(t.Context(), subjectKey{}, subject{caller: quotas.Caller(r, httpx.RoleWrite)})
+		}
+		restricts := &change{restrict: new(restriction)}
+		var leaves []func()
+		enters := func(what string, ctx context.Context, want bool) {
+			t.Helper()
+			leave, ok := s.enter(ctx, restricts)
+			if ok != want {
+				t.Errorf("%s: %v, want %v", what, ok, want)
+			}
+			if ok {
+				leaves = append(leaves, leave)
+			}
+		}
+		enters("the first", from("203.0.113.1:1"), true)
+		enters("the second", from("203.0.113.1:2"), true)
+		began := time.Now()
+		enters("the third", from("203.0.113.1:3"), false)
+		if waited := time.Since(began); waited != placeWait {
+			t.Errorf("waited %v for a place of the address, want %v", waited, placeWait)
+		}
+		enters("another address", from("203.0.113.2:1"), true)
+		for range 3 {
+			enters("a server key", t.Context(), true)
+		}
+		for _, leave := range leaves {
+			leave()
+		}
+		enters("later", from("203.0.113.1:1"), true)
+		leaves[len(leaves)-1]()
+		if len(s.restrictions) != 0 || len(s.restricting.of) != 0 {
+			t.Errorf("%d places and %d addresses are left behind", len(s.restrictions), len(s.restricting.of))
+		}
+	})
+}
+
+// TestWithdrawalsOfAnAddress: many people of one address use up what it may withdraw, and nobody else's.
+func TestWithdrawalsOfAnAddress(t *testing.T) {
+	w := newWorld(t, func(o *Options) {
+		o.Quotas = quota.New(quota.Options{Config: &quota.Config{Withdrawals: quota.Limits{Address: quota.Limit{Rate: 0.001, Burst: 2}}}})
+	})
+	for _, name := range []string{"a", "b", "c"} {
+		w.accept("/v1/visitors/" + name)
+	}
+	w.obeyed(w.publicly(http.MethodPut, "/v1/visitors/a/consent/personalize", denies))
+	w.obeyed(w.publicly(http.MethodPut, "/v1/visitors/b/consent/personalize", denies))
+	w.refusedBy(w.publicly(http.MethodPut, "/v1/visitors/c/consent/personalize", denies), "withdrawals of this address")
+	w.obeyed(w.publicly(http.MethodPut, "/v1/visitors/c/policy", accepts)) // what permits has another quota
+	w.obeyed(w.call(http.MethodPut, "/v1/visitors/c/consent/personalize", denies))
 }

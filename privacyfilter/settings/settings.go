@@ -90,8 +90,9 @@ const (
 	importDeadline  = 30 * time.Second // for 10,000 people
 	maxRestrictions = 4096             // writes that restrict and wait at once; more are shed with 429
 	maxPermissions  = 1024             // writes that permit: they wait for the filter, and must not keep out those that restrict
+	maxOfAddress    = 64               // of each of these two kinds, by callers with a write key at one address
 	maxStrangers    = 32               // writes with a write key of people of whom nothing is recorded: they share the way to the log with those of whom something is, and must not fill it
-	strangerWait    = time.Second      // for one of these places
+	placeWait       = time.Second      // for a place among strangers, or among those of one address
 	maxImportWrites = 64               // of up to 10,000 people each
 	maxPending      = 256              // of one person's restrictions that the filter has not confirmed yet
 	maxBody         = 4 << 10
@@ -106,6 +107,7 @@ type service struct {
 	metrics   *metrics
 
 	restrictions, permissions, strangers, imports chan struct{} // a place for each write that waits
+	restricting, permitting                       *shares       // of restrictions and permissions, by address
 }
 
 // Register adds the operations to the API.
@@ -122,6 +124,7 @@ func Register(api *httpx.API, o Options) {
 	s := &service{
 		Options: o, places: o.Policy.Jurisdictions(), revisions: privacyfilter.NewRevisions(o.Ring), restrictions: make(chan struct{}, maxRestrictions), permissions: make(chan struct{}, maxPermissions),
 		strangers: make(chan struct{}, maxStrangers), imports: make(chan struct{}, maxImportWrites),
+		restricting: newShares(maxOfAddress), permitting: newShares(maxOfAddress),
 	}
 	s.metrics = newMetrics(o.Registerer, s)
 	s.registerPolicy(api)
@@ -193,12 +196,12 @@ func (s *service) change(ctx context.Context, c change) (*answer[Written], error
 	return private(Written{Revision: s.revisions.Text(revision, who.key()), EffectiveAt: time.Now().UTC()}), nil
 }
 
-// charge takes the write from the caller's quotas. What somebody of whom something is recorded refuses is counted by that person alone: no stranger can use that
-// up. Nothing is done with the data of a stranger until they permit it; what they refuse is counted apart all the same, for the permission that may follow.
+// charge takes the write from the caller's quotas. What somebody of whom something is recorded refuses is counted by that person and their address, never by the
+// key: only those who share the address can use that up. Nothing is done with the data of a stranger until they permit it; what they refuse is counted apart all the same, for the permission that may follow.
 func (c *change) charge(who subject, known bool) *httpx.Problem {
 	switch {
 	case known && c.refuses:
-		return who.caller.Setting(who.key(), quota.OfSubject)
+		return who.caller.Withdrawal(who.key())
 	case known:
 		return who.caller.Setting(who.key(), quota.OfKey)
 	}
@@ -232,14 +235,14 @@ func (s *service) known(c change, a *consent.Access) (place string, problem *htt
 
 // write appends the change to the log and returns when it is obeyed everywhere. It goes on when the caller has gone: what is recorded must take effect.
 func (s *service) write(ctx context.Context, c change) (revision privacyfilter.Revision, err error) {
+	leave, ok := s.enter(ctx, &c)
+	if !ok {
+		return revision, s.refused(c.act, problemBusy())
+	}
+	defer leave()
 	if c.restrict != nil && !c.stranger {
 		defer s.Lane.Hurry()() // what permits waits for the filter, which works in the lane; and nothing is done with the data of strangers that must end
 	}
-	places := s.placesOf(&c)
-	if !enter(ctx, places, c.stranger) {
-		return revision, s.refused(c.act, problemBusy())
-	}
-	defer func() { <-places }()
 	if c.permit != nil && ctx.Err() != nil { // the caller disconnected; it may have retried on another node and revoked since
 		return revision, s.refused(c.act, problemUnknown())
 	}
@@ -259,39 +262,6 @@ func (s *service) write(ctx context.Context, c change) (revision privacyfilter.R
 	}
 	s.metrics.seconds.Observe(time.Since(began).Seconds())
 	return revision, nil
-}
-
-// placesOf are the places that the change shares with its like.
-func (s *service) placesOf(c *change) chan struct{} {
-	switch {
-	case c.stranger:
-		return s.strangers
-	case c.restrict == nil:
-		return s.permissions
-	default:
-		return s.restrictions
-	}
-}
-
-// enter takes a place, at once or not at all, unless patient.
-func enter(ctx context.Context, places chan struct{}, patient bool) bool {
-	select {
-	case places <- struct{}{}:
-		return true
-	default:
-	}
-	if !patient {
-		return false
-	}
-	timer := time.NewTimer(strangerWait)
-	defer timer.Stop()
-	select {
-	case places <- struct{}{}:
-		return true
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-	return false
 }
 
 // append appends control records, and waits no longer than ctx: a log that is down may take its own time to say so.
