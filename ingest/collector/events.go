@@ -17,6 +17,7 @@ type batch struct {
 	c         *Collector
 	who       *caller
 	room      *room
+	counted   quota.Batch
 	accepted  []ingest.Accepted
 	forbidden int // of the rejected: what the key may not do
 	eventsAnswer
@@ -50,12 +51,17 @@ func (c *Collector) collect(w http.ResponseWriter, r *http.Request, who *caller)
 		return problem
 	}
 	defer body.free()
-	room, problem := c.reserve(body)
+	counted, problem := who.quota.Batch(roomOf(body)) // before room is kept, which others need
 	if problem != nil {
 		return problem
 	}
+	room, problem := c.reserve(body)
+	if problem != nil {
+		counted.Return()
+		return problem
+	}
 	defer room.leave()
-	b := &batch{c: c, who: who, room: room, eventsAnswer: eventsAnswer{Errors: []httpx.FieldError{}, Warnings: []httpx.FieldError{}}}
+	b := &batch{c: c, who: who, room: room, counted: counted, eventsAnswer: eventsAnswer{Errors: []httpx.FieldError{}, Warnings: []httpx.FieldError{}}}
 	if problem := b.decode(r.Context(), body); problem != nil {
 		return problem
 	}
@@ -71,6 +77,7 @@ func (c *Collector) collect(w http.ResponseWriter, r *http.Request, who *caller)
 func (b *batch) decode(ctx context.Context, body *body) *httpx.Problem {
 	leave, ok := b.c.enter(ctx)
 	if !ok {
+		b.counted.Return()
 		return httpx.Overloaded()
 	}
 	defer leave()
@@ -91,6 +98,7 @@ func (b *batch) append(ctx context.Context) *httpx.Problem {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*b.c.o.Config.Timeout)
 	defer cancel()
 	if problem := b.room.take(len(b.accepted)); problem != nil {
+		b.counted.Return()
 		return problem
 	}
 	duplicates, err := b.c.appendNew(ctx, b.accepted)
@@ -142,20 +150,10 @@ func (b *batch) take(entries []entry) *httpx.Problem {
 
 // charge counts the events by subject, and all that came, those that were rejected too, by address and key.
 func (b *batch) charge(events []*ingest.Event, came int) *httpx.Problem {
-	if !b.who.quota.Limited() {
-		return nil
+	for _, ev := range events {
+		b.counted.Event(subjectOf(ev))
 	}
-	for first := 0; first < len(events); {
-		subject, next := subjectOf(events[first]), first+1
-		for next < len(events) && subjectOf(events[next]) == subject {
-			next++ // the events of a request are mostly one person's
-		}
-		if problem := b.who.quota.EventsOf(subject, next-first); problem != nil {
-			return problem
-		}
-		first = next
-	}
-	return b.who.quota.Events(came)
+	return b.counted.Settle(came)
 }
 
 func subjectOf(ev *ingest.Event) string { return cmp.Or(ev.UserId, ev.AnonymousId) }
@@ -165,18 +163,15 @@ func (b *batch) introduce(events []*ingest.Event, denied []bool) *httpx.Problem 
 	if !b.who.quota.Limited() || b.c.o.Introduces == nil {
 		return nil
 	}
-	last := ""
+	last, people := "", make(map[string]struct{})
 	for i, ev := range events {
 		subject := subjectOf(ev)
 		if denied[i] || subject == last || !b.c.o.Introduces(ev) {
 			continue
 		}
-		if problem := b.who.quota.Identity(); problem != nil {
-			return problem
-		}
-		last = subject
+		people[subject], last = struct{}{}, subject
 	}
-	return nil
+	return b.counted.Identities(len(people))
 }
 
 func (b *batch) settle(e *entry) (fault *ingest.Fault) {

@@ -126,22 +126,6 @@ func (c Caller) Post() *httpx.Problem {
 	return nil
 }
 
-// EventsOf counts n events of a subject.
-func (c Caller) EventsOf(subject string, n int) *httpx.Problem {
-	if c.q == nil {
-		return nil
-	}
-	return c.take(&c.q.events, bySubject, c.subject(subject), n)
-}
-
-// Events counts a request's events, after EventsOf each of their subjects.
-func (c Caller) Events(n int) *httpx.Problem {
-	if c.q == nil {
-		return nil
-	}
-	return c.takeAll(&c.q.events, n)
-}
-
 // Address is the caller's address as quotas tell addresses apart. A caller without quotas has none.
 func (c Caller) Address() (id uint64, limited bool) { return c.address, c.q != nil }
 
@@ -186,7 +170,7 @@ func (c Caller) Identity() *httpx.Problem {
 	if c.q == nil {
 		return nil
 	}
-	return c.takeAll(&c.q.identities, 1)
+	return c.one(&c.q.identities)
 }
 
 // OptOut counts a subject of whom nothing was known, and who says no.
@@ -194,17 +178,30 @@ func (c Caller) OptOut() *httpx.Problem {
 	if c.q == nil {
 		return nil
 	}
-	return c.takeAll(&c.q.optOuts, 1)
+	return c.one(&c.q.optOuts)
 }
 
 func (c Caller) subject(name string) uint64 { return maphash.String(c.q.seed, name) }
 
-// takeAll counts by address, then by key.
-func (c Caller) takeAll(of *quota, n int) *httpx.Problem {
-	if problem := c.take(of, byAddress, c.address, n); problem != nil {
-		return problem
+// one takes one token of the address and of the key.
+func (c Caller) one(of *quota) *httpx.Problem {
+	if kind, wait := c.takeAll(of, 1); wait > 0 {
+		return of.refuse(kind, wait)
 	}
-	return c.take(of, byKey, c.key, n)
+	return nil
+}
+
+// takeAll takes n tokens of the address and of the key, or none and tells which of them has too few.
+func (c Caller) takeAll(of *quota, n int) (kind by, wait time.Duration) {
+	now := int64(c.q.now())
+	if wait := of.tables[byAddress].take(c.address, n, now); wait > 0 {
+		return byAddress, wait
+	}
+	if wait := of.tables[byKey].take(c.key, n, now); wait > 0 {
+		of.tables[byAddress].give(c.address, n)
+		return byKey, wait
+	}
+	return byKey, 0
 }
 
 func (c Caller) take(of *quota, kind by, id uint64, n int) *httpx.Problem {

@@ -45,21 +45,123 @@ func expect(t *testing.T, what string, problem *httpx.Problem, text, after strin
 	}
 }
 
+// post posts n events of each subject, in turn.
+func post(c Caller, n int, subjects ...string) *httpx.Problem {
+	b, problem := c.Batch(1)
+	if problem != nil {
+		return problem
+	}
+	for range n {
+		for _, subject := range subjects {
+			b.Event(subject)
+		}
+	}
+	return b.Settle(n * len(subjects))
+}
+
 func TestEvents(t *testing.T) {
 	c := new(clock)
 	q := quotas(c, Config{Events: Limits{Key: Limit{1, 30}, Address: Limit{1, 20}, Subject: Limit{0.1, 5}}})
 	ada := caller(q, "203.0.113.1:1", "pk")
-	expect(t, "five", ada.EventsOf("ada", 5), "", "")
-	expect(t, "the sixth", ada.EventsOf("ada", 1), "events of this subject", "10")
-	expect(t, "another subject", ada.EventsOf("bo", 1), "", "")
-	expect(t, "a request", ada.Events(20), "", "")
+	expect(t, "five", post(ada, 5, "ada"), "", "")
+	expect(t, "the sixth", post(ada, 1, "ada"), "events of this subject", "10")
+	expect(t, "another subject", post(ada, 1, "bo"), "", "")
+	expect(t, "the same subject elsewhere", post(caller(q, "203.0.113.9:1", "pk"), 5, "ada"), "", "")
+	expect(t, "what is left, lent by a full bucket", post(ada, 13, "cy"), "", "")
 	expect(t, "before the next body", ada.Post(), "events of this address", "1")
-	expect(t, "the same network", caller(q, "[::ffff:203.0.113.1]:2", "pk").Events(1), "events of this address", "1")
-	expect(t, "another address", caller(q, "203.0.113.2:1", "pk").Events(10), "", "")
-	expect(t, "all addresses together", caller(q, "203.0.113.3:1", "pk").Events(1), "events of this key", "1")
+	expect(t, "the same network, with a fine", post(caller(q, "[::ffff:203.0.113.1]:2", "pk"), 1, "di"), "events of this address", "2")
+	expect(t, "another address", post(caller(q, "203.0.113.2:1", "pk"), 5, "ed"), "", "")
+	expect(t, "all addresses together", post(caller(q, "203.0.113.3:1", "pk"), 2, "fi"), "events of this key", "1")
 	expect(t, "another key", caller(q, "203.0.113.3:1", "pk2").Post(), "", "")
 	c.now += time.Minute
 	expect(t, "later", ada.Post(), "", "")
+}
+
+// TestBatchesAreTakenWhole: what is refused takes nothing but the fine, and is taken when Retry-After says so.
+func TestBatchesAreTakenWhole(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		config     Config
+		n          int
+		subjects   []string
+		identities int
+	}{
+		{"mixed, more than a subject's burst", Config{Events: Limits{Subject: Limit{1, 10}}}, 12, []string{"a", "b"}, 0},
+		{"one subject of two", Config{Events: Limits{Subject: Limit{1, 10}}}, 4, []string{"used", "a"}, 0},
+		{"more than the address's burst", Config{Events: Limits{Address: Limit{1, 10}}}, 20, []string{"a"}, 0},
+		{"more than the key's burst", Config{Events: Limits{Key: Limit{1, 10}}}, 20, []string{"a"}, 0},
+		{"more people than an address may bring", Config{Identities: Limits{Address: Limit{1, 10}, Key: Limit{1, 100}}}, 1, []string{"a"}, 11},
+		{"more people than a key may bring", Config{Identities: Limits{Address: Limit{1, 100}, Key: Limit{1, 10}}}, 1, []string{"a"}, 11},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := new(clock)
+			q := quotas(c, test.config)
+			one := caller(q, "203.0.113.1:1", "pk")
+			send := func(n, identities int, subjects ...string) *httpx.Problem {
+				b, problem := one.Batch(1)
+				if problem != nil {
+					return problem
+				}
+				for range n {
+					for _, subject := range subjects {
+						b.Event(subject)
+					}
+				}
+				if problem := b.Settle(n * len(subjects)); problem != nil {
+					return problem
+				}
+				return b.Identities(identities)
+			}
+			expect(t, "before", send(8, min(test.identities, 8), "used"), "", "")
+			for range 3 {
+				problem := send(test.n, test.identities, test.subjects...)
+				if problem == nil {
+					break
+				}
+				after, err := time.ParseDuration(problem.RetryAfter + "s")
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.now += after
+				expect(t, "after "+after.String(), send(test.n, test.identities, test.subjects...), "", "")
+				c.now += time.Hour
+			}
+			c.now += time.Hour
+			expect(t, "after a rest", send(test.n, test.identities, test.subjects...), "", "")
+		})
+	}
+}
+
+// TestRefusedBatchesSoonGoUnread: batches that are refused cost their address a part, at most a full bucket, and the key nothing.
+func TestRefusedBatchesSoonGoUnread(t *testing.T) {
+	q := quotas(new(clock), Config{Events: Limits{Address: Limit{1, 100}, Key: Limit{1, 1000}}})
+	loud := caller(q, "203.0.113.1:1", "pk")
+	expect(t, "before", post(loud, 60, "a"), "", "")
+	for range 100 {
+		if _, problem := loud.Batch(1000); problem == nil {
+			t.Fatal("let through")
+		}
+	}
+	expect(t, "the next body", loud.Post(), "events of this address", "101")
+	expect(t, "the key", post(caller(q, "203.0.113.2:1", "pk"), 940, "b"), "", "")
+}
+
+// TestReturnGivesBack what a batch took, also after its bucket was used by others.
+func TestReturnGivesBack(t *testing.T) {
+	q := quotas(new(clock), Config{Events: Limits{Address: Limit{1, 10}, Key: Limit{1, 20}, Subject: Limit{1, 5}}})
+	c := caller(q, "203.0.113.1:1", "pk")
+	for range 10 {
+		b, problem := c.Batch(3)
+		expect(t, "batch", problem, "", "")
+		for range 5 {
+			b.Event("a")
+		}
+		expect(t, "settle", b.Settle(5), "", "")
+		b.Return()
+		b.Return()
+	}
+	expect(t, "all of it", post(c, 5, "a", "b"), "", "")
+	expect(t, "one more", c.Post(), "events of this address", "1")
 }
 
 // TestWhoIsRefusedTakesNothingOfOthers: a subject's, or an address's, refusals leave the key's bucket full.
@@ -105,7 +207,7 @@ func TestServerKeysHaveNoQuota(t *testing.T) {
 	q := quotas(new(clock), Config{Events: Limits{Address: Limit{1, 1}}})
 	for _, c := range []Caller{{}, q.Caller(request("203.0.113.1:1"), httpx.RoleServer), (*Quotas)(nil).Caller(request("203.0.113.1:1"), httpx.RoleWrite)} {
 		for range 3 {
-			for _, problem := range []*httpx.Problem{c.Post(), c.EventsOf("a", 10), c.Events(10), c.Setting("a", OfKey), c.Withdrawal("a"), c.Identity(), c.OptOut()} {
+			for _, problem := range []*httpx.Problem{c.Post(), post(c, 10, "a"), c.Setting("a", OfKey), c.Withdrawal("a"), c.Identity(), c.OptOut()} {
 				expect(t, "no quota", problem, "", "")
 			}
 		}
@@ -120,8 +222,9 @@ func TestMetricsNameNobody(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	q := New(Options{Config: &Config{Events: Limits{Address: Limit{1, 1}}}, Registerer: reg})
 	c := caller(q, "203.0.113.1:1", "pk")
-	c.Events(1)
-	c.Events(1)
+	for range 2 {
+		_, _ = c.Batch(1)
+	}
 	const want = `# HELP sluice_quota_refused_total Requests with a write key that were answered 429 ` + "`quota`" + `, by quota (events, settings, withdrawals, identities, opt_outs) and by what was counted (key, address, subject).
 # TYPE sluice_quota_refused_total counter
 `
@@ -191,14 +294,14 @@ func TestTheDefaultsLeaveRoom(t *testing.T) {
 	c := new(clock)
 	q := quotas(c, *config)
 	office := caller(q, "203.0.113.1:1", "pk")
-	post := func(subject string, n int) {
+	posts := func(subject string, n int) {
 		t.Helper()
-		for _, problem := range []*httpx.Problem{office.Post(), office.EventsOf(subject, n), office.Events(n)} {
+		for _, problem := range []*httpx.Problem{office.Post(), post(office, n, subject)} {
 			expect(t, subject, problem, "", "")
 		}
 	}
 	for range 40 { // a visitor, 40 events in two seconds
-		post("visitor", 1)
+		posts("visitor", 1)
 		c.now += time.Second / 20
 	}
 	for second := range 60 { // 500 people come within a minute, and each does something each second
@@ -209,12 +312,12 @@ func TestTheDefaultsLeaveRoom(t *testing.T) {
 				expect(t, "an acceptance", office.Identity(), "", "")
 			}
 			if second%2 == 0 {
-				post(subject, 1)
+				posts(subject, 1)
 			}
 		}
 		c.now += time.Second
 	}
-	post("an app that was offline", 500)
+	posts("an app that was offline", 500)
 }
 
 func TestFaultyConfigurations(t *testing.T) {
@@ -243,7 +346,7 @@ func BenchmarkCaller(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		c := q.Caller(r, httpx.RoleWrite)
-		if c.Post() != nil || c.EventsOf("visitor-1", 1) != nil || c.Events(1) != nil {
+		if c.Post() != nil || post(c, 1, "visitor-1") != nil {
 			b.Fatal("refused")
 		}
 	}

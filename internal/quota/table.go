@@ -52,15 +52,46 @@ func newTable(l Limit, sets int) *table {
 // take takes n tokens of the key's bucket and returns 0, or takes nothing and returns how long the caller must wait for them. More tokens than the bucket ever
 // holds are lent by a full one, and waited for afterwards. Time is told in nanoseconds of a clock that the caller keeps; one that goes back gives nobody more.
 func (t *table) take(key uint64, n int, now int64) (wait time.Duration) {
-	return t.ask(key, n, now, true)
+	return t.ask(key, 0, n, now, true)
 }
 
 // look returns how long a caller must wait for n tokens, and takes none.
 func (t *table) look(key uint64, n int, now int64) (wait time.Duration) {
-	return t.ask(key, n, now, false)
+	return t.ask(key, 0, n, now, false)
 }
 
-func (t *table) ask(key uint64, n int, now int64, take bool) (wait time.Duration) {
+// retake takes n tokens in place of those that were paid, or leaves these.
+func (t *table) retake(key uint64, paid, n int, now int64) (wait time.Duration) {
+	return t.ask(key, paid, n, now, true)
+}
+
+// give gives back n tokens that were taken.
+func (t *table) give(key uint64, n int) {
+	if t == nil {
+		return
+	}
+	s := &t.shards[key%shardCount]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if b := s.find(key); b.key == key {
+		b.full -= int64(n) * t.each
+	}
+}
+
+// fine takes n tokens also of a bucket that has fewer. No fine makes a key owe more than the tokens of a full bucket.
+func (t *table) fine(key uint64, n int, now int64) {
+	if t == nil {
+		return
+	}
+	s := &t.shards[key%shardCount]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.find(key)
+	begin := max(b.full, now)
+	b.key, b.full = key, max(begin, min(begin+int64(n)*t.each, now+2*t.fills))
+}
+
+func (t *table) ask(key uint64, paid, n int, now int64, take bool) (wait time.Duration) {
 	if t == nil || n <= 0 {
 		return 0
 	}
@@ -68,7 +99,11 @@ func (t *table) ask(key uint64, n int, now int64, take bool) (wait time.Duration
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.find(key)
-	begin := max(b.full, now)
+	begin := b.full
+	if b.key == key {
+		begin -= int64(paid) * t.each
+	}
+	begin = max(begin, now)
 	if over := begin + min(int64(n), t.burst)*t.each - now - t.fills; over > 0 {
 		return time.Duration(over)
 	}
