@@ -1,6 +1,7 @@
 package flood
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,20 +93,28 @@ func (f *flood) come(ctx context.Context, api *client.Client) {
 	}
 }
 
-// write sends one settings write after the other, of a stranger each.
+// write sends one settings write after the other, of a stranger each, or all of one who accepted once and says no in a loop.
 func (f *flood) write(ctx context.Context, at int) {
 	api, done := f.from(at)
 	defer done()
+	var enrolled string
 	for ctx.Err() == nil {
-		name := fmt.Sprintf("noise-%s-%d", f.prefix, f.names.Add(1))
+		name := cmp.Or(enrolled, fmt.Sprintf("noise-%s-%d", f.prefix, f.names.Add(1)))
 		path, body := "/consent/personalize", `{"decision":"deny"}`
-		switch at % 3 {
+		switch at % 4 {
 		case 1:
 			body = `{"decision":"allow"}`
 		case 2:
 			path, body = "/blocks/item/item-1", ""
+		case 3:
+			if enrolled == "" {
+				path, body = "/policy", string(accepts(f.n.policy))
+			}
 		}
-		_ = f.count(ctx, api.CallAs(ctx, client.WriteKey, http.MethodPut, "/v1/visitors/"+name+path, []byte(body), nil))
+		err := f.count(ctx, api.CallAs(ctx, client.WriteKey, http.MethodPut, "/v1/visitors/"+name+path, []byte(body), nil))
+		if err == nil && path == "/policy" {
+			enrolled = name
+		}
 		atomic.AddInt64(&f.p.Writes, 1)
 	}
 }
