@@ -41,7 +41,7 @@ type Backlog struct {
 	added    int64      // since then
 	reserved int64      // may be added
 	window   window     // of all three
-	refused  bool       // somebody was, since then
+	refused  bool       // somebody was, since then, and many waited
 	looked   chan struct{}
 
 	// By the goroutine that runs:
@@ -88,8 +88,9 @@ func (b *Backlog) Open() bool {
 
 // open is Open for those who hold the lock.
 func (b *Backlog) open() bool {
-	open := b.waiting+b.added+b.reserved < b.window.entries()
-	b.refused = b.refused || !open
+	may := b.window.entries()
+	open := b.waiting+b.added+b.reserved < may
+	b.refused = b.refused || !open && 2*(b.waiting+b.added) >= may // room that is only kept tells nothing of how long entries wait
 	return open
 }
 

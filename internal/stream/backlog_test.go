@@ -21,6 +21,7 @@ type chain struct {
 	cluster stream.Cluster
 	client  *kgo.Client
 	admin   *kadm.Client
+	first   stream.Role
 	backlog *stream.Backlog
 }
 
@@ -37,7 +38,7 @@ func packedChain(t *testing.T, limit int64, perRecord func() float64) *chain {
 		return stream.Engine{Name: name, Inputs: []string{in}}.Alone()
 	}
 	c := &chain{
-		t: t, cluster: cluster, client: client, admin: kadm.NewClient(client),
+		t: t, cluster: cluster, client: client, admin: kadm.NewClient(client), first: role("first", "in"),
 		backlog: stream.NewBacklog(cluster, role("first", "in"), []stream.Role{role("second", "in2")}, stream.BacklogOptions{Limit: limit, PerRecord: perRecord}),
 	}
 	c.coordinated()
@@ -178,6 +179,26 @@ func TestReserveKeepsRoom(t *testing.T) {
 	}
 	if !b.Fill(1, 1) || !b.Take(2) || b.Take(1) {
 		t.Errorf("%d are taken, want 3", b.Waiting())
+	}
+}
+
+// TestReservationsDoNotWidenTheWindow: who reserves room and fills none of it gets no more of it.
+func TestReservationsDoNotWidenTheWindow(t *testing.T) {
+	c := newChain(t, 100_000)
+	c.backlog = stream.NewBacklog(c.cluster, c.first, nil, stream.BacklogOptions{Limit: 100_000, Lag: time.Second})
+	before := c.backlog.Bound()
+	for range 20 {
+		c.backlog.Reserve(int(before))
+		if c.backlog.Reserve(1) {
+			t.Fatal("no room is left")
+		}
+		c.backlog.Release(int(before))
+		if err := c.backlog.Look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after := c.backlog.Bound(); after != before {
+		t.Errorf("%d may wait, want %d", after, before)
 	}
 }
 
