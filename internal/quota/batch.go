@@ -37,7 +37,7 @@ func (c Caller) Batch(n int) (Batch, *httpx.Problem) {
 	return b, problem
 }
 
-// Event notes an event of a subject. A subject is counted at the caller's address: whoever posts events of others elsewhere uses up nothing of theirs.
+// Event notes an event of a subject.
 func (b *Batch) Event(subject string) {
 	switch {
 	case b.c.q == nil:
@@ -45,7 +45,7 @@ func (b *Batch) Event(subject string) {
 	case len(b.owed) > 0 && b.last == subject:
 		b.owed[len(b.owed)-1].n++
 	default:
-		b.owed, b.last = append(b.owed, owed{b.c.subject(subject) + b.c.address, 1}), subject
+		b.owed, b.last = append(b.owed, owed{b.c.subject(subject), 1}), subject
 	}
 }
 

@@ -181,7 +181,8 @@ func (c Caller) OptOut() *httpx.Problem {
 	return c.one(&c.q.optOuts)
 }
 
-func (c Caller) subject(name string) uint64 { return maphash.String(c.q.seed, name) }
+// subject is a subject at the caller's address: whoever knows of it elsewhere uses up nothing of its own.
+func (c Caller) subject(name string) uint64 { return maphash.String(c.q.seed, name) + c.address }
 
 // one takes one token of the address and of the key.
 func (c Caller) one(of *quota) *httpx.Problem {

@@ -191,7 +191,7 @@ func TestReach(t *testing.T) {
 	expect(t, "by itself again", one.Withdrawal("d"), "settings of this subject", "1")
 	expect(t, "of an address", one.Withdrawal("e"), "", "")
 	expect(t, "of an address again", one.Withdrawal("f"), "withdrawals of this address", "1")
-	expect(t, "elsewhere", caller(q, "203.0.113.3:1", "pk").Withdrawal("g"), "", "")
+	expect(t, "the same subject elsewhere", caller(q, "203.0.113.3:1", "pk").Withdrawal("d"), "", "")
 }
 
 func TestNewPeople(t *testing.T) {
@@ -341,10 +341,12 @@ func TestFaultyConfigurations(t *testing.T) {
 }
 
 func BenchmarkCaller(b *testing.B) {
-	q := New(Options{Config: &Config{Events: Limits{Key: Limit{1e6, 1e6}, Address: Limit{1e6, 1e6}, Subject: Limit{1e6, 1e6}}}})
+	c := new(clock)
+	q := New(Options{Config: &Config{Events: Limits{Key: Limit{1e6, 1e6}, Address: Limit{1e6, 1e6}, Subject: Limit{1e6, 1e6}}}, Now: c.read})
 	r := request("203.0.113.1:4711", "Authorization", "Bearer pk_0123456789abcdef")
 	b.ReportAllocs()
 	for b.Loop() {
+		c.now += time.Microsecond
 		c := q.Caller(r, httpx.RoleWrite)
 		if c.Post() != nil || post(c, 1, "visitor-1") != nil {
 			b.Fatal("refused")

@@ -41,6 +41,33 @@ func TestBucket(t *testing.T) {
 	}
 }
 
+// TestGiveAndFine: what is given back can be taken again, what is taken in place of a payment needs the difference alone, and fines end at a full bucket's debt.
+func TestGiveAndFine(t *testing.T) {
+	b := newTable(Limit{Rate: 1, Burst: 10}, shardCount)
+	waits := func(what string, got, want time.Duration) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: waits %v, want %v", what, got, want)
+		}
+	}
+	waits("a payment", b.take(7, 6, 0), 0)
+	waits("more in its place", b.retake(7, 6, 10, 0), 0)
+	waits("one more", b.take(7, 1, 0), time.Second)
+	b.give(7, 10)
+	waits("after it was given back", b.take(7, 10, 0), 0)
+	b.give(7, 10)
+	waits("a payment before more than the bucket holds", b.take(7, 3, 0), 0)
+	waits("more than the bucket holds in its place", b.retake(7, 3, 15, 0), 0)
+	waits("the debt", b.take(7, 1, 0), 6*time.Second)
+	for range 10 {
+		b.fine(7, 3, 0)
+	}
+	waits("fines", b.take(7, 1, 0), 11*time.Second)
+	b.give(8, 5) // of one who has no slot
+	waits("another key", b.take(8, 10, 0), 0)
+	waits("another key, used up", b.take(8, 1, 0), time.Second)
+}
+
 func TestNoLimit(t *testing.T) {
 	b := newTable(Limit{Burst: 1}, shardCount)
 	for range 10 {
