@@ -75,7 +75,7 @@ func sendAll(t *testing.T, cluster stream.Cluster, now int64) {
 	subject := featurestest.ID('u', 1)
 	personal := &purposepb.PersonalEvent{Subject: subject, Event: featurestest.ID('e', 1), Type: vocab.Type_VIEW_ITEM, Time: now, Items: items, Floor: []byte("f")}
 	seen := &purposepb.TrendingEvent{
-		Contributor: featurestest.ID('t', 1), Event: featurestest.ID('e', 1), Window: now / (7 * featurestest.Day), Type: vocab.Type_VIEW_ITEM, Time: now, Items: items,
+		Contributor: featurestest.ID('t', 1), Event: featurestest.ID('e', 1), Window: now / (7 * featurestest.Day), Type: vocab.Type_VIEW_ITEM, Time: now, Items: items, Established: true,
 	}
 	footprint := &purposepb.HistoryEvent{Subject: subject, Event: []byte("sealed"), Type: vocab.Type_VIEW_ITEM, Time: now, Items: items, Floor: []byte("f")}
 	payment := &purposepb.RiskEvent{Subject: subject, Event: featurestest.ID('e', 1), Type: vocab.Type_PAYMENT, Time: now}
