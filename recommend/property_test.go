@@ -61,7 +61,9 @@ func drawWorld(t *rapid.T, tb testing.TB, config *Config) *world {
 	a.blocks = drawBlocks(t)
 	w.personal.neighbours = drawScored(t, 30)
 	for range 5 {
-		w.personal.together[drawItem(t)] = drawScored(t, 15)
+		id := drawItem(t)
+		w.personal.ids.Acquire(id) // as a view does when it learns of an item
+		w.personal.together[id] = drawScored(t, 15)
 	}
 	return w
 }
