@@ -185,6 +185,7 @@ func TestReserveKeepsRoom(t *testing.T) {
 // TestReservationsDoNotWidenTheWindow: who reserves room and fills none of it gets no more of it.
 func TestReservationsDoNotWidenTheWindow(t *testing.T) {
 	c := newChain(t, 100_000)
+	c.write("in", 1, 1) // waits until the broker has the topic
 	c.backlog = stream.NewBacklog(c.cluster, c.first, nil, stream.BacklogOptions{Limit: 100_000, Lag: time.Second})
 	before := c.backlog.Bound()
 	for range 20 {
