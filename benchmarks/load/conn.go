@@ -21,7 +21,7 @@ func NewRequest(method, path, key string, body []byte) Request {
 	if path == "/v1/events" || path == "/v1/imports" || path == "/v1/items" {
 		kind = "application/x-ndjson"
 	}
-	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: sluice\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", method, path, key, kind, len(body))
+	head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n", method, path, key, kind, len(body))
 	return append([]byte(head), body...)
 }
 
