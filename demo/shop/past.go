@@ -100,7 +100,7 @@ type replaying struct {
 	items    []Item
 	version  string
 	run      string
-	seen     map[int]bool // customers whose consent is imported
+	seen     map[int]bool // customers: add has imported their consent
 	imports  []any
 	rows     []any
 	accepted int // rows, by this run of the program

@@ -364,14 +364,20 @@ func (v *visit) place(o *order, b basket) {
 	o.Placed = true
 }
 
+// decidedOrder returns the browser's newest order, and what was decided about it.
+func (v *visit) decidedOrder() (o order, made decision, err error) {
+	o, ok := v.newestOrder()
+	if !ok {
+		return o, made, errNotFound
+	}
+	made, err = v.decision(o.Decision)
+	return o, made, err
+}
+
 // confirmOrder is the demo's stand-in for the card's own check, after which a challenged order goes on: the one that was decided about, while the decision holds.
 // An order that is confirmed twice is placed once, since its events have ids of its own.
 func (s *site) confirmOrder(v *visit) error {
-	o, ok := v.newestOrder()
-	if !ok {
-		return errNotFound
-	}
-	made, err := v.decision(o.Decision)
+	o, made, err := v.decidedOrder()
 	if err != nil {
 		return err
 	}
@@ -396,11 +402,7 @@ func (s *site) confirmOrder(v *visit) error {
 
 // order shows what was decided about the browser's newest order.
 func (s *site) order(v *visit) error {
-	o, ok := v.newestOrder()
-	if !ok {
-		return errNotFound
-	}
-	made, err := v.decision(o.Decision)
+	o, made, err := v.decidedOrder()
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func TestWhatLeavesListsIsAcknowledgedWhenItHas(t *testing.T) {
 		{"new and changed items", http.MethodPost, "", `{"item_id":"here","price":"2"}` + "\n" + `{"item_id":"new"}`, 0},
 		{"unavailable ones that are on no list", http.MethodPost, "", `{"item_id":"out","availability":"discontinued"}` + "\n" + `{"item_id":"other","availability":"out_of_stock"}`, 0},
 		{"one that is", http.MethodPost, "", `{"item_id":"new"}` + "\n" + `{"item_id":"here","availability":"discontinued"}`, 1},
-		{"one whose day is to come", http.MethodPost, "", `{"item_id":"here","available_from":"2199-01-01T00:00:00Z"}`, 1},
+		{"an item that shops sell from a later day", http.MethodPost, "", `{"item_id":"here","available_from":"2199-01-01T00:00:00Z"}`, 1},
 		{"a deletion", http.MethodDelete, "/here", "", 1},
 		{"a deletion of what is not there", http.MethodDelete, "/never", "", 1},
 	} {

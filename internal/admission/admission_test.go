@@ -162,7 +162,7 @@ func TestWhatCannotBeInTimeIsRefusedAtOnce(t *testing.T) {
 		}
 		h.enter("patient", Rankings, 25*time.Second)
 		h.expect()
-		// The clock of synctest moves only while everybody waits, so this takes no time: the patient one's deadline passes, and nobody has left.
+		// The sleep moves synctest's clock and takes no time. It lets the patient one's deadline pass while nobody leaves.
 		time.Sleep(25 * time.Second)
 		synctest.Wait()
 		h.expect("patient refused")

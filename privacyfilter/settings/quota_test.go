@@ -109,7 +109,7 @@ func TestStrangersWaitForAPlace(t *testing.T) {
 			t.Errorf("a place after %v", time.Since(began))
 		}
 		go func() {
-			time.Sleep(placeWait / 2)
+			time.Sleep(placeWait / 2) // moves synctest's clock and takes no time: the place is given back while the other one waits
 			<-places
 		}()
 		if !enter(t.Context(), places, true) || time.Since(began) != placeWait*3/2 {
